@@ -1,0 +1,1 @@
+"""Selectable pose estimators."""

@@ -1,0 +1,34 @@
+"""What every pose estimator has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from pose_estimation_ros.data.crops import Crops
+from pose_estimation_ros.data.frame import Detection, Frame
+
+
+@dataclass(frozen=True)
+class PoseHypothesis:
+    """One estimated pose of one detected object."""
+
+    object_index: int  # into the catalog
+    detection_index: int  # into the detections of the frame
+    camera_from_object: np.ndarray  # (4, 4) float64, metres
+    score: float  # higher is better, in [0, 1]
+    inliers: int = 0
+    covariance: np.ndarray = field(default_factory=lambda: np.zeros((6, 6)))  # x y z rx ry rz, camera axes; zeros = unknown
+
+
+class Backend(Protocol):
+    """Estimate the poses of all detected objects of one frame together."""
+
+    crop_size: int  # side of the square crops the backend wants, pixels
+    crop_padding: float  # crop side as a multiple of the longer side of the box
+
+    def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
+        """Estimate at most one pose per crop, best first per crop; crops without a pose are left out."""
+        ...

@@ -1,0 +1,1 @@
+"""Find the known objects in an image."""

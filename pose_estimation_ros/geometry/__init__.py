@@ -1,0 +1,1 @@
+"""Rotations, cameras, symmetries and pose from correspondences: pure maths."""

@@ -1,0 +1,1 @@
+"""Neural networks, one nn.Module per file."""

@@ -1,0 +1,66 @@
+"""A compact residual encoder shared by the pose networks and the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut (He et al. 2016, the basic block)."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels_out)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C_in, H, W) to (B, C_out, H / stride, W / stride)."""
+        inner = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x), inplace=True)
+
+
+class ResNetEncoder(nn.Module):
+    """Turn an image into feature maps at strides 4, 8, 16 and 32.
+
+    Args:
+        widths: channels of the four stages.
+        blocks: residual blocks of the four stages.
+
+    The stem is one 8x8 convolution with stride 4: on a CPU the half-resolution maps of the original ResNet's stem cost
+    more time in normalisation than all deep stages together.
+    """
+
+    def __init__(self, widths: Sequence[int] = (64, 128, 256, 384), blocks: Sequence[int] = (1, 2, 2, 2)) -> None:
+        super().__init__()
+        if len(widths) != 4 or len(blocks) != 4:
+            raise ValueError(f"ResNetEncoder: widths {tuple(widths)} and blocks {tuple(blocks)}: expected four of each")
+        self.channels = tuple(widths)
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], 8, 4, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
+        )
+        stages = []
+        channels = widths[0]
+        for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            first = ResidualBlock(channels, width, 1 if level == 0 else 2)
+            stages.append(nn.Sequential(first, *(ResidualBlock(width, width, 1) for _ in range(count - 1))))
+            channels = width
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map images (B, 3, H, W) in [0, 1], sides divisible by 32, to four feature maps, finest first."""
+        x = self.stem((x - 0.45) / 0.25)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features

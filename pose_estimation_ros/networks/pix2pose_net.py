@@ -1,0 +1,113 @@
+"""Dense object coordinates with their expected error, for all objects of a bundle in one network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pose_estimation_ros.networks.encoder import ResNetEncoder
+
+COORDINATE_LIMIT = 1.1  # bins span [-1.1, 1.1] in units of the half box
+STRIDE = 4  # input pixels per output cell
+
+
+class CoordinateMaps(NamedTuple):
+    """What the network says of every cell of a crop; S = input side / STRIDE."""
+
+    coordinates: Tensor  # (B, 3, S, S) normalised object coordinates, the box is [-1, 1] per axis
+    error: Tensor  # (B, S, S) expected L1 error of the coordinates, in [0, 1]
+    mask_logits: Tensor  # (B, 2, S, S) logits of the visible and of the full object mask
+    bin_logits: Tensor  # (B, 3, K, S, S) logits of the coordinate bins
+
+
+class _Merge(nn.Module):
+    """Upsample, join the skip connection and convolve, modulated by the object's embedding."""
+
+    def __init__(self, coarse: int, skip: int, out: int, embedding: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(coarse, out, 1, bias=False)
+        self.lateral = nn.Conv2d(skip, out, 1, bias=False)
+        self.norm = nn.BatchNorm2d(out)
+        self.modulate = nn.Linear(embedding, 2 * out)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+        self.conv = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.norm_out = nn.BatchNorm2d(out)
+
+    def forward(self, coarse: Tensor, skip: Tensor, embedding: Tensor) -> Tensor:
+        raised = F.interpolate(self.reduce(coarse), scale_factor=2.0, mode="nearest")
+        scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
+        x = F.relu(self.norm(raised + self.lateral(skip)) * (1.0 + scale) + shift)
+        return F.relu(self.norm_out(self.conv(x)) + x, inplace=True)
+
+
+class Pix2PoseNet(nn.Module):
+    """Predict, for every cell of a crop, the point of the object seen there and how wrong it may be.
+
+    Follows Pix2Pose (Park et al., ICCV 2019): coordinates and an expected error per pixel. Differences: one network
+    for all objects (an embedding of the object modulates the decoder, the last layer is chosen per sample), and the
+    coordinate of each axis is the mean of a distribution over bins, which learns faster than a regressed value.
+
+    Args:
+        objects: number of objects.
+        widths: encoder channels.
+        blocks: encoder residual blocks.
+        decoder: channels of the decoder at strides 16, 8 and 4.
+        bins: bins per axis.
+    """
+
+    def __init__(
+        self,
+        objects: int,
+        widths: Sequence[int] = (64, 128, 256, 384),
+        blocks: Sequence[int] = (1, 2, 2, 2),
+        decoder: Sequence[int] = (256, 128, 96),
+        bins: int = 32,
+    ) -> None:
+        super().__init__()
+        self.objects = objects
+        self.bins = bins
+        self.encoder = ResNetEncoder(widths, blocks)
+        self.embedding = nn.Embedding(objects, 64)
+        channels = widths[3]
+        merges = []
+        for skip, out in zip(reversed(widths[:3]), decoder, strict=True):
+            merges.append(_Merge(channels, skip, out, 64))
+            channels = out
+        self.merges = nn.ModuleList(merges)
+        self.outputs = 3 * bins + 3  # bins, error, two masks
+        self.head_weight = nn.Parameter(torch.randn(objects, self.outputs, channels) * 0.01)
+        self.head_bias = nn.Parameter(torch.zeros(objects, self.outputs))
+        self.classifier = nn.Linear(widths[3], objects)
+        centres = (torch.arange(bins) + 0.5) / bins * 2.0 - 1.0
+        self.register_buffer("bin_centres", centres * COORDINATE_LIMIT, persistent=False)
+
+    def forward(self, crops: Tensor, object_index: Tensor) -> CoordinateMaps:
+        """Predict maps for crops (B, 3, S, S) in [0, 1] of objects (B,)."""
+        return self.decode(self.encoder(crops), object_index)
+
+    def classify(self, features: list[Tensor]) -> Tensor:
+        """Return object logits (B, objects) from encoder features; an auxiliary task in training."""
+        return self.classifier(features[3].float().mean(dim=(2, 3)))
+
+    def decode(self, features: list[Tensor], object_index: Tensor) -> CoordinateMaps:
+        """Predict maps from encoder features."""
+        embedding = self.embedding(object_index)
+        x = features[3]
+        for merge, skip in zip(self.merges, reversed(features[:3]), strict=True):
+            x = merge(x, skip, embedding)
+        batch, channels, height, width = x.shape
+        weight = self.head_weight[object_index].to(x.dtype)
+        flat = torch.bmm(weight, x.reshape(batch, channels, height * width))
+        out = (flat.float() + self.head_bias[object_index][:, :, None]).reshape(batch, self.outputs, height, width)
+        bin_logits = out[:, : 3 * self.bins].reshape(batch, 3, self.bins, height, width)
+        error = torch.sigmoid(out[:, 3 * self.bins])
+        return CoordinateMaps(self.coordinates_of(bin_logits), error, out[:, 3 * self.bins + 1 :], bin_logits)
+
+    def coordinates_of(self, bin_logits: Tensor) -> Tensor:
+        """Return the mean of each bin distribution: (B, 3, K, S, S) -> (B, 3, S, S)."""
+        return torch.einsum("bakhw,k->bahw", torch.softmax(bin_logits, dim=2), self.bin_centres)

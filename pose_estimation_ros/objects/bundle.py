@@ -1,0 +1,290 @@
+"""The bundle: a folder with everything a set of objects needs at run time.
+
+`bundle.yaml` holds the objects and the networks; weights lie beside it as safetensors; meshes lie in `meshes/`
+where their licence lets them be shipped, otherwise they are found in a `mesh_dir` that the user names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from pose_estimation_ros.objects.catalog import Catalog, ContinuousSymmetry, ObjectModel
+
+BUNDLE_FILE = "bundle.yaml"
+
+
+class BundleError(ValueError):
+    """A bundle is missing, damaged or incomplete; the message names the file and the field."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ContinuousSymmetryEntry(_Strict):
+    """Continuous symmetry as written in bundle.yaml."""
+
+    axis: tuple[float, float, float]
+    offset_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+class ObjectEntry(_Strict):
+    """One object as written in bundle.yaml."""
+
+    id: int
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    mesh: str
+    mesh_unit: Literal["m", "cm", "mm"] = "m"
+    diameter_m: float
+    bounds_m: tuple[tuple[float, float, float], tuple[float, float, float]]
+    discrete_symmetries: list[tuple[float, ...]] = []
+    continuous_symmetries: list[ContinuousSymmetryEntry] = []
+
+
+class PosePrior(_Strict):
+    """What the user knows of the scene: where the camera is, seen from an upright object.
+
+    Angles in degrees, as users write them; `other` is the share of training views drawn from all orientations.
+    """
+
+    elevation_deg: tuple[float, float] = (-90.0, 90.0)
+    roll_deg: tuple[float, float] = (-180.0, 180.0)
+    distance_m: tuple[float, float] = (0.35, 1.5)
+    other: float = Field(default=0.1, ge=0.0, le=1.0)
+
+
+class NetworkEntry(_Strict):
+    """One network of the bundle: where its weights are and how they came about."""
+
+    file: str
+    sha256: str
+    architecture: dict[str, Any] = {}  # keyword arguments of the network's constructor
+    input_size: int
+    training: dict[str, Any] = {}  # recipe, seed, samples seen
+    metrics: dict[str, Any] = {}  # measured numbers with the command that made them
+    licence: str = "Apache-2.0"
+
+
+class _BundleFile(_Strict):
+    name: str
+    description: str = ""
+    licence: str = "Apache-2.0"
+    meshes: str | None = "meshes"  # folder inside the bundle; null where meshes are not shipped
+    mesh_source: str = ""  # where a user gets meshes that are not shipped
+    pose_prior: PosePrior = PosePrior()
+    objects: list[ObjectEntry]
+    networks: dict[str, NetworkEntry] = {}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle."""
+
+    path: Path
+    name: str
+    catalog: Catalog
+    networks: dict[str, NetworkEntry]
+    pose_prior: PosePrior
+    meshes: str | None = "meshes"
+    mesh_source: str = ""
+    description: str = ""
+    licence: str = "Apache-2.0"
+
+    def mesh_path(self, index: int, mesh_dir: Path | None = None) -> Path:
+        """Return the mesh file of an object.
+
+        Raises:
+            BundleError: if the file is not there; the message says where to get it.
+        """
+        model = self.catalog[index]
+        folder = mesh_dir if mesh_dir is not None else (self.path / self.meshes if self.meshes else None)
+        hint = f" {self.mesh_source}" if self.mesh_source else ""
+        if folder is None:
+            raise BundleError(
+                f"{self.path / BUNDLE_FILE}: the meshes are not shipped with this bundle; give their folder as "
+                f"mesh_dir (node) or --mesh-dir (commands).{hint}"
+            )
+        path = Path(folder) / model.mesh
+        if not path.is_file():
+            raise BundleError(f"{path}: mesh of {model.name!r} not found.{hint}")
+        return path
+
+    def weights(self, role: str) -> dict[str, Tensor]:
+        """Load the weights of a network in float32, after checking their sha256.
+
+        Raises:
+            BundleError: if the role is unknown, or the file is missing or damaged.
+        """
+        from safetensors.torch import load
+
+        entry = self.network(role)
+        path = self.path / entry.file
+        if not path.is_file():
+            raise BundleError(f"{path}: weights of network {role!r} not found; restore the file or run pose_train")
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != entry.sha256:
+            raise BundleError(
+                f"{path}: sha256 {digest[:12]}…, expected {entry.sha256[:12]}… from {BUNDLE_FILE}; the file is damaged"
+            )
+        tensors = load(content)
+        return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+
+    def network(self, role: str) -> NetworkEntry:
+        """Return the entry of a network.
+
+        Raises:
+            BundleError: if the bundle has no such network.
+        """
+        if role not in self.networks:
+            known = ", ".join(sorted(self.networks)) or "none"
+            raise BundleError(
+                f"{self.path / BUNDLE_FILE}: no network {role!r} (has: {known}); "
+                f"train it with: pose_train --bundle {self.path} --network {role}"
+            )
+        return self.networks[role]
+
+
+def find_bundle(name_or_path: str | Path) -> Path:
+    """Resolve a folder, or the name of a shipped bundle, to the bundle's folder.
+
+    Raises:
+        BundleError: if there is none; the message lists the places searched.
+    """
+    given = Path(name_or_path).expanduser()
+    candidates = [given, *(folder / given for folder in _shipped_folders())]
+    for candidate in candidates:
+        if (candidate / BUNDLE_FILE).is_file():
+            return candidate
+    searched = ", ".join(str(candidate) for candidate in candidates)
+    raise BundleError(f"bundle {str(name_or_path)!r}: no {BUNDLE_FILE} in {searched}")
+
+
+def _shipped_folders() -> list[Path]:
+    folders = [Path(__file__).resolve().parents[2] / "models"]
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        if prefix:
+            folders.append(Path(prefix) / "share" / "pose_estimation_ros" / "models")
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def load_bundle(name_or_path: str | Path) -> Bundle:
+    """Read and validate a bundle.
+
+    Raises:
+        BundleError: naming the file, the field and the value that is wrong.
+    """
+    path = find_bundle(name_or_path)
+    file = path / BUNDLE_FILE
+    try:
+        content = yaml.safe_load(file.read_text())
+        parsed = _BundleFile.model_validate(content)
+        catalog = Catalog(tuple(_object_from_entry(entry) for entry in parsed.objects))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{file}: {where} = {first.get('input')!r}: {first['msg']}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise BundleError(f"{file}: {error}") from error
+    return Bundle(
+        path=path,
+        name=parsed.name,
+        catalog=catalog,
+        networks=parsed.networks,
+        pose_prior=parsed.pose_prior,
+        meshes=parsed.meshes,
+        mesh_source=parsed.mesh_source,
+        description=parsed.description,
+        licence=parsed.licence,
+    )
+
+
+def save_bundle(bundle: Bundle) -> None:
+    """Write bundle.yaml, replacing the old one only when the new one is complete."""
+    parsed = _BundleFile(
+        name=bundle.name,
+        description=bundle.description,
+        licence=bundle.licence,
+        meshes=bundle.meshes,
+        mesh_source=bundle.mesh_source,
+        pose_prior=bundle.pose_prior,
+        objects=[_entry_from_object(model) for model in bundle.catalog],
+        networks=bundle.networks,
+    )
+    bundle.path.mkdir(parents=True, exist_ok=True)
+    temporary = bundle.path / (BUNDLE_FILE + ".part")
+    temporary.write_text(yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False, width=120, default_flow_style=None))
+    temporary.replace(bundle.path / BUNDLE_FILE)
+
+
+def save_weights(
+    bundle: Bundle,
+    role: str,
+    state: dict[str, Tensor],
+    architecture: dict[str, Any],
+    input_size: int,
+    training: dict[str, Any],
+    metrics: dict[str, Any] | None = None,
+) -> Bundle:
+    """Write a network's weights as fp16 safetensors and return the bundle that names them (also saved)."""
+    import torch
+    from safetensors.torch import save
+
+    half = {
+        key: (value.detach().cpu().to(torch.float16) if value.is_floating_point() else value.detach().cpu()).contiguous()
+        for key, value in state.items()
+    }
+    content = save(half)
+    bundle.path.mkdir(parents=True, exist_ok=True)
+    file = bundle.path / f"{role}.safetensors"
+    temporary = file.with_suffix(".part")
+    temporary.write_bytes(content)
+    temporary.replace(file)
+    entry = NetworkEntry(
+        file=file.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        architecture=architecture,
+        input_size=input_size,
+        training=training,
+        metrics=metrics or {},
+    )
+    updated = replace(bundle, networks={**bundle.networks, role: entry})
+    save_bundle(updated)
+    return updated
+
+
+def _object_from_entry(entry: ObjectEntry) -> ObjectModel:
+    return ObjectModel(
+        object_id=entry.id,
+        name=entry.name,
+        diameter_m=entry.diameter_m,
+        bounds_m=entry.bounds_m,
+        mesh=Path(entry.mesh),
+        mesh_unit=entry.mesh_unit,
+        discrete_symmetries=tuple(np.asarray(values, dtype=np.float64).reshape(4, 4) for values in entry.discrete_symmetries),
+        continuous_symmetries=tuple(ContinuousSymmetry(item.axis, item.offset_m) for item in entry.continuous_symmetries),
+    )
+
+
+def _entry_from_object(model: ObjectModel) -> ObjectEntry:
+    return ObjectEntry(
+        id=model.object_id,
+        name=model.name,
+        mesh=str(model.mesh),
+        mesh_unit=model.mesh_unit,  # type: ignore[arg-type]
+        diameter_m=float(model.diameter_m),
+        bounds_m=tuple(tuple(float(value) for value in corner) for corner in model.bounds_m),  # type: ignore[arg-type]
+        discrete_symmetries=[tuple(float(value) for value in matrix.reshape(-1)) for matrix in model.discrete_symmetries],
+        continuous_symmetries=[
+            ContinuousSymmetryEntry(axis=item.axis, offset_m=item.offset_m) for item in model.continuous_symmetries
+        ],
+    )

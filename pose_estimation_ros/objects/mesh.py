@@ -1,0 +1,120 @@
+"""Triangle meshes of objects, in metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pose_estimation_ros.objects.catalog import UNITS_M
+
+GREY = 0.6  # colour of meshes without any
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A triangle mesh with one colour and one normal per vertex, or a texture."""
+
+    vertices: np.ndarray  # (V, 3) float32, metres, object frame
+    faces: np.ndarray  # (F, 3) int64
+    normals: np.ndarray  # (V, 3) float32, unit length
+    colors: np.ndarray  # (V, 3) float32 in [0, 1]
+    corner_uv: np.ndarray | None = None  # (F, 3, 2) float32, texture coordinates with v upwards
+    texture: np.ndarray | None = None  # (H, W, 3) float32 in [0, 1]
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the corners (3,), (3,) of the axis-aligned box, metres."""
+        return self.vertices.min(axis=0), self.vertices.max(axis=0)
+
+
+def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None) -> Mesh:
+    """Read a PLY, OBJ (with texture), STL or OFF file.
+
+    Args:
+        path: the file.
+        unit: unit of the file's coordinates, one of m, cm, mm.
+        diameter_m: the expected diameter in metres; checked where given.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file has no triangles, or its size does not fit the diameter or a plausible object.
+    """
+    import open3d
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: mesh not found")
+    if unit not in UNITS_M:
+        raise ValueError(f"{path}: unit {unit!r}, expected one of {', '.join(UNITS_M)}")
+    raw = open3d.io.read_triangle_mesh(str(path), enable_post_processing=path.suffix.lower() == ".obj")
+    if not raw.has_triangles():
+        raise ValueError(f"{path}: no triangles; expected a triangle mesh")
+    if not raw.has_vertex_normals():
+        raw.compute_vertex_normals()
+    vertices = np.asarray(raw.vertices, dtype=np.float32) * np.float32(UNITS_M[unit])
+    if not np.isfinite(vertices).all():
+        raise ValueError(f"{path}: contains NaN or infinite vertices")
+    check_scale(vertices, path, unit, diameter_m)
+    colors = (
+        np.asarray(raw.vertex_colors, dtype=np.float32)
+        if raw.has_vertex_colors()
+        else np.full_like(vertices, GREY)
+    )
+    corner_uv = texture = None
+    if raw.has_triangle_uvs() and raw.has_textures() and not np.asarray(raw.textures[0]).size == 0:
+        corner_uv = np.asarray(raw.triangle_uvs, dtype=np.float32).reshape(-1, 3, 2)
+        texture = np.asarray(raw.textures[0])[..., :3].astype(np.float32) / 255.0
+    normals = np.asarray(raw.vertex_normals, dtype=np.float32)
+    normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    return Mesh(vertices, np.asarray(raw.triangles, dtype=np.int64), normals, colors, corner_uv, texture)
+
+
+def check_scale(vertices: np.ndarray, path: Path, unit: str, diameter_m: float | None) -> None:
+    """Refuse a mesh whose unit is evidently wrong.
+
+    Raises:
+        ValueError: naming the file, its size, and the unit that would fit.
+    """
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    diagonal = float(np.linalg.norm(high - low))  # between one and sqrt(3) diameters
+    expected = diameter_m if diameter_m is not None else 0.2
+    slack = 1.3 if diameter_m is not None else 25.0
+    if expected / slack <= diagonal <= expected * max(slack, 2.0):
+        return
+    guesses = [
+        name
+        for name, factor in UNITS_M.items()
+        if expected / slack <= diagonal / UNITS_M[unit] * factor <= expected * max(slack, 2.0)
+    ]
+    advice = f"; its unit looks like {guesses[0]}" if guesses else ""
+    said = f"diameter {diameter_m:g} m" if diameter_m is not None else "an object between 8 mm and 5 m"
+    raise ValueError(f"{path}: {diagonal:.4g} m across when read as {unit}, expected {said}{advice}")
+
+
+def diameter(vertices: np.ndarray) -> float:
+    """Return the largest distance between two vertices (V, 3), in their unit."""
+    from scipy.spatial import ConvexHull, QhullError
+    from scipy.spatial.distance import pdist
+
+    try:
+        hull = vertices[ConvexHull(vertices).vertices]
+    except QhullError:  # flat meshes have no volume
+        hull = vertices
+    if len(hull) > 4000:
+        hull = hull[:: len(hull) // 4000 + 1]
+    return float(pdist(hull).max())
+
+
+def sample_surface(mesh: Mesh, count: int, seed: int = 0) -> np.ndarray:
+    """Draw points (count, 3) evenly over the surface, metres."""
+    generator = np.random.default_rng(seed)
+    corners = mesh.vertices[mesh.faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    chosen = generator.choice(len(area), size=count, p=area / area.sum())
+    u, v = generator.random((2, count, 1))
+    flip = u + v > 1.0
+    u, v = np.where(flip, 1.0 - u, u), np.where(flip, 1.0 - v, v)
+    picked = corners[chosen]
+    return (picked[:, 0] + u * (picked[:, 1] - picked[:, 0]) + v * (picked[:, 2] - picked[:, 0])).astype(np.float32)

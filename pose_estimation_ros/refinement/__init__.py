@@ -1,0 +1,1 @@
+"""Pose refinement by render and compare."""

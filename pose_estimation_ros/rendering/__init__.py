@@ -1,0 +1,1 @@
+"""Mesh and pose to images: ray casting and shading."""

@@ -1,0 +1,156 @@
+"""sensor_msgs/CameraInfo to Camera and back (REP 104), and the pairing of camera_info with images."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from pose_estimation_ros.geometry.camera import Camera
+
+_DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)  # what OpenCV's pinhole model takes
+_PINHOLE_MODELS = ("", "plumb_bob", "rational_polynomial", "thin_prism")
+
+
+class CameraInfoError(ValueError):
+    """A camera_info cannot be used; the message says which field has which value and what was expected."""
+
+
+def camera_from_info(message: Any, width: int, height: int, rectified: bool) -> Camera:
+    """Read the camera of one image out of a sensor_msgs/CameraInfo.
+
+    K, P, width and height of the message describe the full sensor; region of interest and binning lead to the image.
+
+    Args:
+        message: anything with the fields of sensor_msgs/CameraInfo.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        rectified: use P without distortion; else K with D.
+
+    Returns:
+        The camera of the image.
+
+    Raises:
+        CameraInfoError: if the camera is uncalibrated, not finite, of another size or of an unknown model.
+    """
+    distortion = _distortion(message)
+    if rectified:
+        matrix, distortion = _rectified_matrix(message, distortion), ()
+    else:
+        _check_model(message, distortion)
+        matrix = _calibrated("k", np.asarray(message.k, dtype=np.float64).reshape(3, 3))
+    left, top, window_width, window_height = _window(message, width, height)
+    binned = (window_width // max(message.binning_x, 1), window_height // max(message.binning_y, 1))
+    if binned != (width, height):
+        raise CameraInfoError(
+            f"camera_info: describes an image of {binned[0]}x{binned[1]} pixels, the image has {width}x{height}; "
+            "expected the camera_info of the same image (resized images need a resized camera_info)"
+        )
+    try:
+        full = Camera(matrix, max(message.width, window_width), max(message.height, window_height), distortion)
+    except ValueError as error:
+        raise CameraInfoError(f"camera_info: {error}") from error
+    return full.crop(left, top, window_width, window_height).resize(width, height)
+
+
+def _window(message: Any, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return left, top, width and height of the region of interest in pixels of the full sensor."""
+    roi = message.roi
+    if roi.width and roi.height:
+        return roi.x_offset, roi.y_offset, roi.width, roi.height
+    if message.width and message.height:
+        return 0, 0, message.width, message.height
+    return 0, 0, width * max(message.binning_x, 1), height * max(message.binning_y, 1)
+
+
+def _distortion(message: Any) -> tuple[float, ...]:
+    values = tuple(float(value) for value in message.d)
+    if not np.isfinite(values).all():
+        raise CameraInfoError(f"camera_info: d = {list(values)}: expected finite numbers")
+    if not any(values):
+        return ()
+    return values
+
+
+def _check_model(message: Any, distortion: tuple[float, ...]) -> None:
+    if distortion and (message.distortion_model not in _PINHOLE_MODELS or len(distortion) not in _DISTORTION_COUNTS):
+        raise CameraInfoError(
+            f"camera_info: distortion_model = {message.distortion_model!r} with {len(distortion)} coefficients: expected "
+            "plumb_bob or rational_polynomial; rectify the image and set image_is_rectified: true"
+        )
+
+
+def _rectified_matrix(message: Any, distortion: tuple[float, ...]) -> np.ndarray:
+    projection = np.asarray(message.p, dtype=np.float64).reshape(3, 4)
+    # Some drivers leave P empty; without distortion K says the same.
+    if not projection.any() and not distortion:
+        return _calibrated("k", np.asarray(message.k, dtype=np.float64).reshape(3, 3))
+    return _calibrated("p", projection[:, :3])
+
+
+def _calibrated(name: str, matrix: np.ndarray) -> np.ndarray:
+    if not np.isfinite(matrix).all():
+        raise CameraInfoError(f"camera_info: {name} = {matrix.reshape(-1).tolist()}: expected finite numbers")
+    if matrix[0, 0] == 0.0:
+        raise CameraInfoError(f"camera_info: {name}[0] = 0: the camera is not calibrated; expected a focal length in pixels")
+    if matrix[0, 0] < 0.0 or matrix[1, 1] <= 0.0:
+        raise CameraInfoError(
+            f"camera_info: focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} in {name}: expected positive pixels"
+        )
+    return matrix
+
+
+def info_from_camera(camera: Camera, header: Any) -> Any:
+    """Build the sensor_msgs/CameraInfo of a camera; P is K, as for an image rectified with the same matrix."""
+    from sensor_msgs.msg import CameraInfo
+
+    count = len(camera.distortion)
+    projection = np.column_stack([camera.intrinsics, np.zeros(3)])
+    return CameraInfo(
+        header=header,
+        width=camera.width,
+        height=camera.height,
+        distortion_model="rational_polynomial" if count > 5 else "plumb_bob",
+        d=list(camera.distortion) if count else [0.0] * 5,
+        k=camera.intrinsics.reshape(-1),
+        r=np.eye(3).reshape(-1),
+        p=projection.reshape(-1),
+    )
+
+
+class InfoPairing:
+    """Find the camera_info of an image: the one with its stamp, else the newest earlier one."""
+
+    def __init__(self, keep: int = 30) -> None:
+        self._keep = keep
+        self._infos: OrderedDict[int, Any] = OrderedDict()
+        self._last_exact = False
+        self._last_stamp_ns: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def add(self, stamp_ns: int, info: Any) -> None:
+        """Remember a camera_info."""
+        self._infos.pop(stamp_ns, None)
+        self._infos[stamp_ns] = info
+        if stamp_ns == self._last_stamp_ns:
+            self._last_exact = True  # it came after its image
+        while len(self._infos) > self._keep:
+            self._infos.popitem(last=False)
+
+    def find(self, stamp_ns: int) -> tuple[Any | None, bool]:
+        """Return the camera_info for an image stamp and whether it is worth waiting for a better one.
+
+        Waiting is worth it when there is none, or when camera_info had the stamp of the image before but not yet now.
+        """
+        exact = self._infos.get(stamp_ns)
+        if exact is not None:
+            self._last_exact, self._last_stamp_ns = True, stamp_ns
+            return exact, False
+        earlier = [stamp for stamp in self._infos if stamp < stamp_ns]
+        wait = not earlier or (self._last_exact and stamp_ns != self._last_stamp_ns)
+        if stamp_ns != self._last_stamp_ns:
+            self._last_exact, self._last_stamp_ns = False, stamp_ns
+        return (self._infos[max(earlier)] if earlier else None), wait

@@ -1,0 +1,1 @@
+"""Stable identities and smooth poses over time."""

@@ -1,0 +1,1 @@
+"""Recipes that turn meshes into weights."""
