@@ -1,0 +1,275 @@
+"""Pose from 2D-3D correspondences with outliers: RANSAC, then weighted refinement on the inliers.
+
+`benchmarks/pnp.py` compares the robust solvers; docs/pnp.md has its table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+MIN_POINTS = 4  # three fix a pose up to four solutions, the fourth decides
+_ROUNDS = 3  # of refinement and new selection of inliers
+_STEPS = 10  # of Levenberg-Marquardt per round
+_HUBER = 2.0  # residuals beyond this many standard deviations count linearly
+_NEAREST_M = 1e-6  # points nearer to the camera plane cannot be inliers
+
+
+@dataclass(frozen=True)
+class PnpResult:
+    """A pose with what supports it."""
+
+    camera_from_object: np.ndarray  # (4, 4) float64, metres
+    inliers: np.ndarray  # (N,) bool
+    covariance: np.ndarray  # (6, 6) of x y z rx ry rz in metres and radians, camera axes, about the object's origin
+    reprojection_px: float  # root mean square distance of the inliers
+
+
+@dataclass(frozen=True)
+class _Matches:
+    pixels: np.ndarray  # (N, 2)
+    points: np.ndarray  # (N, 3)
+    weights: np.ndarray  # (N,)
+    intrinsics: np.ndarray  # (3, 3)
+
+    def chosen(self, rows: np.ndarray) -> _Matches:
+        return _Matches(self.pixels[rows], self.points[rows], self.weights[rows], self.intrinsics)
+
+
+def solve_pnp(
+    pixels: np.ndarray,
+    points: np.ndarray,
+    intrinsics: np.ndarray,
+    weights: np.ndarray | None = None,
+    threshold_px: float = 3.0,
+    iterations: int = 2000,
+    seed: int = 0,
+    initial: np.ndarray | None = None,
+) -> PnpResult | None:
+    """Find the pose that most correspondences agree on.
+
+    Args:
+        pixels: image points, shape (N, 2). Rows that are not finite are ignored.
+        points: object points in metres, shape (N, 3). Rows that are not finite are ignored.
+        intrinsics: camera matrix in pixels, shape (3, 3).
+        weights: inverse standard deviations of the pixel errors, shape (N,), any common factor; zero ignores a row.
+        threshold_px: largest distance in pixels between an inlier and its projection.
+        iterations: most RANSAC iterations; fewer where the share of inliers is high.
+        seed: of the random samples; same seed, same result.
+        initial: a pose (4, 4) to consider beside the one from RANSAC.
+
+    Returns:
+        The pose, or None where fewer than four correspondences agree on one.
+
+    Raises:
+        ValueError: if the shapes do not belong together or the threshold is not positive.
+
+    Source: PoseLib's locally optimised RANSAC with P3P (Persson and Nordberg, Lambda Twist, ECCV 2018); then
+    iteratively re-weighted least squares with Huber's weights on axis-angle increments in the camera's axes.
+    """
+    matches = _checked(pixels, points, intrinsics, weights, threshold_px)
+    usable = np.flatnonzero(
+        np.isfinite(matches.pixels).all(axis=1)
+        & np.isfinite(matches.points).all(axis=1)
+        & np.isfinite(matches.weights)
+        & (matches.weights > 0.0)
+    )
+    if len(usable) < MIN_POINTS:
+        return None
+    matches = matches.chosen(usable)
+    starts = [_ransac(matches, threshold_px, iterations, seed)]
+    if initial is not None:
+        starts.append(np.asarray(initial, dtype=np.float64))
+    starts = [pose for pose in starts if np.isfinite(pose).all()]
+    if not starts:
+        return None
+    best = min(starts, key=lambda pose: _truncated_cost(matches, pose, threshold_px))
+    refined = _refine(matches, best, threshold_px)
+    if refined is None:
+        return None
+    pose, rows = refined
+    covariance, reprojection_px = _uncertainty(matches.chosen(rows), pose)
+    inliers = np.zeros(len(np.asarray(pixels)), dtype=bool)
+    inliers[usable[rows]] = True
+    return PnpResult(pose, inliers, covariance, reprojection_px)
+
+
+def solve_pnp_batch(
+    pixels: Sequence[np.ndarray],
+    points: Sequence[np.ndarray],
+    intrinsics: Sequence[np.ndarray],
+    weights: Sequence[np.ndarray] | None = None,
+    threshold_px: float = 3.0,
+    iterations: int = 2000,
+    seed: int = 0,
+) -> list[PnpResult | None]:
+    """Solve several problems of any size each; arguments and results as for `solve_pnp`, one entry per problem.
+
+    Raises:
+        ValueError: if the sequences have different lengths, or as `solve_pnp` does.
+    """
+    chosen = [None] * len(pixels) if weights is None else weights
+    if not len(pixels) == len(points) == len(intrinsics) == len(chosen):
+        raise ValueError(
+            f"solve_pnp_batch: {len(pixels)} pixels, {len(points)} points, {len(intrinsics)} intrinsics, "
+            f"{len(chosen)} weights, expected as many of each"
+        )
+    return [
+        solve_pnp(*problem, threshold_px=threshold_px, iterations=iterations, seed=seed)
+        for problem in zip(pixels, points, intrinsics, chosen, strict=True)
+    ]
+
+
+def _checked(
+    pixels: np.ndarray, points: np.ndarray, intrinsics: np.ndarray, weights: np.ndarray | None, threshold_px: float
+) -> _Matches:
+    pixels = np.asarray(pixels, dtype=np.float64)
+    points = np.asarray(points, dtype=np.float64)
+    intrinsics = np.asarray(intrinsics, dtype=np.float64)
+    weights = np.ones(len(pixels)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if pixels.ndim != 2 or pixels.shape[1] != 2:
+        raise ValueError(f"solve_pnp: pixels has shape {pixels.shape}, expected (N, 2)")
+    if points.shape != (len(pixels), 3):
+        raise ValueError(f"solve_pnp: points has shape {points.shape}, expected ({len(pixels)}, 3)")
+    if weights.shape != (len(pixels),):
+        raise ValueError(f"solve_pnp: weights has shape {weights.shape}, expected ({len(pixels)},)")
+    if intrinsics.shape != (3, 3) or not np.isfinite(intrinsics).all():
+        raise ValueError(f"solve_pnp: intrinsics of shape {intrinsics.shape}, expected a finite (3, 3) matrix")
+    if not threshold_px > 0.0:
+        raise ValueError(f"solve_pnp: threshold_px = {threshold_px!r}, expected positive pixels")
+    return _Matches(pixels, points, weights, intrinsics)
+
+
+def _ransac(matches: _Matches, threshold_px: float, iterations: int, seed: int) -> np.ndarray:
+    import poselib
+
+    matrix = matches.intrinsics
+    pixels = matches.pixels
+    if matrix[0, 1] != 0.0:  # PoseLib's camera has no skew
+        pixels = pixels - np.outer(pixels[:, 1] - matrix[1, 2], [matrix[0, 1] / matrix[1, 1], 0.0])
+    camera = {
+        "model": "PINHOLE",
+        "width": 0,
+        "height": 0,
+        "params": [matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]],
+    }
+    options = {
+        "max_reproj_error": threshold_px,
+        "min_iterations": min(100, iterations),
+        "max_iterations": iterations,
+        "seed": seed,
+    }
+    # PoseLib's own refinement is cut short: ours knows the weights.
+    found, _ = poselib.estimate_absolute_pose(pixels, matches.points, camera, options, {"max_iterations": 5})
+    pose = np.eye(4)
+    pose[:3] = found.Rt
+    return pose
+
+
+def _residuals(matches: _Matches, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return residuals (N, 2) in pixels, camera points (N, 3) and rotated object points (N, 3)."""
+    rotated = matches.points @ pose[:3, :3].T
+    in_camera = rotated + pose[:3, 3]
+    depth = in_camera[:, 2:]
+    ahead = depth > _NEAREST_M
+    projected = (in_camera / np.where(ahead, depth, 1.0)) @ matches.intrinsics[:2].T
+    return np.where(ahead, projected - matches.pixels, np.inf), in_camera, rotated
+
+
+def _truncated_cost(matches: _Matches, pose: np.ndarray, threshold_px: float) -> float:
+    residuals, _, _ = _residuals(matches, pose)
+    return float(np.minimum((residuals**2).sum(axis=1), threshold_px**2).sum())
+
+
+def _inliers(matches: _Matches, pose: np.ndarray, threshold_px: float) -> np.ndarray:
+    residuals, _, _ = _residuals(matches, pose)
+    return (residuals**2).sum(axis=1) < threshold_px**2
+
+
+def _refine(matches: _Matches, pose: np.ndarray, threshold_px: float) -> tuple[np.ndarray, np.ndarray] | None:
+    rows = _inliers(matches, pose, threshold_px)
+    for _ in range(_ROUNDS):
+        if rows.sum() < MIN_POINTS:
+            return None
+        pose = _levenberg_marquardt(matches.chosen(rows), pose)
+        before, rows = rows, _inliers(matches, pose, threshold_px)
+        if (rows == before).all():
+            break
+    return (pose, rows) if rows.sum() >= MIN_POINTS else None
+
+
+def _levenberg_marquardt(matches: _Matches, pose: np.ndarray) -> np.ndarray:
+    residuals, in_camera, rotated = _residuals(matches, pose)
+    lengths = matches.weights * np.sqrt((residuals**2).sum(axis=1))
+    # The median length of a 2D Gaussian error is 1.177 standard deviations.
+    knee = _HUBER * max(float(np.median(lengths)) / 1.177, 1e-9 * float(matches.weights.max()))
+    cost, damping = _huber_cost(lengths, knee), 1e-4
+    for _ in range(_STEPS):
+        robust = np.minimum(1.0, knee / np.maximum(lengths, 1e-300))
+        hessian, gradient = _normal_equations(matches, residuals, in_camera, rotated, robust)
+        scale = np.diag(np.diag(hessian) + 1e-12 * np.trace(hessian))
+        step = np.linalg.solve(hessian + damping * scale, -gradient)
+        candidate = _moved(pose, step)
+        residuals_next, in_camera_next, rotated_next = _residuals(matches, candidate)
+        lengths_next = matches.weights * np.sqrt((residuals_next**2).sum(axis=1))
+        cost_next = _huber_cost(lengths_next, knee)
+        if not cost_next <= cost:
+            damping *= 10.0
+            continue
+        small = cost - cost_next <= 1e-9 * cost
+        pose, residuals, in_camera, rotated = candidate, residuals_next, in_camera_next, rotated_next
+        cost, lengths, damping = cost_next, lengths_next, damping * 0.1
+        if small:
+            break
+    return pose
+
+
+def _huber_cost(lengths: np.ndarray, knee: float) -> float:
+    return float(np.where(lengths <= knee, 0.5 * lengths**2, knee * (lengths - 0.5 * knee)).sum())
+
+
+def _normal_equations(
+    matches: _Matches, residuals: np.ndarray, in_camera: np.ndarray, rotated: np.ndarray, robust: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return J^T W J (6, 6) and J^T W r (6,) for increments x y z rx ry rz in camera axes about the origin."""
+    jacobian = _jacobian(matches.intrinsics, in_camera, rotated)
+    weighted = jacobian * (robust * matches.weights**2)[:, None, None]
+    flat = weighted.reshape(-1, 6)
+    return flat.T @ jacobian.reshape(-1, 6), flat.T @ residuals.reshape(-1)
+
+
+def _jacobian(intrinsics: np.ndarray, in_camera: np.ndarray, rotated: np.ndarray) -> np.ndarray:
+    """Return the derivative (N, 2, 6) of the projections by translation and by rotation, X = exp(w) R p + t."""
+    inverse = 1.0 / in_camera[:, 2]
+    by_point = np.empty((len(in_camera), 2, 3))
+    by_point[:, :, :2] = intrinsics[:2, :2] * inverse[:, None, None]
+    by_point[:, :, 2] = -(in_camera[:, :2] * (inverse**2)[:, None]) @ intrinsics[:2, :2].T
+    # d(exp(w) q)/dw = -[q]x, and row (-[q]x) = q x row.
+    by_turn = np.cross(rotated[:, None, :], by_point)
+    return np.concatenate([by_point, by_turn], axis=2)
+
+
+def _moved(pose: np.ndarray, step: np.ndarray) -> np.ndarray:
+    moved = np.eye(4)
+    moved[:3, :3] = cv2.Rodrigues(step[3:])[0] @ pose[:3, :3]
+    moved[:3, 3] = pose[:3, 3] + step[:3]
+    return moved
+
+
+def _uncertainty(matches: _Matches, pose: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the covariance (6, 6) from (J^T W J)^-1 times the residual variance, and the RMS error in pixels."""
+    residuals, in_camera, rotated = _residuals(matches, pose)
+    squared = (residuals**2).sum(axis=1)
+    hessian, _ = _normal_equations(matches, residuals, in_camera, rotated, np.ones(len(squared)))
+    freedom = max(2 * len(squared) - 6, 1)
+    variance = float((matches.weights**2 * squared).sum()) / freedom
+    # Unit diagonal first: metres and radians differ by orders of magnitude. Directions that nothing
+    # constrains get a large variance instead of an infinite one.
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(hessian), 1e-300))
+    values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
+    inverse = (vectors / np.maximum(values, 1e-12)) @ vectors.T
+    covariance = variance * inverse * np.outer(scale, scale)
+    return (covariance + covariance.T) / 2.0, float(np.sqrt(squared.mean()))
