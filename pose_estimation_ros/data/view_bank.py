@@ -1,0 +1,215 @@
+"""A bank of ray-cast views from which endless training images are composed.
+
+Casting rays is done once for a few thousand views an object. A training image then is a warp of a stored view:
+rolling, shifting, scaling and turning the camera about its centre are homographies of the image, so that only the
+direction from which the object is seen is discrete. The warp and all shading run as batched tensor operations on
+any device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from pose_estimation_ros.objects.bundle import PosePrior
+from pose_estimation_ros.objects.catalog import ObjectModel
+from pose_estimation_ros.objects.mesh import Mesh, sample_surface
+from pose_estimation_ros.rendering.raycaster import RayCaster
+from pose_estimation_ros.rendering.shading import bake_ambient_occlusion
+
+OUTLINE_POINTS = 256
+MARGIN_PX = 2.0
+
+
+@dataclass(frozen=True)
+class ViewBank:
+    """V views of O objects, S x S pixels each, the object's box centre on the optical axis.
+
+    `surface` holds colour (3), ambient occlusion, camera-frame normal (3, 128 is zero) and mask (0 or 255).
+    """
+
+    coordinates: Tensor  # (V, 3, S, S) float16, [-1, 1] over the object's box
+    surface: Tensor  # (V, 8, S, S) uint8
+    camera_from_object: Tensor  # (V, 4, 4) float32
+    focal_px: Tensor  # (V,) float32
+    object_index: Tensor  # (V,) int64; from `known` on: clutter
+    outline: Tensor  # (O, P, 3) float32 surface points, metres
+    known: int  # number of catalog objects; the meshes after them are clutter
+
+    @property
+    def size(self) -> int:
+        """Side of the stored views in pixels."""
+        return self.surface.shape[-1]
+
+    def to(self, device: torch.device | str) -> ViewBank:
+        """Return the bank with all tensors on a device."""
+        tensors = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "known"}
+        return replace(self, **tensors)
+
+    def save(self, path: Path) -> None:
+        """Write the bank to one file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".part")
+        torch.save({f.name: getattr(self, f.name) for f in fields(self)}, temporary)
+        temporary.replace(path)
+
+    @staticmethod
+    def load(path: Path) -> ViewBank:
+        """Read a bank written by `save`."""
+        return ViewBank(**torch.load(path, weights_only=True))
+
+
+def look_at(direction: np.ndarray) -> np.ndarray:
+    """Return rotations camera_from_object (N, 3, 3) of upright cameras that look at the origin.
+
+    Args:
+        direction: unit vectors (N, 3) from the object to the camera, object frame with z up.
+    """
+    forward = -direction
+    up = np.where(np.abs(direction[:, 2:]) > 0.9999, [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]])
+    right = np.cross(forward, up)
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    return np.stack([right, np.cross(forward, right), forward], axis=1)
+
+
+def sample_directions(prior: PosePrior, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Draw unit vectors (count, 3) from the object to the camera, even on the sphere within the prior."""
+    low, high = (math.sin(math.radians(value)) for value in prior.elevation_deg)
+    anywhere = generator.random(count) < prior.other
+    height = np.where(anywhere, generator.uniform(-1.0, 1.0, count), generator.uniform(low, high, count))
+    azimuth = generator.uniform(0.0, 2.0 * math.pi, count)
+    flat = np.sqrt(1.0 - height**2)
+    return np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), height], axis=1)
+
+
+def build_view_bank(
+    models: list[ObjectModel],
+    meshes: list[Mesh],
+    prior: PosePrior,
+    views: int,
+    clutter: list[Mesh],
+    clutter_views: int = 40,
+    size: int = 112,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> ViewBank:
+    """Ray-cast the views of all objects.
+
+    Args:
+        models: the catalog's objects.
+        meshes: their meshes, metres.
+        prior: from where they are seen.
+        views: views per object.
+        clutter: meshes that only occlude and distract.
+        clutter_views: views per clutter mesh.
+        size: side of a view in pixels.
+        seed: same seed, same bank.
+        device: where to cast; the bank stays on it.
+    """
+    generator = np.random.default_rng(seed)
+    caster = RayCaster([*meshes, *clutter], device=device)
+    parts = []
+    everything = PosePrior(distance_m=prior.distance_m, other=1.0)
+    for index, mesh in enumerate(tqdm([*meshes, *clutter], desc="views", unit="mesh")):
+        known = index < len(models)
+        low, high = mesh.bounds
+        centre = models[index].centre_m if known else (low + high) / 2.0
+        half = models[index].half_size_m if known else (high - low) / 2.0
+        poses = _sample_poses(prior if known else everything, views if known else clutter_views, centre, generator)
+        occlusion = bake_ambient_occlusion(caster.engine, index, mesh, seed=seed)
+        parts.append(_cast_views(caster, index, mesh, poses, centre, half, occlusion, size))
+    outline = np.stack([sample_surface(mesh, OUTLINE_POINTS, seed) for mesh in [*meshes, *clutter]])
+    joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    return ViewBank(**joined, outline=torch.from_numpy(outline).to(device), known=len(models))
+
+
+def _sample_poses(prior: PosePrior, count: int, centre: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    rotation = look_at(sample_directions(prior, count, generator))
+    # Even in the logarithm: perspective changes with the ratio of distances.
+    low, high = np.log(prior.distance_m)
+    distance = np.exp(generator.uniform(low, high, count))
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3, :3] = rotation
+    poses[:, :3, 3] = np.array([0.0, 0.0, 1.0]) * distance[:, None] - rotation @ centre
+    return poses
+
+
+def _cast_views(
+    caster: RayCaster,
+    index: int,
+    mesh: Mesh,
+    poses: np.ndarray,
+    centre: np.ndarray,
+    half: np.ndarray,
+    occlusion: Tensor,
+    size: int,
+) -> dict[str, Tensor]:
+    device = caster.device
+    transforms = torch.from_numpy(poses).float().to(device)
+    vertices = torch.from_numpy(mesh.vertices).to(device)
+    middle, extent = (torch.from_numpy(np.asarray(value)).float().to(device)[:, None, None] for value in (centre, half))
+    faces = torch.from_numpy(mesh.faces).to(device)
+    focals, surfaces, coordinates = [], [], []
+    for chunk in transforms.split(32):
+        in_camera = vertices @ chunk[:, :3, :3].transpose(1, 2) + chunk[:, None, :3, 3]
+        radius = (in_camera[..., :2] / in_camera[..., 2:]).norm(dim=-1).amax(dim=1)
+        focal = (size / 2.0 - MARGIN_PX) / radius
+        intrinsics = bank_intrinsics(focal, size)
+        which = torch.full((len(chunk),), index, device=device)
+        renders = caster.render(which, chunk, intrinsics, size, size)
+        corners = occlusion[faces[renders.face.clamp(min=0)]]  # (B, S, S, 3)
+        u, v = renders.barycentric[:, 0], renders.barycentric[:, 1]
+        ambient = (1.0 - u - v) * corners[..., 0] + u * corners[..., 1] + v * corners[..., 2]
+        mask = renders.mask[:, None].float()
+        layers = [renders.colors, (ambient[:, None] * mask).clamp(0.0, 1.0)]
+        surface = torch.cat([*layers, renders.normals * (127.0 / 255.0) + 128.0 / 255.0, mask], dim=1)
+        surfaces.append((surface * 255.0).round().clamp(0, 255).to(torch.uint8))
+        coordinates.append((((renders.coordinates - middle) / extent.clamp(min=1e-6)) * mask).half())
+        focals.append(focal)
+    return {
+        "coordinates": torch.cat(coordinates),
+        "surface": torch.cat(surfaces),
+        "camera_from_object": transforms,
+        "focal_px": torch.cat(focals),
+        "object_index": torch.full((len(transforms),), index, dtype=torch.int64, device=device),
+    }
+
+
+def bank_intrinsics(focal_px: Tensor, size: int) -> Tensor:
+    """Return camera matrices (B, 3, 3) of stored views with focal lengths (B,)."""
+    matrix = torch.zeros(len(focal_px), 3, 3, device=focal_px.device)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = focal_px
+    matrix[:, 0, 2] = matrix[:, 1, 2] = (size - 1) / 2.0
+    matrix[:, 2, 2] = 1.0
+    return matrix
+
+
+def warp_grid(source_from_target: Tensor, target_pixels: Tensor, source_size: int) -> Tensor:
+    """Return a grid for `grid_sample` (align_corners=False) that applies homographies.
+
+    Args:
+        source_from_target: homographies between pixel coordinates, shape (B, 3, 3).
+        target_pixels: pixel coordinates of the target along one side, shape (S,).
+        source_size: side of the source in pixels.
+
+    Returns:
+        Grid (B, S, S, 2).
+    """
+    v, u = torch.meshgrid(target_pixels, target_pixels, indexing="ij")
+    pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(-1, 3)
+    mapped = pixels @ source_from_target.transpose(1, 2)
+    source = mapped[..., :2] / mapped[..., 2:].clamp(min=1e-6)
+    side = len(target_pixels)
+    return ((2.0 * source + 1.0) / source_size - 1.0).reshape(-1, side, side, 2)
+
+
+def sample_maps(maps: Tensor, grid: Tensor) -> Tensor:
+    """Sample (B, C, S, S) maps bilinearly; zero outside."""
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
