@@ -65,7 +65,8 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
     corner_uv = texture = None
     if raw.has_triangle_uvs() and raw.has_textures() and not np.asarray(raw.textures[0]).size == 0:
         corner_uv = np.asarray(raw.triangle_uvs, dtype=np.float32).reshape(-1, 3, 2)
-        texture = np.asarray(raw.textures[0])[..., :3].astype(np.float32) / 255.0
+        # Open3D turns the picture upside down on reading; here its first row is the top one, v = 1.
+        texture = np.ascontiguousarray(np.asarray(raw.textures[0])[::-1, :, :3], dtype=np.float32) / 255.0
     normals = np.asarray(raw.vertex_normals, dtype=np.float32)
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     return Mesh(vertices, np.asarray(raw.triangles, dtype=np.int64), normals, colors, corner_uv, texture)

@@ -48,7 +48,9 @@ class WarpEngine:
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", torch.cuda.current_device())
         if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not wp.is_cuda_available()):
-            raise ValueError(f"ray engine 'warp': device {device}: expected cpu, or cuda with a driver that Warp can use")
+            raise ValueError(
+                f"ray engine 'warp': device {device}: expected cpu, or cuda with a driver that Warp can use"
+            )
         self.device = device
         self._warp_device = wp.device_from_torch(device)
         self._meshes = [

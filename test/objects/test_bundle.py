@@ -1,0 +1,194 @@
+"""The bundle: what is saved comes back, and every kind of damage is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from pose_estimation_ros.objects.bundle import (
+    BUNDLE_FILE,
+    Bundle,
+    BundleError,
+    PosePrior,
+    find_bundle,
+    load_bundle,
+    save_bundle,
+    save_weights,
+)
+from pose_estimation_ros.objects.catalog import Catalog, ContinuousSymmetry, ObjectModel
+
+BOUNDS = ((-0.05, -0.03, -0.02), (0.05, 0.03, 0.04))
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    turn[0, 3] = 0.01
+    objects = (
+        ObjectModel(4, "plate", 0.13, BOUNDS, Path("plate.ply"), "mm", discrete_symmetries=(turn,)),
+        ObjectModel(
+            6,
+            "can",
+            0.12,
+            BOUNDS,
+            Path("can.ply"),
+            continuous_symmetries=(ContinuousSymmetry((0.0, 0.0, 1.0), (0.0, 0.02, 0.0)),),
+        ),
+    )
+    prior = PosePrior(elevation_deg=(10.0, 80.0), roll_deg=(-30.0, 30.0), distance_m=(0.4, 0.9), other=0.05)
+    bundle = Bundle(tmp_path / "shop", "shop", Catalog(objects), {}, prior, mesh_source="Ask the shop.")
+    save_bundle(bundle)
+    return bundle
+
+
+def rewrite(bundle, change):
+    """Edit bundle.yaml with a function that changes the parsed content in place."""
+    file = bundle.path / BUNDLE_FILE
+    content = yaml.safe_load(file.read_text())
+    change(content)
+    file.write_text(yaml.safe_dump(content))
+
+
+def test_what_is_saved_comes_back(bundle):
+    loaded = load_bundle(bundle.path)
+    assert loaded.pose_prior == bundle.pose_prior and loaded.mesh_source == "Ask the shop."
+    for new, old in zip(loaded.catalog, bundle.catalog, strict=True):
+        assert (new.object_id, new.name, new.mesh, new.mesh_unit) == (old.object_id, old.name, old.mesh, old.mesh_unit)
+        assert new.bounds_m == old.bounds_m and new.continuous_symmetries == old.continuous_symmetries
+        for ours, theirs in zip(new.discrete_symmetries, old.discrete_symmetries, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_weights_come_back_in_half_precision(bundle):
+    state = {"layer.weight": torch.randn(4, 3), "steps": torch.tensor(7)}
+    saved = save_weights(bundle, "detector", state, {"width": 8}, 64, {"samples": 100}, {"loss": 0.5})
+    loaded = load_bundle(bundle.path)
+    assert loaded.network("detector") == saved.network("detector")
+    weights = loaded.weights("detector")
+    assert weights["layer.weight"].dtype == torch.float32 and weights["steps"].item() == 7
+    torch.testing.assert_close(weights["layer.weight"], state["layer.weight"], rtol=1e-3, atol=1e-4)
+
+
+def test_damaged_weights_are_refused(bundle):
+    save_weights(bundle, "detector", {"weight": torch.zeros(3)}, {}, 64, {})
+    file = bundle.path / "detector.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(BundleError, match=r"detector\.safetensors: sha256 .* expected .* damaged"):
+        load_bundle(bundle.path).weights("detector")
+    file.unlink()
+    with pytest.raises(BundleError, match=r"detector\.safetensors: weights of network 'detector' not found"):
+        load_bundle(bundle.path).weights("detector")
+
+
+def test_a_missing_network_says_how_to_train_it(bundle):
+    with pytest.raises(
+        BundleError, match=r"no network 'pix2pose' \(has: none\).*pose_train --bundle .* --network pix2pose"
+    ):
+        bundle.network("pix2pose")
+
+
+def test_missing_meshes_say_where_to_get_them(bundle, tmp_path):
+    with pytest.raises(BundleError, match=r"plate\.ply.*'plate' not found\. Ask the shop\."):
+        bundle.mesh_path(0)
+    rewrite(bundle, lambda content: content.update(meshes=None))
+    unshipped = load_bundle(bundle.path)
+    with pytest.raises(BundleError, match=r"not shipped.*mesh_dir.*Ask the shop\."):
+        unshipped.mesh_path(0)
+    (tmp_path / "plate.ply").write_text("ply")
+    assert unshipped.mesh_path(0, tmp_path) == tmp_path / "plate.ply"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda content: content["objects"][1].update(diameter_m=102.1),
+            r"\(can\): diameter_m = 102\.1: expected metres",
+        ),
+        (lambda content: content["objects"][0].update(diametre=1), r"objects\.0\.diametre = 1: Extra inputs"),
+        (lambda content: content["objects"][0].pop("mesh"), r"objects\.0\.mesh.*Field required"),
+        (lambda content: content["objects"][0].update(mesh_unit="inch"), r"objects\.0\.mesh_unit = 'inch'"),
+        (lambda content: content["objects"][0].update(name="a b"), r"objects\.0\.name = 'a b'"),
+        (lambda content: content["objects"][0].update(discrete_symmetries=[[1.0, 2.0]]), "reshape"),
+        (lambda content: content["objects"][1].update(id=4), "object_id 4 is used more than once"),
+        (lambda content: content["pose_prior"].update(other=2), r"pose_prior\.other = 2"),
+        (lambda content: content.update(objects=[]), "no objects"),
+    ],
+)
+def test_a_wrong_field_is_named(bundle, change, said):
+    rewrite(bundle, change)
+    with pytest.raises(BundleError, match=r"bundle\.yaml: .*" + said):
+        load_bundle(bundle.path)
+
+
+@pytest.mark.parametrize("content", [b"objects: [", b"\xff\xfe\x00bad", b"", b"- just\n- a list\n"])
+def test_a_corrupt_file_is_named(bundle, content):
+    (bundle.path / BUNDLE_FILE).write_bytes(content)
+    with pytest.raises(BundleError, match=r"bundle\.yaml"):
+        load_bundle(bundle.path)
+
+
+def test_an_unknown_bundle_lists_where_it_was_sought(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    (tmp_path / "share/pose_estimation_ros/models").mkdir(parents=True)
+    with pytest.raises(BundleError, match=r"'nowhere': no bundle\.yaml in .*share/pose_estimation_ros/models/nowhere"):
+        find_bundle("nowhere")
+
+
+def test_an_installed_bundle_is_found_by_name(bundle, tmp_path, monkeypatch):
+    folder = tmp_path / "install/share/pose_estimation_ros/models"
+    folder.mkdir(parents=True)
+    bundle.path.rename(folder / "shop")
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path / "install"))
+    assert find_bundle("shop") == folder / "shop"
+
+
+def test_an_interrupted_write_leaves_the_old_bundle(bundle, monkeypatch):
+    before = (bundle.path / BUNDLE_FILE).read_text()
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        save_weights(bundle, "detector", {"weight": torch.zeros(1)}, {}, 64, {})
+    assert (bundle.path / BUNDLE_FILE).read_text() == before
+
+
+class TestDemoBundle:
+    """The bundle that scripts/make_demo_objects.py wrote."""
+
+    def test_its_meshes_fit_their_entries(self):
+        from pose_estimation_ros.objects.mesh import diameter, load_mesh
+
+        demo = load_bundle("demo")
+        for index, model in enumerate(demo.catalog):
+            mesh = load_mesh(demo.mesh_path(index), model.mesh_unit, model.diameter_m)
+            np.testing.assert_allclose(mesh.bounds, model.bounds_m, atol=1e-6)
+            assert diameter(mesh.vertices) == pytest.approx(model.diameter_m, rel=1e-5)
+
+    def test_its_symmetries_keep_shape_and_color(self):
+        from scipy.spatial import cKDTree
+
+        from pose_estimation_ros.geometry.symmetry import symmetry_transforms
+        from pose_estimation_ros.objects.mesh import load_mesh
+
+        demo = load_bundle("demo")
+        checked = set()
+        for index, model in enumerate(demo.catalog):
+            if not model.is_symmetric:
+                continue
+            mesh = load_mesh(demo.mesh_path(index), model.mesh_unit)
+            continuous = [(item.axis, item.offset_m) for item in model.continuous_symmetries]
+            transforms = symmetry_transforms(model.discrete_symmetries, continuous, step_rad=1.0)
+            assert len(transforms) > 1
+            tree = cKDTree(mesh.vertices)
+            for transform in transforms[1:]:
+                gap, nearest = tree.query(mesh.vertices @ transform[:3, :3].T + transform[:3, 3])
+                assert gap.max() < 2.5e-3  # the spacing of the vertices
+                # Edges between colours may fall on either side of a vertex.
+                assert np.mean(np.abs(mesh.colors[nearest] - mesh.colors).max(axis=1) < 0.1) > 0.97
+            checked.add(model.name)
+        assert checked == {"toy_brick", "bottle"}

@@ -1,0 +1,74 @@
+"""The catalog: BOP's models_info.json in, metres and symmetries out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pose_estimation_ros.objects.catalog import Catalog, ObjectModel, catalog_from_bop
+
+BOUNDS = ((-0.05, -0.03, -0.02), (0.05, 0.03, 0.04))
+
+
+def model(object_id=1, name="part", diameter_m=0.13, **more):
+    return ObjectModel(object_id, name, diameter_m, BOUNDS, Path("part.ply"), **more)
+
+
+def test_millimetres_of_bop_become_metres(tmp_path):
+    turn = [-1.0, 0, 0, 12.0, 0, -1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0]
+    box = {"min_x": -40, "min_y": -30, "min_z": -20, "size_x": 80, "size_y": 60, "size_z": 50, "diameter": 102.1}
+    info = {
+        "10": {**box, "symmetries_continuous": [{"axis": [0, 0, 1], "offset": [5, 0, 0]}]},
+        "2": {**box, "symmetries_discrete": [turn]},
+    }
+    (tmp_path / "models_info.json").write_text(json.dumps(info))
+    catalog = catalog_from_bop(tmp_path, {2: "clamp"})
+    assert [(item.object_id, item.name) for item in catalog] == [(2, "clamp"), (10, "obj_000010")]
+    clamp, round_one = catalog
+    assert clamp.diameter_m == pytest.approx(0.1021)
+    np.testing.assert_allclose(clamp.bounds_m, [[-0.04, -0.03, -0.02], [0.04, 0.03, 0.03]])
+    np.testing.assert_allclose(clamp.centre_m, [0.0, 0.0, 0.005])
+    np.testing.assert_allclose(clamp.half_size_m, [0.04, 0.03, 0.025])
+    np.testing.assert_allclose(clamp.discrete_symmetries[0][:3, 3], [0.012, 0, 0])
+    assert round_one.continuous_symmetries[0].offset_m == pytest.approx((0.005, 0, 0))
+    assert clamp.is_symmetric and round_one.is_symmetric and not model().is_symmetric
+
+
+def test_a_diameter_in_millimetres_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"object 7 \(tin\): diameter_m = 102\.1: expected metres"):
+        model(7, "tin", 102.1)
+
+
+def test_a_symmetry_must_be_rigid():
+    with pytest.raises(ValueError, match=r"object 1 \(part\).*not a rigid"):
+        model(discrete_symmetries=(np.diag([2.0, 1.0, 1.0, 1.0]),))
+
+
+def test_unknown_unit_is_named():
+    with pytest.raises(ValueError, match="'inch'"):
+        model(mesh_unit="inch")
+
+
+@pytest.mark.parametrize(("second", "said"), [(model(1, "other"), "object_id 1"), (model(2, "part"), "name 'part'")])
+def test_objects_are_told_apart(second, said):
+    with pytest.raises(ValueError, match=said):
+        Catalog((model(), second))
+
+
+def test_an_empty_catalog_is_refused():
+    with pytest.raises(ValueError, match="no objects"):
+        Catalog(())
+
+
+def test_look_up_by_id_and_name():
+    catalog = Catalog((model(5, "nut"), model(9, "bolt")))
+    assert catalog.index_of_id(9) == 1 and catalog.index_of_id(1) is None
+    assert catalog.index_of_name("nut") == 0 and catalog.index_of_name("washer") is None
+
+
+def test_missing_models_info_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"models_info\.json.*BOP models folder"):
+        catalog_from_bop(tmp_path)
