@@ -1,0 +1,223 @@
+"""Run a pose pipeline over the images of a data set; interrupted runs go on where they stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from pose_estimation_ros.data.bop import LEAST_VISIBILITY, BopDataset, BopImage, BopTarget
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.evaluation.bop_results import Estimate
+from pose_estimation_ros.evaluation.detection_ap import BoxDetection
+from pose_estimation_ros.evaluation.localisation import asked_for
+from pose_estimation_ros.objects.catalog import Catalog
+
+GtBox = Literal["full", "visible"]
+
+
+class _Result(Protocol):
+    poses: list[Any]  # with object_index, camera_from_object, score
+    timings_s: dict[str, float]
+    reason: str | None
+
+
+class PosePipeline(Protocol):
+    """The part of the pipeline that an evaluation needs."""
+
+    def process(self, frame: Frame, detections: list[Detection] | None = None) -> _Result:
+        """Estimate the poses of the given detections."""
+        ...
+
+
+class BoxDetector(Protocol):
+    """The part of a detector that an evaluation needs."""
+
+    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+        """Find the known objects."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """What a pipeline said of one image."""
+
+    scene_id: int
+    image_id: int
+    time_s: float  # detection and poses, without reading the image
+    estimates: tuple[Estimate, ...] = ()
+    boxes: tuple[BoxDetection, ...] = ()  # every detection, also those that got no pose
+    timings_s: dict[str, float] = field(default_factory=dict)
+    reason: str | None = None  # why there are no estimates
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Turns one image into a record.
+
+    Without a detector the boxes are those of the ground truth, one per instance that the targets ask for.
+    """
+
+    pipeline: PosePipeline
+    catalog: Catalog
+    detector: BoxDetector | None = None
+    gt_box: GtBox = "full"
+    score_threshold: float = 0.05
+    candidates: int = 1  # best detections that get a pose, per instance asked for
+
+    def __call__(self, dataset: BopDataset, image: BopImage, targets: Sequence[BopTarget]) -> ImageRecord:
+        """Estimate the poses that the targets of an image ask for."""
+        frame = dataset.frame(image)
+        start = time.perf_counter()
+        if self.detector is None:
+            found: list[Detection] = []
+            chosen = truth_detections(image, targets, self.catalog, self.gt_box)
+        else:
+            found = self.detector.detect(frame, self.score_threshold)
+            chosen = self._wanted(found, targets)
+        detection_s = 0.0 if self.detector is None else time.perf_counter() - start
+        result = self.pipeline.process(frame, chosen)
+        elapsed = time.perf_counter() - start
+        return ImageRecord(
+            *image.key,
+            time_s=elapsed,
+            estimates=tuple(
+                Estimate(
+                    *image.key,
+                    object_id=self.catalog[item.object_index].object_id,
+                    score=float(item.score),
+                    camera_from_object=np.asarray(item.camera_from_object, dtype=np.float64),
+                    time_s=elapsed,
+                )
+                for item in result.poses
+            ),
+            boxes=tuple(
+                BoxDetection(image.key, self.catalog[item.object_index].object_id, float(item.score), np.asarray(item.box))
+                for item in found
+            ),
+            timings_s=dict(result.timings_s) | {"detection": detection_s, "total": elapsed},
+            reason=result.reason,
+        )
+
+    def _wanted(self, found: Sequence[Detection], targets: Sequence[BopTarget]) -> list[Detection]:
+        chosen: list[Detection] = []
+        for target in targets:
+            index = self.catalog.index_of_id(target.object_id)
+            mine = sorted((item for item in found if item.object_index == index), key=lambda item: -item.score)
+            chosen += mine[: target.instances * self.candidates]
+        return chosen
+
+
+def truth_detections(
+    image: BopImage, targets: Sequence[BopTarget], catalog: Catalog, gt_box: GtBox = "full"
+) -> list[Detection]:
+    """Return the ground-truth boxes, clipped to the image, of the instances that targets ask for.
+
+    Instances less than 10 % visible and objects outside the catalog are left out.
+
+    Raises:
+        ValueError: if the data set has no boxes.
+    """
+    detections = []
+    limits = np.array([image.camera.width - 1, image.camera.height - 1] * 2, dtype=np.float64)
+    for target in targets:
+        index = catalog.index_of_id(target.object_id)
+        for truth in asked_for(image, target):
+            box = truth.box_full if gt_box == "full" else truth.box_visible
+            if index is None or truth.visibility < LEAST_VISIBILITY:
+                continue
+            if box is None:
+                raise ValueError(
+                    f"{image.rgb_path}: object {target.object_id} has no {gt_box} box; expected scene_gt_info.json with "
+                    "bbox_obj and bbox_visib"
+                )
+            detections.append(Detection(index, 1.0, np.clip(box, 0.0, limits)))
+    return detections
+
+
+def run_images(
+    dataset: BopDataset,
+    targets: Sequence[BopTarget],
+    runner: Callable[[BopDataset, BopImage, Sequence[BopTarget]], ImageRecord],
+    partial: Path | None = None,
+    settings: dict[str, Any] | None = None,
+    resume: bool = False,
+    progress: Callable[[Iterable[BopImage]], Iterable[BopImage]] = iter,
+) -> list[ImageRecord]:
+    """Process every image and keep what is finished on the disk.
+
+    Args:
+        dataset: the images.
+        targets: what to find.
+        runner: turns an image into a record.
+        partial: file for the finished images; None keeps nothing.
+        settings: what the results depend on; a run resumes only under equal settings.
+        resume: read `partial` and skip the images it holds.
+        progress: wraps the loop over the remaining images, for instance tqdm.
+
+    Raises:
+        ValueError: if the file to resume from was made under other settings.
+    """
+    settings = json.loads(json.dumps(settings or {}))
+    done = _read_partial(partial, settings) if resume and partial is not None and partial.is_file() else []
+    finished = {(item.scene_id, item.image_id) for item in done}
+    by_image: dict[tuple[int, int], list[BopTarget]] = {}
+    for target in targets:
+        by_image.setdefault((target.scene_id, target.image_id), []).append(target)
+    if partial is not None:
+        _write_partial(partial, settings, done)
+    for image in progress([image for image in dataset.images if image.key not in finished]):
+        record = runner(dataset, image, by_image.get(image.key, []))
+        done.append(record)
+        if partial is not None:
+            with partial.open("a") as file:
+                file.write(json.dumps(_encode(record)) + "\n")
+    return sorted(done, key=lambda item: (item.scene_id, item.image_id))
+
+
+def _write_partial(path: Path, settings: dict[str, Any], done: Sequence[ImageRecord]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"settings": settings}), *(json.dumps(_encode(record)) for record in done)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _read_partial(path: Path, settings: dict[str, Any]) -> list[ImageRecord]:
+    lines = path.read_text().splitlines()
+    before = json.loads(lines[0]).get("settings", {}) if lines else {}
+    for key in sorted(set(before) | set(settings)):
+        if before.get(key) != settings.get(key):
+            raise ValueError(
+                f"{path}: made with {key} = {before.get(key)!r}, expected {settings.get(key)!r}; run without --resume to start over"
+            )
+    records = []
+    for line in lines[1:]:
+        try:
+            records.append(_decode(json.loads(line)))
+        except ValueError:  # the last line of a run that was killed while writing
+            break
+    return records
+
+
+def _encode(record: ImageRecord) -> dict[str, Any]:
+    content = asdict(record)
+    for item in content["estimates"]:
+        item["camera_from_object"] = item["camera_from_object"].tolist()
+    for item in content["boxes"]:
+        item["box"] = [float(value) for value in item["box"]]
+    return content
+
+
+def _decode(content: dict[str, Any]) -> ImageRecord:
+    estimates = tuple(
+        Estimate(**{**item, "camera_from_object": np.array(item["camera_from_object"])}) for item in content["estimates"]
+    )
+    boxes = tuple(
+        BoxDetection(tuple(item["image"]), item["object_id"], item["score"], np.array(item["box"]))
+        for item in content["boxes"]
+    )
+    return ImageRecord(**{**content, "estimates": estimates, "boxes": boxes})
