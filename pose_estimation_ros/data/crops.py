@@ -47,7 +47,8 @@ def crop_frame(frame: Frame, detections: list[Detection], size: int, padding: fl
         N crops; what lies outside the image is grey (0.5).
     """
     squares = squares_around(np.array([item.box for item in detections]), padding)
-    image = torch.from_numpy(frame.rgb).to(device).permute(2, 0, 1).float() / 255.0
+    # Images from messages are read-only or mirrored views; torch wants memory of its own.
+    image = torch.from_numpy(np.array(frame.rgb, order="C")).to(device).permute(2, 0, 1).float() / 255.0
     intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=device)
     index = torch.tensor([item.object_index for item in detections], dtype=torch.int64, device=device)
     return cut_squares(image, intrinsics, torch.from_numpy(squares).to(device), index, size)

@@ -15,6 +15,7 @@ MIN_POINTS = 4  # three fix a pose up to four solutions, the fourth decides
 _ROUNDS = 3  # of refinement and new selection of inliers
 _STEPS = 10  # of Levenberg-Marquardt per round
 _HUBER = 2.0  # residuals beyond this many standard deviations count linearly
+_SAMPLED = 600  # RANSAC looks at no more matches; the refinement at all
 _NEAREST_M = 1e-6  # points nearer to the camera plane cannot be inliers
 
 
@@ -57,7 +58,7 @@ def solve_pnp(
         intrinsics: camera matrix in pixels, shape (3, 3).
         weights: inverse standard deviations of the pixel errors, shape (N,), any common factor; zero ignores a row.
         threshold_px: largest distance in pixels between an inlier and its projection.
-        iterations: most RANSAC iterations; fewer where the share of inliers is high.
+        iterations: most RANSAC iterations, fewer where the share of inliers is high; 0 only refines `initial`.
         seed: of the random samples; same seed, same result.
         initial: a pose (4, 4) to consider beside the one from RANSAC.
 
@@ -65,12 +66,14 @@ def solve_pnp(
         The pose, or None where fewer than four correspondences agree on one.
 
     Raises:
-        ValueError: if the shapes do not belong together or the threshold is not positive.
+        ValueError: if the shapes do not belong together, the threshold is not positive, or nothing to start from.
 
     Source: PoseLib's locally optimised RANSAC with P3P (Persson and Nordberg, Lambda Twist, ECCV 2018); then
     iteratively re-weighted least squares with Huber's weights on axis-angle increments in the camera's axes.
     """
     matches = _checked(pixels, points, intrinsics, weights, threshold_px)
+    if iterations < 1 and initial is None:
+        raise ValueError(f"solve_pnp: iterations = {iterations} without an initial pose, expected at least 1")
     usable = np.flatnonzero(
         np.isfinite(matches.pixels).all(axis=1)
         & np.isfinite(matches.points).all(axis=1)
@@ -80,9 +83,12 @@ def solve_pnp(
     if len(usable) < MIN_POINTS:
         return None
     matches = matches.chosen(usable)
-    starts = [_ransac(matches, threshold_px, iterations, seed)]
-    if initial is not None:
-        starts.append(np.asarray(initial, dtype=np.float64))
+    starts = [] if initial is None else [np.asarray(initial, dtype=np.float64)]
+    if iterations > 0:
+        sampled = matches
+        if len(usable) > _SAMPLED:
+            sampled = matches.chosen(np.random.default_rng(seed).choice(len(usable), _SAMPLED, replace=False))
+        starts.append(_ransac(sampled, threshold_px, iterations, seed))
     starts = [pose for pose in starts if np.isfinite(pose).all()]
     if not starts:
         return None

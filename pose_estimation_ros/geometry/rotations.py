@@ -1,4 +1,4 @@
-"""Rotations as matrices, quaternions (x, y, z, w) and axis-angle vectors: batched, differentiable, stable at 0 and pi."""
+"""Rotations as matrices, quaternions (x, y, z, w) and axis-angle vectors: batched, stable at 0 and pi."""
 
 from __future__ import annotations
 

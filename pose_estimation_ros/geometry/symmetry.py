@@ -97,8 +97,8 @@ def symmetric_distance(pose_a: np.ndarray, pose_b: np.ndarray, transforms: np.nd
     """
     equivalent = canonicalise(pose_b, transforms, pose_a)
     relative = pose_a[:3, :3].T @ equivalent[:3, :3]
-    sine = np.linalg.norm([relative[2, 1] - relative[1, 2], relative[0, 2] - relative[2, 0], relative[1, 0] - relative[0, 1]])
-    angle = math.atan2(float(sine), float(np.trace(relative)) - 1.0)
+    skew = (relative - relative.T)[[2, 0, 1], [1, 2, 0]]
+    angle = math.atan2(float(np.linalg.norm(skew)), float(np.trace(relative)) - 1.0)
     return angle, float(np.linalg.norm(pose_a[:3, 3] - equivalent[:3, 3]))
 
 

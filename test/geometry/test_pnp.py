@@ -148,12 +148,12 @@ def test_skewed_intrinsics():
 
 
 def test_initial_pose_helps_where_chance_fails_and_never_harms():
-    pixels, points, pose, true = _problem(12, 400, noise_px=0.5, outliers=0.9)
+    pixels, points, pose, _ = _problem(12, 400, noise_px=0.5, outliers=0.9)
     near = _moved(pose, np.array([0.001, 0, 0.002, 0.01, 0.0, 0.01]))
-    helped = solve_pnp(pixels, points, INTRINSICS, iterations=1, initial=near)
+    helped = solve_pnp(pixels, points, INTRINSICS, iterations=0, initial=near)
     assert _errors(helped.camera_from_object, pose)[0] < 2.0
     far = _moved(pose, np.array([0.1, 0, 0.2, 1.0, 0.0, 1.0]))
-    pixels, points, pose, true = _problem(13, 400, noise_px=0.5, outliers=0.3)
+    pixels, points, pose, _ = _problem(13, 400, noise_px=0.5, outliers=0.3)
     assert _errors(solve_pnp(pixels, points, INTRINSICS, initial=far).camera_from_object, pose)[0] < 1.0
 
 
@@ -200,6 +200,7 @@ def test_hopeless_input_gives_none_or_finite_values(kind):
         ({"weights": np.ones(4)}, "weights"),
         ({"intrinsics": np.full((3, 3), np.nan)}, "intrinsics"),
         ({"threshold_px": 0.0}, "threshold_px"),
+        ({"iterations": 0}, "iterations"),
     ],
 )
 def test_wrong_arguments_are_named(change, name):

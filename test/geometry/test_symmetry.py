@@ -46,7 +46,7 @@ def test_bop_step_gives_315_rotations_about_an_offset_axis():
     point = np.array([0.01, -0.02, 0.0])
     transforms = symmetry_transforms(continuous=[((0, 0, 2), point)], step_rad=0.01)
     assert len(transforms) == 315
-    on_axis = np.append(point + [0, 0, 0.05], 1.0)
+    on_axis = np.append(point + np.array([0, 0, 0.05]), 1.0)
     np.testing.assert_allclose(transforms @ on_axis, np.tile(on_axis, (315, 1)), atol=1e-12)
     # Each turns by the same angle from the one before, and the last turns on to the first.
     steps = transforms[1:, :3, :3] @ transforms[:-1, :3, :3].transpose(0, 2, 1)
