@@ -45,7 +45,8 @@ is_supported() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:
 
 find_python() {
     local name
-    for name in ${PYTHON:-python3 python3.12 python3.11 python3.13 python3.10}; do
+    local candidates="${ros:+/usr/bin/python3 }python3 python3.12 python3.11 python3.13 python3.10"
+    for name in ${PYTHON:-$candidates}; do
         if is_supported "$name"; then command -v "$name"; return; fi
     done
     fail "no Python 3.10 to 3.13 found${PYTHON:+ (PYTHON=$PYTHON)}; install one, or name it: PYTHON=/path/to/python3 bash scripts/setup.sh"
