@@ -59,7 +59,6 @@ def cut_squares(image: Tensor, intrinsics: Tensor, squares: Tensor, object_index
 
     Enlargement is bilinear; reduction averages with a mip level so that nothing aliases.
     """
-    height, width = image.shape[1:]
     scale = squares[:, 2:3] / size  # image pixels per crop pixel
     steps = torch.arange(size, device=image.device, dtype=torch.float32) - (size - 1) / 2.0
     x = squares[:, 0:1] + scale * steps
