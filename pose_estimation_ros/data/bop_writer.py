@@ -24,15 +24,17 @@ class BopWriter:
         root: folder of the data set, made where absent.
         split: name of the split's folder.
         scene_id: number of the scene.
+        image_suffix: format of the colour images, `.png` (exact) or `.jpg` (small).
 
     Example:
         >>> with BopWriter(Path("out/demo"), scene_id=1) as writer:  # doctest: +SKIP
         ...     writer.add(rgb, camera, [(1, camera_from_object)], masks_visible)
     """
 
-    def __init__(self, root: str | Path, split: str = "test", scene_id: int = 1) -> None:
+    def __init__(self, root: str | Path, split: str = "test", scene_id: int = 1, image_suffix: str = ".png") -> None:
         self.root = Path(root)
         self.scene_id = scene_id
+        self._suffix = image_suffix
         self.folder = self.root / split / f"{scene_id:06d}"
         self._cameras: dict[str, Any] = {}
         self._truth: dict[str, Any] = {}
@@ -77,7 +79,7 @@ class BopWriter:
         image_id = len(self._cameras) if image_id is None else image_id
         key = str(image_id)
         self._size = (camera.width, camera.height)
-        _imwrite(self.folder / "rgb" / f"{image_id:06d}.png", rgb[..., ::-1])
+        _imwrite(self.folder / "rgb" / f"{image_id:06d}{self._suffix}", rgb[..., ::-1])
         if depth_m is not None:
             units = np.clip(np.round(depth_m * (_MM / DEPTH_SCALE_MM)), 0, 65535).astype(np.uint16)
             _imwrite(self.folder / "depth" / f"{image_id:06d}.png", units)
@@ -142,7 +144,9 @@ def write_models_info(catalog: Catalog, folder: str | Path) -> Path:
         if model.discrete_symmetries:
             scale = np.ones((4, 4))
             scale[:3, 3] = _MM
-            entry["symmetries_discrete"] = [(matrix * scale).reshape(-1).tolist() for matrix in model.discrete_symmetries]
+            entry["symmetries_discrete"] = [
+                (matrix * scale).reshape(-1).tolist() for matrix in model.discrete_symmetries
+            ]
         if model.continuous_symmetries:
             entry["symmetries_continuous"] = [
                 {"axis": list(item.axis), "offset": [value * _MM for value in item.offset_m]}
@@ -186,7 +190,7 @@ def _imwrite(path: Path, pixels: np.ndarray) -> None:
     import cv2
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), pixels):
+    if not cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 90]):  # for .jpg; .png is exact
         raise OSError(f"{path}: could not be written")
 
 
