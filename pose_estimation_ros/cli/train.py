@@ -1,0 +1,133 @@
+"""pose_train: turn meshes into a bundle with trained networks."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle, save_bundle
+from pose_estimation_ros.objects.catalog import UNITS_M, Catalog, ObjectModel, catalog_from_bop
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        bundle = open_or_create(arguments)
+        content = yaml.safe_load(arguments.config.read_text()) if arguments.config else {}
+        if not isinstance(content, dict):
+            raise ValueError(f"{arguments.config}: expected a mapping of recipe keys")
+        _train(arguments, bundle, content)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"pose_train: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pose_train", description=__doc__)
+    parser.add_argument("--bundle", required=True, type=Path, help="folder of the bundle; made if it does not exist")
+    parser.add_argument("--network", required=True, choices=["detector", "pix2pose"], help="which network to train")
+    source = parser.add_argument_group("objects of a new bundle")
+    source.add_argument("--bop", type=Path, help="BOP data set whose models folder holds the meshes (referenced, not copied)")
+    source.add_argument("--mesh", type=Path, action="append", help="mesh file of one object, repeatable (copied)")
+    source.add_argument("--unit", choices=sorted(UNITS_M), default="m", help="unit of the mesh files (default: m)")
+    source.add_argument("--mesh-dir", type=Path, help="where the meshes are that the bundle does not ship")
+    prior = parser.add_argument_group("pose prior of a new bundle: from where the camera sees an upright object (z up)")
+    prior.add_argument("--elevation", type=float, nargs=2, metavar=("LOW", "HIGH"), help="degrees above the horizon")
+    prior.add_argument("--roll", type=float, nargs=2, metavar=("LOW", "HIGH"), help="in-plane rotation, degrees")
+    prior.add_argument("--distance", type=float, nargs=2, metavar=("LOW", "HIGH"), help="metres")
+    parser.add_argument("--config", type=Path, help="recipe, YAML (see config/train/)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
+    parser.add_argument("--work-dir", type=Path, help="checkpoints and log (default: runs/BUNDLE/NETWORK)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    return parser
+
+
+def _train(arguments: argparse.Namespace, bundle: Bundle, content: dict[str, Any]) -> None:
+    from pose_estimation_ros.pipeline import resolve_device
+
+    device = str(resolve_device(arguments.device))
+    folder = arguments.work_dir or Path("runs") / bundle.name / arguments.network
+    mesh_dir = arguments.mesh_dir or (arguments.bop / "models" if arguments.bop else None)
+    if arguments.network == "pix2pose":
+        from pose_estimation_ros.training.pix2pose import Pix2PoseRecipe, train_pix2pose
+
+        recipe = Pix2PoseRecipe.model_validate(content)
+        updated = train_pix2pose(bundle, recipe, folder, mesh_dir, device, arguments.resume)
+    else:
+        from pose_estimation_ros.training.detector import DetectorRecipe, train_detector
+
+        detector_recipe = DetectorRecipe.model_validate(content)
+        updated = train_detector(bundle, detector_recipe, folder, mesh_dir, device, arguments.resume)
+    entry = updated.networks[arguments.network]
+    done = "finished" if entry.training.get("finished") else "interrupted; go on with --resume"
+    print(f"{updated.path / entry.file}: {entry.training.get('samples')} images seen, {done}")
+
+
+def open_or_create(arguments: argparse.Namespace) -> Bundle:
+    """Load the bundle, or make it from the meshes on the command line.
+
+    Raises:
+        ValueError: if there is neither a bundle nor a source of meshes.
+    """
+    if (arguments.bundle / BUNDLE_FILE).is_file():
+        if arguments.mesh:
+            raise ValueError(f"{arguments.bundle}: exists already; --mesh makes new bundles only")
+        return load_bundle(arguments.bundle)
+    if not arguments.bop and not arguments.mesh:
+        raise ValueError(f"{arguments.bundle}: no {BUNDLE_FILE}; give --bop DIR or --mesh FILE to make a new bundle")
+    bundle = Bundle(
+        path=arguments.bundle,
+        name=arguments.bundle.resolve().name,
+        catalog=_catalog(arguments),
+        networks={},
+        pose_prior=_prior(arguments),
+        meshes=None if arguments.bop else "meshes",
+        mesh_source="Use the models folder of the BOP data set the bundle was made from." if arguments.bop else "",
+    )
+    save_bundle(bundle)
+    return bundle
+
+
+def _prior(arguments: argparse.Namespace) -> PosePrior:
+    given = {"elevation_deg": arguments.elevation, "roll_deg": arguments.roll, "distance_m": arguments.distance}
+    return PosePrior(**{key: tuple(value) for key, value in given.items() if value is not None})
+
+
+def _catalog(arguments: argparse.Namespace) -> Catalog:
+    if arguments.bop:
+        return catalog_from_bop(arguments.bop / "models")
+    return Catalog(tuple(_adopt(arguments, index, path) for index, path in enumerate(arguments.mesh, start=1)))
+
+
+def _adopt(arguments: argparse.Namespace, number: int, path: Path) -> ObjectModel:
+    """Copy a mesh into the bundle and measure it."""
+    import shutil
+
+    from pose_estimation_ros.objects.mesh import diameter, load_mesh
+
+    mesh = load_mesh(path, arguments.unit)
+    folder = arguments.bundle / "meshes"
+    folder.mkdir(parents=True, exist_ok=True)
+    for companion in [path, *path.parent.glob(f"{path.stem}*.mtl"), *path.parent.glob(f"{path.stem}*.png")]:
+        shutil.copy2(companion, folder / companion.name)
+    low, high = mesh.bounds
+    name = re.sub(r"[^A-Za-z0-9_]", "_", path.stem)
+    return ObjectModel(
+        object_id=number,
+        name=name if name[0].isalpha() else f"object_{name}",
+        diameter_m=diameter(mesh.vertices),
+        bounds_m=(tuple(low.tolist()), tuple(high.tolist())),
+        mesh=Path(path.name),
+        mesh_unit=arguments.unit,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

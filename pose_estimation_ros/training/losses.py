@@ -1,0 +1,109 @@
+"""Losses of the dense coordinate network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pose_estimation_ros.geometry.symmetry import symmetry_transforms
+from pose_estimation_ros.networks.pix2pose_net import COORDINATE_LIMIT, CoordinateMaps
+from pose_estimation_ros.objects.catalog import Catalog
+
+SYMMETRY_STEP_RAD = np.pi / 4.0
+
+
+@dataclass(frozen=True)
+class SymmetryTable:
+    """Symmetries of all objects as affine maps of their normalised coordinates, padded with the identity."""
+
+    linear: Tensor  # (O, S, 3, 3)
+    shift: Tensor  # (O, S, 3)
+
+
+def symmetry_table(catalog: Catalog, device: torch.device | str = "cpu") -> SymmetryTable:
+    """Collect the symmetries of a catalog; exact also where the box is not centred on the symmetry axis."""
+    all_maps = []
+    for model in catalog:
+        continuous = [(item.axis, item.offset_m) for item in model.continuous_symmetries]
+        transforms = symmetry_transforms(model.discrete_symmetries, continuous, step_rad=SYMMETRY_STEP_RAD)
+        centre, half = model.centre_m, np.maximum(model.half_size_m, 1e-6)
+        linear = transforms[:, :3, :3] * half[None, None, :] / half[None, :, None]
+        shift = (transforms[:, :3, :3] @ centre + transforms[:, :3, 3] - centre) / half
+        all_maps.append((linear, shift))
+    most = max(len(linear) for linear, _ in all_maps)
+    padded = np.tile(np.eye(3), (len(all_maps), most, 1, 1))
+    shifts = np.zeros((len(all_maps), most, 3))
+    for index, (linear, shift) in enumerate(all_maps):
+        padded[index, : len(linear)], shifts[index, : len(shift)] = linear, shift
+    return SymmetryTable(torch.from_numpy(padded).float().to(device), torch.from_numpy(shifts).float().to(device))
+
+
+@torch.no_grad()
+def nearest_symmetric_target(
+    predicted: Tensor, target: Tensor, mask: Tensor, object_index: Tensor, table: SymmetryTable
+) -> Tensor:
+    """Choose for every sample the symmetric equivalent of its target that is nearest to the prediction.
+
+    This is the minimum of Pix2Pose's transformer loss (eq. 3): the gradient then flows through the winner alone.
+
+    Args:
+        predicted: normalised coordinates, shape (B, 3, S, S).
+        target: true normalised coordinates, shape (B, 3, S, S).
+        mask: cells that count, shape (B, S, S).
+        object_index: shape (B,).
+        table: the symmetries.
+    """
+    chosen = target.clone()
+    best = ((predicted - target).abs().sum(dim=1) * mask).sum(dim=(1, 2))
+    identity = torch.eye(3, device=target.device)
+    for number in range(1, table.linear.shape[1]):
+        linear, shift = table.linear[object_index, number], table.shift[object_index, number]
+        rows = ((linear - identity).abs().amax(dim=(1, 2)) > 1e-6).nonzero()[:, 0]
+        if len(rows) == 0:
+            continue
+        moved = torch.einsum("bij,bjhw->bihw", linear[rows], target[rows]) + shift[rows][:, :, None, None]
+        error = ((predicted[rows] - moved).abs().sum(dim=1) * mask[rows]).sum(dim=(1, 2))
+        better = error < best[rows]
+        chosen[rows[better]] = moved[better]
+        best[rows[better]] = error[better]
+    return chosen
+
+
+def coordinate_losses(
+    maps: CoordinateMaps, target: Tensor, mask_full: Tensor, mask_visible: Tensor, hidden_weight: float = 0.3
+) -> dict[str, Tensor]:
+    """Compare predicted maps with their targets.
+
+    Args:
+        maps: the network's output.
+        target: normalised coordinates, shape (B, 3, S, S), symmetry already chosen.
+        mask_full: the object as if unoccluded, shape (B, S, S).
+        mask_visible: its visible part, shape (B, S, S).
+        hidden_weight: weight of occluded cells; visible ones have 1.
+
+    Returns:
+        `bins`: cross-entropy against a narrow Gaussian around the true coordinate; `l1`: mean absolute error of the
+        coordinates; `error`: squared error of the expected error (Pix2Pose eq. 4; 1 is expected off the object);
+        `mask`: cross-entropy of both masks.
+    """
+    weight = mask_visible.float() + hidden_weight * (mask_full & ~mask_visible).float()
+    total = weight.sum().clamp(min=1.0)
+    bins = maps.bin_logits.shape[2]
+    width = 2.0 * COORDINATE_LIMIT / bins
+    centres = ((torch.arange(bins, device=target.device) + 0.5) / bins * 2.0 - 1.0) * COORDINATE_LIMIT
+    distance = (target[:, :, None] - centres[:, None, None]) / width
+    soft = torch.softmax(-0.5 * (distance / 0.7) ** 2, dim=2)
+    cross_entropy = -(soft * torch.log_softmax(maps.bin_logits, dim=2)).sum(dim=(1, 2)) / 3.0
+    absolute = (maps.coordinates - target).abs().mean(dim=1)
+    truth = torch.where(mask_full, absolute.detach().clamp(max=1.0), torch.ones_like(absolute))
+    masks = torch.stack([mask_visible, mask_full], dim=1).float()
+    return {
+        "bins": (cross_entropy * weight).sum() / total,
+        "l1": (absolute * weight).sum() / total,
+        "error": F.mse_loss(maps.error, truth),
+        "mask": F.binary_cross_entropy_with_logits(maps.mask_logits, masks),
+    }

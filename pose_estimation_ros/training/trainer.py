@@ -1,0 +1,205 @@
+"""The training loop that every recipe shares: schedule, average of the weights, checkpoints, log, resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from tqdm import tqdm
+
+
+class OptimiserConfig(BaseModel):
+    """AdamW with warm-up and cosine decay over all samples of the recipe."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    batch: int = 64
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
+    warmup_samples: int = 10_000
+    weight_decay: float = 0.02
+    gradient_norm: float = 5.0  # gradients longer than this are shortened
+    ema_samples: int = 30_000  # the average of the weights forgets over so many samples
+    checkpoint_minutes: float = 3.0
+    bf16: bool = True  # autocast in bfloat16
+
+
+class Trainer:
+    """Trains one network and can stop and go on at any time.
+
+    Args:
+        network: the network, on its device.
+        config: the optimiser's settings.
+        total_samples: length of the schedule.
+        folder: where checkpoint.pt and log.jsonl go.
+        resume: go on from the folder's checkpoint if there is one.
+        frozen: prefix-to-factor table of learning rates, 0 freezes.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: OptimiserConfig,
+        total_samples: int,
+        folder: Path,
+        resume: bool = False,
+        rate_factors: dict[str, float] | None = None,
+    ) -> None:
+        self.network = network
+        self.config = config
+        self.total_samples = total_samples
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.samples = 0
+        self.seconds = 0.0
+        self.optimiser = torch.optim.AdamW(
+            _parameter_groups(network, config.weight_decay, rate_factors or {}), lr=config.learning_rate
+        )
+        self.average = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
+        self._stop = False
+        checkpoint = self.folder / "checkpoint.pt"
+        if resume and checkpoint.is_file():
+            self._load(checkpoint)
+        elif not resume:
+            (self.folder / "log.jsonl").unlink(missing_ok=True)
+
+    def train(
+        self,
+        batches: Iterator[Any],
+        step: Callable[[nn.Module, Any], tuple[Tensor, dict[str, float | Tensor]]],
+        until_samples: int,
+        description: str,
+    ) -> bool:
+        """Train until so many samples have been seen.
+
+        Args:
+            batches: yields batches with a length.
+            step: returns the loss of a batch and the figures to log.
+            until_samples: when to stop.
+            description: shown beside the progress bar.
+
+        Returns:
+            False if the user interrupted; the checkpoint is written either way.
+
+        Raises:
+            FloatingPointError: if the loss is not finite; the last checkpoint stays.
+        """
+        previous = signal.getsignal(signal.SIGTERM)
+        self._stop = False
+        signal.signal(signal.SIGTERM, self._request_stop)
+        saved = started = time.monotonic()
+        figures: dict[str, list[float]] = {}
+        bar = tqdm(total=until_samples, initial=self.samples, desc=description, unit="img", mininterval=5.0)
+        try:
+            while self.samples < until_samples and not self._stop:
+                count, values = self._step(next(batches), step)
+                for key, value in values.items():
+                    figures.setdefault(key, []).append(float(value))
+                bar.update(count)
+                if len(next(iter(figures.values()))) >= 50:
+                    means = {key: sum(items) / len(items) for key, items in figures.items()}
+                    self._log(description, means, self.seconds + time.monotonic() - started)
+                    bar.set_postfix({key: f"{value:.3f}" for key, value in means.items()}, refresh=False)
+                    figures.clear()
+                if time.monotonic() - saved > self.config.checkpoint_minutes * 60.0:
+                    self.save(self.seconds + time.monotonic() - started)
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
+            self._stop = True
+        finally:
+            bar.close()
+            signal.signal(signal.SIGTERM, previous)
+        self.seconds += time.monotonic() - started
+        self.save(self.seconds)
+        return not self._stop
+
+    def averaged_state(self) -> dict[str, Tensor]:
+        """Return the averaged weights, the ones to ship."""
+        state = self.network.state_dict()
+        return {key: self.average[key].to(value.dtype) for key, value in state.items()}
+
+    def save(self, seconds: float) -> None:
+        """Write the checkpoint; the old one stays until the new one is complete."""
+        temporary = self.folder / "checkpoint.part"
+        content = {
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "samples": self.samples,
+            "seconds": seconds,
+        }
+        torch.save(content, temporary)
+        temporary.replace(self.folder / "checkpoint.pt")
+
+    def _load(self, path: Path) -> None:
+        content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
+        self.network.load_state_dict(content["network"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.average = content["average"]
+        self.samples, self.seconds = content["samples"], content["seconds"]
+
+    def _request_stop(self, *_: object) -> None:
+        self._stop = True
+
+    def _step(
+        self, batch: Any, step: Callable[[nn.Module, Any], tuple[Tensor, dict[str, float | Tensor]]]
+    ) -> tuple[int, dict[str, float | Tensor]]:
+        rate = self._rate()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["factor"]
+        loss, values = step(self.network, batch)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is {float(loss)} after {self.samples} samples; resume with a lower rate")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_norm)
+        self.optimiser.step()
+        count = len(batch)
+        self.samples += count
+        self._update_average(count)
+        return count, {"loss": loss.detach(), **values}
+
+    def _rate(self) -> float:
+        config = self.config
+        if self.samples < config.warmup_samples:
+            return config.learning_rate * (self.samples + config.batch) / config.warmup_samples
+        done = min(1.0, (self.samples - config.warmup_samples) / max(1, self.total_samples - config.warmup_samples))
+        share = 0.5 * (1.0 + math.cos(math.pi * done))
+        return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * share
+
+    @torch.no_grad()
+    def _update_average(self, count: int) -> None:
+        memory = min(self.config.ema_samples, 0.1 * self.samples + count)
+        keep = math.exp(-count / memory)
+        state = self.network.state_dict()
+        floats = [key for key, value in state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.average[key] for key in floats], [state[key] for key in floats], 1.0 - keep)
+        for key, value in state.items():
+            if not value.is_floating_point():
+                self.average[key] = value.detach().clone()
+
+    def _log(self, description: str, means: dict[str, float], seconds: float) -> None:
+        entry = {"stage": description, "samples": self.samples, "seconds": round(seconds, 1), "rate": self._rate()}
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({**entry, **{key: round(value, 5) for key, value in means.items()}}) + "\n")
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float, factors: dict[str, float]) -> list[dict[str, Any]]:
+    """Group parameters by rate factor; biases and normalisation weights do not decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        factor = next((value for prefix, value in factors.items() if name.startswith(prefix)), 1.0)
+        if factor == 0.0:
+            parameter.requires_grad_(False)
+            continue
+        decay = weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((factor, decay), []).append(parameter)
+    return [{"params": items, "factor": factor, "weight_decay": decay} for (factor, decay), items in groups.items()]
