@@ -5,11 +5,26 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pose_estimation_ros.cli.evaluate_options import make_parser
 from pose_estimation_ros.data.bop import BopDataset, BopTarget, read_targets
+from pose_estimation_ros.evaluation import report
+from pose_estimation_ros.evaluation.bop_results import (
+    Estimate,
+    check_file_name,
+    read_results,
+    write_pose_texts,
+    write_results,
+)
+from pose_estimation_ros.evaluation.detection_ap import BoxDetection
+from pose_estimation_ros.evaluation.localisation import object_points
+from pose_estimation_ros.evaluation.metrics import DepthRenderer, ObjectPoints
+from pose_estimation_ros.evaluation.report import Evaluation
+from pose_estimation_ros.evaluation.run import ImageRecord, Runner, run_images
+from pose_estimation_ros.evaluation.silhouettes import Silhouettes
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 
@@ -18,7 +33,7 @@ _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     arguments.command_line = shlex.join(["pose_evaluate", *(sys.argv[1:] if argv is None else argv)])
     try:
         return _run(arguments)
@@ -27,83 +42,82 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pose_evaluate",
-        description="Estimate the poses of a BOP data set with a bundle and score them; docs/evaluation.md explains the numbers.",
-    )
-    add = parser.add_argument
-    add("--bop", required=True, type=Path, metavar="DIR", help="data set in BOP layout")
-    add("--split", default="test", help="split of the data set (default: %(default)s)")
-    add("--bundle", metavar="DIR", help="bundle to evaluate, a folder or the name of a shipped one")
-    add("--from-csv", type=Path, metavar="FILE", help="score this BOP'19 result file and run nothing")
-    add("--backend", default="pix2pose", help="pose estimator (default: %(default)s)")
-    add("--refiner", default="none", help="pose refiner (default: %(default)s)")
-    add("--detections", choices=("model", "gt"), default="model", help="boxes of the bundle's detector or of the ground truth")
-    add("--gt-box", choices=("full", "visible"), default="full", help="ground-truth boxes of the whole object (hidden parts "
-        "included) or of what is visible; also what the detections are scored against (default: %(default)s)")  # fmt: skip
-    add("--score-threshold", type=float, default=0.05, metavar="S", help="least detection score (default: %(default)s)")
-    add("--candidates", type=int, default=1, metavar="N", help="detections that get a pose per instance asked for "
-        "(default: %(default)s)")  # fmt: skip
-    add("--mesh-dir", type=Path, metavar="DIR", help="meshes of a bundle that ships none (default: models/ of the data set)")
-    add("--targets", type=Path, metavar="FILE", help="targets file (default: test_targets_bop19.json of the data set)")
-    add("--images", type=int, metavar="N", help="only the first N images")
-    add("--image-range", metavar="A:B[:STEP]", help="only these images, counted from 0, B excluded")
-    add("--csv", type=Path, metavar="FILE", help="write poses as BOP'19 results")
-    add("--poses-dir", type=Path, metavar="DIR", help="write each pose [R|t] (metres) to DIR/OBJECT/FRAME.txt")
-    add("--report", type=Path, metavar="FILE", help="write all numbers as JSON")
-    add("--plots", type=Path, metavar="DIR", help="write overlays, error curves and the worst failures as pictures")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    add("--resume", action="store_true", help="go on with an interrupted run (needs --csv as before)")
-    add("--no-vsd", action="store_true", help="leave out VSD where the data set has depth")
-    return parser
-
-
 def _run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
-
-    from pose_estimation_ros.evaluation import report
-    from pose_estimation_ros.evaluation.bop_results import read_results
-    from pose_estimation_ros.evaluation.localisation import object_points
 
     _check(arguments)
     bundle = load_bundle(arguments.bundle) if arguments.bundle else None
     dataset = _dataset(arguments)
     targets, notes = _targets(arguments, dataset, bundle)
     names = {model.object_id: model.name for model in (bundle.catalog if bundle else dataset.catalog)}
-    context: dict[str, Any] = {"command": arguments.command_line, "data_set": str(arguments.bop), "split": arguments.split}
-    context |= {"images": len(dataset.images), "notes": notes}
-    records, boxes = None, None
-    if arguments.from_csv is not None:
-        estimates = read_results(arguments.from_csv)
-        context["results"] = str(arguments.from_csv)
-    else:
-        assert bundle is not None
-        records, settings = _estimate(arguments, dataset, targets, bundle)
-        if records is None:
-            return _INTERRUPTED
-        context |= settings
-        estimates = [item for record in records for item in record.estimates]
-        boxes = [box for record in records for box in record.boxes] if arguments.detections == "model" else None
+    context: dict[str, Any] = {
+        "command": arguments.command_line,
+        "data_set": str(arguments.bop),
+        "split": arguments.split,
+        "images": len(dataset.images),
+        "notes": notes,
+    }
+    results = _results(arguments, dataset, targets, bundle, context)
+    if results is None:
+        return _INTERRUPTED
     models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
     evaluation = report.evaluate(
-        dataset, targets, estimates, models, boxes, arguments.gt_box, _depth_renderer(arguments, dataset),
+        dataset,
+        targets,
+        results.estimates,
+        models,
+        results.boxes,
+        arguments.gt_box,
+        _depth_renderer(arguments, dataset),
         progress=lambda items: tqdm(items, desc="errors", unit="target", disable=None),
-    )  # fmt: skip
-    if records is not None:
+    )
+    if results.records:
         evaluation = replace(
             evaluation,
-            seconds_per_image=sum(record.time_s for record in records) / len(records),
-            stages_s=report.stage_means(records),
+            seconds_per_image=sum(record.time_s for record in results.records) / len(results.records),
+            stages_s=report.stage_means(results.records),
         )
-        context["images_without_pose"] = report.reasons(records)
-    _write(arguments, evaluation, estimates, models, names, context, dataset)
-    _print(evaluation, names, notes, context)
+    _write(arguments, evaluation, results.estimates, models, names, context, dataset)
+    _print(evaluation, names, context)
     return 0
 
 
+@dataclass(frozen=True)
+class _Results:
+    """What is scored."""
+
+    estimates: list[Estimate]
+    boxes: list[BoxDetection] | None = None  # None where no detector ran
+    records: tuple[ImageRecord, ...] = ()  # empty where nothing ran
+
+
+def _results(
+    arguments: argparse.Namespace,
+    dataset: BopDataset,
+    targets: list[BopTarget],
+    bundle: Bundle | None,
+    context: dict[str, Any],
+) -> _Results | None:
+    """Read or make the poses, and add to the context how they came about; None when interrupted."""
+    if arguments.from_csv is not None:
+        context["results"] = str(arguments.from_csv)
+        return _Results(read_results(arguments.from_csv))
+    assert bundle is not None
+    runner = _runner(arguments, dataset, bundle)
+    settings = _settings(arguments, bundle)
+    records = _process(arguments, dataset, targets, runner, settings)
+    if records is None:
+        return None
+    context |= settings | {"images_without_pose": report.reasons(records)}
+    return _Results(
+        estimates=[item for record in records for item in record.estimates],
+        boxes=[box for record in records for box in record.boxes] if arguments.detections == "model" else None,
+        records=tuple(records),
+    )
+
+
 def _check(arguments: argparse.Namespace) -> None:
-    if (arguments.bundle is None) == (arguments.from_csv is None) and arguments.from_csv is None:
+    if arguments.bundle is None and arguments.from_csv is None:
         raise ValueError("--bundle: missing; expected a bundle to run, or --from-csv with results to score")
     if arguments.resume and arguments.csv is None:
         raise ValueError("--resume: needs the --csv of the interrupted run, the finished images lie beside it")
@@ -120,7 +134,9 @@ def _dataset(arguments: argparse.Namespace) -> BopDataset:
         except ValueError:
             chosen = None
         if not chosen:
-            raise ValueError(f"--image-range {arguments.image_range}: expected A:B[:STEP] within 0:{len(dataset.images)}")
+            raise ValueError(
+                f"--image-range {arguments.image_range}: expected A:B[:STEP] within 0:{len(dataset.images)}"
+            )
         dataset.images = chosen
     if arguments.images is not None:
         if arguments.images < 1:
@@ -146,33 +162,40 @@ def _targets(
             notes.append(f"objects that the bundle does not know are left out: {', '.join(map(str, missing))}")
         targets = [target for target in targets if target.object_id not in missing]
     if not targets:
-        raise ValueError(f"{arguments.bop}: no targets among {len(there)} images; expected ground truth of known objects")
+        raise ValueError(f"{arguments.bop}: no targets in {len(there)} images; expected ground truth of known objects")
     return targets, notes
 
 
-def _estimate(arguments: argparse.Namespace, dataset: BopDataset, targets: list[BopTarget], bundle: Bundle):
-    """Run the pipeline; return its records (None when interrupted) and the settings they depend on."""
-    from tqdm import tqdm
-
-    from pose_estimation_ros.evaluation.run import Runner, run_images
+def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle) -> Runner:
     from pose_estimation_ros.pipeline import Pipeline, resolve_device
 
-    device = resolve_device(arguments.device)
     detector = None
     if arguments.detections == "model":
         from pose_estimation_ros.detection.mask_rcnn import MaskRCNN
 
-        detector = MaskRCNN.from_bundle(bundle, device)
+        detector = MaskRCNN.from_bundle(bundle, resolve_device(arguments.device))
     mesh_dir = arguments.mesh_dir
     if mesh_dir is None and bundle.meshes is None:
         mesh_dir = arguments.bop / "models"
     pipeline = Pipeline(
-        bundle, backend=arguments.backend, refiner=arguments.refiner, device=arguments.device, mesh_dir=mesh_dir,
-        score_threshold=arguments.score_threshold, detector=detector or _NoDetector(), track=False,
-    )  # fmt: skip
+        bundle,
+        backend=arguments.backend,
+        refiner=arguments.refiner,
+        device=arguments.device,
+        score_threshold=arguments.score_threshold,
+        mesh_dir=mesh_dir,
+        detector=detector or _NoDetector(),
+        track=False,
+    )
     pipeline.min_pose_score = 0.0  # a recall cannot profit from poses that are held back
-    pipeline.warm_up(dataset.images[0].camera.width, dataset.images[0].camera.height)
-    settings = {
+    first = dataset.images[0].camera
+    pipeline.warm_up(first.width, first.height)
+    return Runner(pipeline, bundle.catalog, detector, arguments.gt_box, arguments.score_threshold, arguments.candidates)
+
+
+def _settings(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
+    """Return what the poses depend on."""
+    return {
         "bundle": bundle.name,
         "weights_sha256": {role: entry.sha256 for role, entry in sorted(bundle.networks.items())},
         "backend": arguments.backend,
@@ -181,23 +204,39 @@ def _estimate(arguments: argparse.Namespace, dataset: BopDataset, targets: list[
         "gt_box": arguments.gt_box,
         "score_threshold": arguments.score_threshold,
         "candidates": arguments.candidates,
-        "device": str(device),
+        "device": arguments.device,
     }
-    runner = Runner(
-        pipeline, bundle.catalog, detector, arguments.gt_box, arguments.score_threshold, arguments.candidates
-    )
-    partial = arguments.csv.with_name(arguments.csv.name + ".partial.jsonl") if arguments.csv else None
-    selection = {"images": [list(image.key) for image in dataset.images]}
+
+
+def _process(
+    arguments: argparse.Namespace,
+    dataset: BopDataset,
+    targets: list[BopTarget],
+    runner: Runner,
+    settings: dict[str, Any],
+) -> list[ImageRecord] | None:
+    from tqdm import tqdm
+
+    partial = _partial_file(arguments.csv) if arguments.csv else None
     try:
-        records = run_images(
-            dataset, targets, runner, partial, settings | selection, arguments.resume,
+        return run_images(
+            dataset,
+            targets,
+            runner,
+            partial,
+            settings
+            | {"data_set": str(arguments.bop.resolve()), "images": [list(image.key) for image in dataset.images]},
+            arguments.resume,
             progress=lambda images: tqdm(images, desc="images", unit="image", disable=None),
-        )  # fmt: skip
+        )
     except KeyboardInterrupt:
         hint = f"; {partial} holds the finished images, go on with --resume" if partial else ""
         print(f"pose_evaluate: interrupted{hint}", file=sys.stderr)
-        return None, settings
-    return records, settings
+        return None
+
+
+def _partial_file(csv: Path) -> Path:
+    return csv.with_name(csv.name + ".partial.jsonl")
 
 
 class _NoDetector:
@@ -208,25 +247,29 @@ class _NoDetector:
         return []
 
 
-def _depth_renderer(arguments: argparse.Namespace, dataset: BopDataset):
+def _depth_renderer(arguments: argparse.Namespace, dataset: BopDataset) -> DepthRenderer | None:
     if arguments.no_vsd or any(image.depth_path is None for image in dataset.images):
         return None
-    from pose_estimation_ros.evaluation.silhouettes import Silhouettes
-
     return Silhouettes(dataset.models_dir, dataset.catalog).depth
 
 
-def _write(arguments, evaluation, estimates, models, names, context, dataset) -> None:
-    from pose_estimation_ros.evaluation import bop_results, report
-
+def _write(
+    arguments: argparse.Namespace,
+    evaluation: Evaluation,
+    estimates: list[Estimate],
+    models: dict[int, ObjectPoints],
+    names: dict[int, str],
+    context: dict[str, Any],
+    dataset: BopDataset,
+) -> None:
     if arguments.csv is not None and arguments.from_csv is None:
-        bop_results.write_results(arguments.csv, estimates)
-        arguments.csv.with_name(arguments.csv.name + ".partial.jsonl").unlink(missing_ok=True)
-        objection = bop_results.check_file_name(arguments.csv)
+        write_results(arguments.csv, estimates)
+        _partial_file(arguments.csv).unlink(missing_ok=True)
+        objection = check_file_name(arguments.csv)
         if objection:
             context["notes"].append(objection)
     if arguments.poses_dir is not None:
-        bop_results.write_pose_texts(arguments.poses_dir, estimates, names)
+        write_pose_texts(arguments.poses_dir, estimates, names)
     if arguments.report is not None:
         report.write_report(arguments.report, report.report_content(evaluation, models, names, context))
     if arguments.plots is not None:
@@ -235,16 +278,14 @@ def _write(arguments, evaluation, estimates, models, names, context, dataset) ->
         write_plots(arguments.plots, dataset, evaluation, models, names)
 
 
-def _print(evaluation, names, notes: list[str], context: dict[str, Any]) -> None:
-    from pose_estimation_ros.evaluation.report import format_table
-
-    print(format_table(evaluation, names))
+def _print(evaluation: Evaluation, names: dict[int, str], context: dict[str, Any]) -> None:
+    print(report.format_table(evaluation, names))
     if evaluation.seconds_per_image is not None:
         stages = ", ".join(f"{name} {value:.3f}" for name, value in evaluation.stages_s.items() if name != "total")
         print(f"seconds per image: {evaluation.seconds_per_image:.3f}" + (f" ({stages})" if stages else ""))
     for reason, count in context.get("images_without_pose", {}).items():
         print(f"{count} images without a pose: {reason}")
-    for note in notes:
+    for note in context["notes"]:
         print(f"note: {note}")
 
 

@@ -84,12 +84,14 @@ class BopDataset:
         folder = self.root / split
         if not folder.is_dir():
             there = ", ".join(sorted(path.parent.parent.name for path in self.root.glob("*/*/scene_camera.json")))
-            raise FileNotFoundError(f"{folder}: no such split; expected a BOP data set (splits there: {there or 'none'})")
+            raise FileNotFoundError(f"{folder}: no such split; expected a BOP data set (there: {there or 'none'})")
         self.models_dir = self.root / (models if (self.root / models).is_dir() else "models")
         scenes = sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
         self.images: list[BopImage] = [image for scene in scenes for image in _read_scene(scene)]
         if not self.images:
-            raise FileNotFoundError(f"{folder}: no images; expected scene folders such as 000001 with rgb/ and scene_camera.json")
+            raise FileNotFoundError(
+                f"{folder}: no images; expected folders such as 000001 with rgb/ and scene_camera.json"
+            )
 
     @property
     def catalog(self) -> Catalog:
@@ -138,7 +140,9 @@ def read_targets(path: str | Path) -> list[BopTarget]:
             count = int(entry.get("inst_count", 1))
             targets.append(BopTarget(int(entry["scene_id"]), int(entry["im_id"]), int(entry["obj_id"]), count))
         except (KeyError, AttributeError) as error:
-            raise ValueError(f"{path}: entry {index}: missing {error}; expected scene_id, im_id, obj_id, inst_count") from error
+            raise ValueError(
+                f"{path}: entry {index}: missing {error}; expected scene_id, im_id, obj_id, inst_count"
+            ) from error
     return targets
 
 

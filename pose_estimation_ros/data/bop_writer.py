@@ -122,7 +122,14 @@ class BopWriter:
             ]
         return targets
 
-    def _check(self, rgb, camera, poses, masks_visible, masks_full) -> None:
+    def _check(
+        self,
+        rgb: np.ndarray,
+        camera: Camera,
+        poses: Sequence[tuple[int, np.ndarray]],
+        masks_visible: np.ndarray | None,
+        masks_full: np.ndarray | None,
+    ) -> None:
         expected = (camera.height, camera.width)
         if rgb.shape != (*expected, 3) or rgb.dtype != np.uint8:
             raise ValueError(f"BopWriter.add: rgb {rgb.shape} {rgb.dtype}, expected {(*expected, 3)} uint8")
@@ -190,7 +197,8 @@ def _imwrite(path: Path, pixels: np.ndarray) -> None:
     import cv2
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 90]):  # for .jpg; .png is exact
+    options = [cv2.IMWRITE_JPEG_QUALITY, 90] if path.suffix == ".jpg" else []
+    if not cv2.imwrite(str(path), pixels, options):
         raise OSError(f"{path}: could not be written")
 
 

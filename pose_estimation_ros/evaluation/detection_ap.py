@@ -78,10 +78,8 @@ def _precision_at(found: list[BoxDetection], truths: list[BoxTruth], thresholds:
     by_image: dict[tuple[int, int], list[BoxTruth]] = {}
     for item in sorted(truths, key=lambda one: one.ignore):
         by_image.setdefault(item.image, []).append(item)
-    overlaps = [
-        box_iou(item.box[None], np.array([one.box for one in by_image[item.image]]))[0] if item.image in by_image else np.zeros(0)
-        for item in found
-    ]
+    boxes = {image: np.array([one.box for one in items]) for image, items in by_image.items()}
+    overlaps = [box_iou(item.box[None], boxes.get(item.image, np.zeros((0, 4))))[0] for item in found]
     return np.array([_interpolate(*_match(found, by_image, overlaps, threshold), asked) for threshold in thresholds])
 
 

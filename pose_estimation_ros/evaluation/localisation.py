@@ -41,7 +41,7 @@ def object_points(models_dir: Path, catalog: Catalog, object_ids: Iterable[int])
     for object_id in sorted(set(object_ids)):
         index = catalog.index_of_id(object_id)
         if index is None:
-            raise ValueError(f"{models_dir}/models_info.json: no object {object_id}, expected one as the targets ask for it")
+            raise ValueError(f"{models_dir}/models_info.json: no object {object_id}, but the targets ask for it")
         loaded[object_id] = points_of(catalog[index], models_dir)
     return loaded
 
@@ -158,7 +158,7 @@ def _compare(
 
 def _pair_errors(model: ObjectPoints, estimate: np.ndarray, truth: np.ndarray, image: BopImage) -> dict[str, float]:
     intrinsics = image.camera.intrinsics
-    add, adi = metrics.add_error(model.points, estimate, truth), metrics.adi_error(model, estimate, truth)
+    add, adi = metrics.add_error(model.points, estimate, truth), metrics.adi_error(model.points, estimate, truth)
     return {
         "add": add,
         "adi": adi,

@@ -12,6 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
+from pose_estimation_ros.geometry.camera import Camera
+
 ADD_SHARE = 0.1  # of the diameter
 PROJECTION_PX = 5.0
 AUC_LIMIT_M = 0.1
@@ -32,13 +34,6 @@ class ObjectPoints:
     is_symmetric: bool
 
     @cached_property
-    def tree(self):
-        """k-d tree of the vertices."""
-        from scipy.spatial import cKDTree
-
-        return cKDTree(self.points)
-
-    @cached_property
     def hull(self) -> np.ndarray:
         """Corners (M, 3) of the convex hull, metres; all points where they are flat."""
         from scipy.spatial import ConvexHull, QhullError
@@ -55,14 +50,11 @@ def add_error(points: np.ndarray, estimate: np.ndarray, truth: np.ndarray) -> fl
     return float(np.linalg.norm(points @ difference[:3, :3].T + difference[:3, 3], axis=1).mean())
 
 
-def adi_error(model: ObjectPoints, estimate: np.ndarray, truth: np.ndarray) -> float:
-    """Return ADI (ADD-S): the mean distance from the true vertices to the nearest estimated one, metres.
+def adi_error(points: np.ndarray, estimate: np.ndarray, truth: np.ndarray) -> float:
+    """Return ADI (ADD-S): the mean distance from the true vertices to the nearest estimated one, metres."""
+    from scipy.spatial import cKDTree
 
-    Distances do not change when both clouds move, so the true cloud is brought into the frame of the estimated object
-    and one k-d tree serves all poses.
-    """
-    estimate_from_truth = np.linalg.inv(estimate) @ truth
-    distances, _ = model.tree.query(_apply(estimate_from_truth, model.points))
+    distances, _ = cKDTree(_apply(estimate, points)).query(_apply(truth, points))
     return float(distances.mean())
 
 
@@ -137,7 +129,7 @@ def vsd(
 
 
 def rotation_error(estimate: np.ndarray, truth: np.ndarray) -> float:
-    """Return the angle between two rotations in radians, precise near zero; poses are (..., 4, 4) or (..., 3, 3)."""
+    """Return the angle between two rotations of poses in radians, precise near zero."""
     relative = truth[:3, :3].T @ estimate[:3, :3]
     skew = np.array([relative[2, 1] - relative[1, 2], relative[0, 2] - relative[2, 0], relative[1, 0] - relative[0, 1]])
     return float(np.arctan2(np.linalg.norm(skew) / 2.0, (np.trace(relative) - 1.0) / 2.0))
@@ -178,7 +170,7 @@ def rotation_scores(errors_rad: np.ndarray) -> dict[str, float]:
     }
 
 
-DepthRenderer = Callable[[int, np.ndarray, "object"], np.ndarray]
+DepthRenderer = Callable[[int, np.ndarray, Camera], np.ndarray]
 """Renders an object id in a pose (4, 4) with a Camera to depth (H, W) in metres, zero where it is not."""
 
 

@@ -15,6 +15,7 @@ from pose_estimation_ros.evaluation.report import Evaluation
 from pose_estimation_ros.evaluation.silhouettes import Silhouettes
 
 _TRUE, _GOOD, _BAD = (60, 220, 60), (60, 160, 255), (255, 70, 60)  # r g b
+_WHITE = (255, 255, 255)
 _TILE_PX, _TILES, _COLUMNS = 200, 24, 6
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -69,7 +70,8 @@ def _draw_target(
         _contour(drawing, mask, color)
         if label and mask.any():
             rows, columns = np.nonzero(mask)
-            _text(drawing, f"{names.get(object_id, object_id)} {share:.2f}d", (int(columns.min()), int(rows.min()) - 4), color)
+            corner = int(columns.min()), int(rows.min()) - 4
+            _text(drawing, f"{names.get(object_id, object_id)} {share:.2f}d", corner, color)
 
 
 def _worst_failures(
@@ -97,12 +99,12 @@ def _worst_failures(
         mask = silhouettes.mask(item.target.object_id, truth.camera_from_object, image.camera)
         tile = _close_up(drawing, mask)
         said = f"{share:.2f}d" if np.isfinite(share) else "no pose"
-        _text(tile, f"{names.get(item.target.object_id, item.target.object_id)} {said}", (4, 14), (255, 255, 255))
-        _text(tile, f"image {image.image_id}, {100 * truth.visibility:.0f}% visible", (4, _TILE_PX - 6), (255, 255, 255))
+        _text(tile, f"{names.get(item.target.object_id, item.target.object_id)} {said}", (4, 14), _WHITE)
+        _text(tile, f"image {image.image_id}, {100 * truth.visibility:.0f}% visible", (4, _TILE_PX - 6), _WHITE)
         tiles.append(tile)
     if not tiles:
         sheet = np.full((_TILE_PX, 3 * _TILE_PX, 3), 40, dtype=np.uint8)
-        _text(sheet, "every pose is within 0.1 diameters", (20, _TILE_PX // 2), (255, 255, 255))
+        _text(sheet, "every pose is within 0.1 diameters", (20, _TILE_PX // 2), _WHITE)
         return sheet
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(_COLUMNS, len(tiles)))
     width = min(_COLUMNS, len(tiles))
@@ -111,14 +113,13 @@ def _worst_failures(
 
 def _close_up(drawing: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Cut the square around a mask with as much again around it, as (_TILE_PX, _TILE_PX, 3)."""
-    height, width = mask.shape
     rows, columns = np.nonzero(mask)
     if not len(rows):
         return cv2.resize(drawing, (_TILE_PX, _TILE_PX), interpolation=cv2.INTER_AREA)
-    half = max(np.ptp(rows), np.ptp(columns), 20)
-    centre = (float(columns.min() + columns.max()) / 2.0, float(rows.min() + rows.max()) / 2.0)
+    half = float(max(np.ptp(rows), np.ptp(columns), 20))
+    centre = np.array([columns.min() + columns.max(), rows.min() + rows.max()]) / 2.0
     scale = _TILE_PX / (2.0 * half)
-    move = np.array([[scale, 0.0, _TILE_PX / 2.0 - scale * centre[0]], [0.0, scale, _TILE_PX / 2.0 - scale * centre[1]]])
+    move = np.column_stack([scale * np.eye(2), _TILE_PX / 2.0 - scale * centre])
     return cv2.warpAffine(drawing, move, (_TILE_PX, _TILE_PX), flags=cv2.INTER_AREA, borderValue=(127, 127, 127))
 
 
@@ -163,9 +164,10 @@ def _visibility_bars(axis, visibility: np.ndarray, correct: np.ndarray) -> None:
     bins = np.clip(np.digitize(visibility, edges) - 1, 0, len(edges) - 2)
     counts = np.bincount(bins, minlength=len(edges) - 1)
     hits = np.bincount(bins, weights=correct, minlength=len(edges) - 1)
-    bars = axis.bar(edges[:-1] + 0.1, np.divide(hits, counts, out=np.zeros(len(counts)), where=counts > 0), width=0.18)
+    recall = np.divide(hits, counts, out=np.zeros(len(counts)), where=counts > 0)
+    bars = axis.bar(edges[:-1] + 0.1, recall, width=0.18)
     axis.bar_label(bars, labels=[f"n={count}" for count in counts], fontsize=8)
-    axis.set(xlabel="visible share of the object", ylabel="ADD(-S) recall at 0.1 diameters", ylim=(0, 1.05), xlim=(0, 1))
+    axis.set(xlabel="visible share of the object", ylabel="ADD(-S) recall at 0.1 d", ylim=(0, 1.05), xlim=(0, 1))
 
 
 def _contour(drawing: np.ndarray, mask: np.ndarray, color: tuple[int, int, int]) -> None:
@@ -175,7 +177,9 @@ def _contour(drawing: np.ndarray, mask: np.ndarray, color: tuple[int, int, int])
 
 def _text(drawing: np.ndarray, text: str, corner: tuple[int, int], color: tuple[int, int, int]) -> None:
     x, y = max(corner[0], 2), max(corner[1], 12)
-    cv2.putText(drawing, text, (x, y), _FONT, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
+    (width, height), base = cv2.getTextSize(text, _FONT, 0.4, 1)
+    plate = drawing[max(y - height - 2, 0) : y + base, max(x - 2, 0) : x + width + 2]
+    plate[:] = plate // 4
     cv2.putText(drawing, text, (x, y), _FONT, 0.4, color, 1, cv2.LINE_AA)
 
 

@@ -108,7 +108,7 @@ def format_table(evaluation: Evaluation, names: dict[int, str]) -> str:
     rows += [("mean", evaluation.mean), ("all", evaluation.all)]
     columns = [item for item in _COLUMNS if any(_known(scores.get(item[0])) for _, scores in rows)]
     width = max(len("object"), *(len(name) for name, _ in rows))
-    lines = ["  ".join([f"{'object':<{width}}", *(heading.rjust(max(len(heading), 6)) for _, heading, _, _ in columns)])]
+    lines = ["  ".join([f"{'object':<{width}}", *(f"{heading:>6}" for _, heading, _, _ in columns)])]
     for name, scores in rows:
         cells = []
         for key, heading, factor, decimals in columns:
@@ -129,7 +129,8 @@ def report_content(
             **context,
             "machine": describe_machine(),
             "objects": {
-                names.get(key, f"obj_{key:06d}"): {"object_id": key, **scores} for key, scores in evaluation.objects.items()
+                names.get(key, f"obj_{key:06d}"): {"object_id": key, **scores}
+                for key, scores in evaluation.objects.items()
             },
             "mean": evaluation.mean,
             "all": evaluation.all,
@@ -156,7 +157,8 @@ def describe_machine() -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        lines = info.read_text().splitlines()
+        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         cpu = models[0] if models else cpu
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     machine = {"cpu": cpu, "cores": cores, "python": platform.python_version(), "torch": torch.__version__}

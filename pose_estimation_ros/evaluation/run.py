@@ -97,7 +97,7 @@ class Runner:
                 for item in result.poses
             ),
             boxes=tuple(
-                BoxDetection(image.key, self.catalog[item.object_index].object_id, float(item.score), np.asarray(item.box))
+                BoxDetection(image.key, self.catalog[item.object_index].object_id, float(item.score), item.box)
                 for item in found
             ),
             timings_s=dict(result.timings_s) | {"detection": detection_s, "total": elapsed},
@@ -133,8 +133,8 @@ def truth_detections(
                 continue
             if box is None:
                 raise ValueError(
-                    f"{image.rgb_path}: object {target.object_id} has no {gt_box} box; expected scene_gt_info.json with "
-                    "bbox_obj and bbox_visib"
+                    f"{image.rgb_path}: object {target.object_id} has no {gt_box} box; "
+                    "expected scene_gt_info.json with bbox_obj and bbox_visib"
                 )
             detections.append(Detection(index, 1.0, np.clip(box, 0.0, limits)))
     return detections
@@ -192,7 +192,8 @@ def _read_partial(path: Path, settings: dict[str, Any]) -> list[ImageRecord]:
     for key in sorted(set(before) | set(settings)):
         if before.get(key) != settings.get(key):
             raise ValueError(
-                f"{path}: made with {key} = {before.get(key)!r}, expected {settings.get(key)!r}; run without --resume to start over"
+                f"{path}: made with {key} = {before.get(key)!r}, expected {settings.get(key)!r}; "
+                "run without --resume to start over"
             )
     records = []
     for line in lines[1:]:
@@ -214,7 +215,8 @@ def _encode(record: ImageRecord) -> dict[str, Any]:
 
 def _decode(content: dict[str, Any]) -> ImageRecord:
     estimates = tuple(
-        Estimate(**{**item, "camera_from_object": np.array(item["camera_from_object"])}) for item in content["estimates"]
+        Estimate(**{**item, "camera_from_object": np.array(item["camera_from_object"])})
+        for item in content["estimates"]
     )
     boxes = tuple(
         BoxDetection(tuple(item["image"]), item["object_id"], item["score"], np.array(item["box"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,7 @@ class Silhouettes:
                 raise ValueError(f"{self._models_dir}: no object {object_id} in models_info.json")
             model = self._catalog[index]
             mesh = load_mesh(self._models_dir / model.mesh, model.mesh_unit, model.diameter_m)
-            low, high = mesh.bounds
-            corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+            corners = np.array(list(product(*zip(*mesh.bounds, strict=True))))
             self._casters[object_id] = (RayCaster([mesh], "embree"), corners)
         return self._casters[object_id]
 
