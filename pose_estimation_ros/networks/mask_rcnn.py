@@ -21,7 +21,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from pose_estimation_ros.networks.encoder import ResNetEncoder
 
@@ -49,7 +49,7 @@ class ResNet50Backbone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        body = resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
+        body = resnet50(weights=None)
         kept = {f"layer{level + 1}": str(level) for level in range(4)}
         pyramid = BackboneWithFPN(body, kept, [256, 512, 1024, 2048], 256)
         self.body, self.fpn, self.out_channels = pyramid.body, pyramid.fpn, 256
@@ -74,12 +74,12 @@ class MaskRCNNNetwork(nn.Module):
         anchor_sizes: anchor sides in input pixels, one per pyramid level.
         proposals_train, proposals_test: regions kept (before, after) non-maximum suppression, before counts per level.
         box_samples: regions per image on which the box head is trained; a quarter of them positive.
+        region_scale: side in input pixels of a region whose features are read from stride 16; half of it from
+            stride 8, and so on. Masks are read one level finer.
         detections_per_image: most detections returned.
-        pretrained: start resnet50_fpn from torchvision's COCO weights (network access needed once).
 
     Raises:
         ValueError: if a setting is unknown or inconsistent.
-        RuntimeError: if the pretrained weights cannot be had.
     """
 
     def __init__(
@@ -95,8 +95,8 @@ class MaskRCNNNetwork(nn.Module):
         proposals_train: tuple[int, int] = (256, 64),
         proposals_test: tuple[int, int] = (100, 50),
         box_samples: int = 64,
+        region_scale: float = 80.0,
         detections_per_image: int = 30,
-        pretrained: bool = False,
     ) -> None:
         super().__init__()
         if classes < 1:
@@ -110,11 +110,9 @@ class MaskRCNNNetwork(nn.Module):
                 f"one per pyramid level of {backbone}"
             )
         self.rpn = _region_proposals(channels, anchor_sizes, proposals_train, proposals_test)
-        self.roi_heads = _region_heads(classes, channels, box_hidden, mask_layers, box_samples, detections_per_image)
-        if pretrained:
-            if backbone != "resnet50_fpn":
-                raise ValueError(f"MaskRCNNNetwork: no pretrained weights for backbone {backbone!r}")
-            _load_coco_weights(self)
+        self.roi_heads = _region_heads(
+            classes, channels, box_hidden, mask_layers, box_samples, detections_per_image, region_scale
+        )
 
     def forward(self, images: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Any:
         """Detect, or compute the training losses.
@@ -131,8 +129,8 @@ class MaskRCNNNetwork(nn.Module):
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % STRIDE, 0, -height % STRIDE), value=0.45)
         features = self.backbone(padded.contiguous(memory_format=torch.channels_last))
-        # The region operations want plain layouts; in autocast they run in float32.
-        features = OrderedDict((name, value.contiguous()) for name, value in features.items())
+        # Torchvision's region operations work on plain layouts, and in float32 under autocast: convert once, not per head.
+        features = OrderedDict((name, value.float().contiguous()) for name, value in features.items())
         sizes = [(height, width)] * len(images)
         proposals, rpn_losses = self.rpn(ImageList(padded, sizes), features, targets)
         detections, roi_losses = self.roi_heads(features, proposals, sizes, targets)
@@ -167,14 +165,18 @@ def _region_proposals(
 
 
 def _region_heads(
-    classes: int, channels: int, box_hidden: int, mask_layers: int, box_samples: int, detections_per_image: int
+    classes: int,
+    channels: int,
+    box_hidden: int,
+    mask_layers: int,
+    box_samples: int,
+    detections_per_image: int,
+    scale: float,
 ) -> RoIHeads:
     maps = ["0", "1", "2", "3"]
-    # A region of this side, in input pixels, is read from stride 16: five cells across for seven samples, so that one
-    # sample per bin misses nothing. Masks are read one level finer.
-    box_scale = 80
+    # One sample per bin is enough: a region spans about as many cells of its map as it has bins.
     return RoIHeads(
-        box_roi_pool=MultiScaleRoIAlign(maps, 7, sampling_ratio=1, canonical_scale=box_scale),
+        box_roi_pool=MultiScaleRoIAlign(maps, 7, sampling_ratio=1, canonical_scale=scale),
         box_head=TwoMLPHead(channels * 7 * 7, box_hidden),
         box_predictor=FastRCNNPredictor(box_hidden, classes + 1),
         fg_iou_thresh=0.5,
@@ -185,22 +187,28 @@ def _region_heads(
         score_thresh=0.05,
         nms_thresh=0.5,
         detections_per_img=detections_per_image,
-        mask_roi_pool=MultiScaleRoIAlign(maps, 14, sampling_ratio=1, canonical_scale=2 * box_scale),
+        mask_roi_pool=MultiScaleRoIAlign(maps, 14, sampling_ratio=1, canonical_scale=2 * scale),
         mask_head=MaskRCNNHeads(channels, (channels,) * mask_layers, dilation=1),
         mask_predictor=MaskRCNNPredictor(channels, channels, classes + 1),
     )
 
 
-def _load_coco_weights(network: MaskRCNNNetwork) -> None:
-    """Take over every COCO weight whose name and shape fit (all but the class layers)."""
-    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+def load_coco_weights(network: MaskRCNNNetwork) -> None:
+    """Take over every weight of torchvision's COCO model whose name and shape fit: all but the class layers.
 
+    Raises:
+        ValueError: if the backbone is not resnet50_fpn.
+        OSError: if the weights are neither in the cache nor to be downloaded.
+    """
+    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights as Coco
+
+    if not isinstance(network.backbone, ResNet50Backbone):
+        raise ValueError("pretrained: true: there are no pretrained weights for the compact backbone, only resnet50_fpn")
     try:
-        source = MaskRCNN_ResNet50_FPN_Weights.COCO_V1.get_state_dict(progress=False)
+        source = Coco.COCO_V1.get_state_dict(progress=False)
     except OSError as error:
-        raise RuntimeError(
-            f"pretrained: true: {MaskRCNN_ResNet50_FPN_Weights.COCO_V1.url} cannot be read ({error}); "
-            "give the machine network access or set pretrained: false"
+        raise OSError(
+            f"pretrained: true: cannot read {Coco.COCO_V1.url} ({error}); allow network access or set pretrained: false"
         ) from error
     own = network.state_dict()
     fitting = {name: value for name, value in source.items() if name in own and own[name].shape == value.shape}
