@@ -1,8 +1,7 @@
-"""sensor_msgs/CameraInfo to Camera and back (REP 104), and the pairing of camera_info with images."""
+"""sensor_msgs/CameraInfo to Camera and back (REP 104)."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -34,12 +33,11 @@ def camera_from_info(message: Any, width: int, height: int, rectified: bool) -> 
     Raises:
         CameraInfoError: if the camera is uncalibrated, not finite, of another size or of an unknown model.
     """
-    distortion = _distortion(message)
+    distortion: tuple[float, ...]
     if rectified:
-        matrix, distortion = _rectified_matrix(message, distortion), ()
+        matrix, distortion = _rectified_matrix(message), ()
     else:
-        _check_model(message, distortion)
-        matrix = _calibrated("k", np.asarray(message.k, dtype=np.float64).reshape(3, 3))
+        matrix, distortion = _calibrated("k", np.reshape(message.k, (3, 3))), _distortion(message)
     left, top, window_width, window_height = _window(message, width, height)
     binned = (window_width // max(message.binning_x, 1), window_height // max(message.binning_y, 1))
     if binned != (width, height):
@@ -70,22 +68,19 @@ def _distortion(message: Any) -> tuple[float, ...]:
         raise CameraInfoError(f"camera_info: d = {list(values)}: expected finite numbers")
     if not any(values):
         return ()
+    if message.distortion_model not in _PINHOLE_MODELS or len(values) not in _DISTORTION_COUNTS:
+        raise CameraInfoError(
+            f"camera_info: distortion_model = {message.distortion_model!r} with {len(values)} coefficients: expected "
+            "plumb_bob or rational_polynomial; rectify the image and set image_is_rectified: true"
+        )
     return values
 
 
-def _check_model(message: Any, distortion: tuple[float, ...]) -> None:
-    if distortion and (message.distortion_model not in _PINHOLE_MODELS or len(distortion) not in _DISTORTION_COUNTS):
-        raise CameraInfoError(
-            f"camera_info: distortion_model = {message.distortion_model!r} with {len(distortion)} coefficients: expected "
-            "plumb_bob or rational_polynomial; rectify the image and set image_is_rectified: true"
-        )
-
-
-def _rectified_matrix(message: Any, distortion: tuple[float, ...]) -> np.ndarray:
-    projection = np.asarray(message.p, dtype=np.float64).reshape(3, 4)
+def _rectified_matrix(message: Any) -> np.ndarray:
+    projection = np.reshape(message.p, (3, 4))
     # Some drivers leave P empty; without distortion K says the same.
-    if not projection.any() and not distortion:
-        return _calibrated("k", np.asarray(message.k, dtype=np.float64).reshape(3, 3))
+    if not projection.any() and not _distortion(message):
+        return _calibrated("k", np.reshape(message.k, (3, 3)))
     return _calibrated("p", projection[:, :3])
 
 
@@ -93,7 +88,7 @@ def _calibrated(name: str, matrix: np.ndarray) -> np.ndarray:
     if not np.isfinite(matrix).all():
         raise CameraInfoError(f"camera_info: {name} = {matrix.reshape(-1).tolist()}: expected finite numbers")
     if matrix[0, 0] == 0.0:
-        raise CameraInfoError(f"camera_info: {name}[0] = 0: the camera is not calibrated; expected a focal length in pixels")
+        raise CameraInfoError(f"camera_info: {name}[0] = 0: the camera is uncalibrated; expected its focal length")
     if matrix[0, 0] < 0.0 or matrix[1, 1] <= 0.0:
         raise CameraInfoError(
             f"camera_info: focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} in {name}: expected positive pixels"
@@ -117,40 +112,3 @@ def info_from_camera(camera: Camera, header: Any) -> Any:
         r=np.eye(3).reshape(-1),
         p=projection.reshape(-1),
     )
-
-
-class InfoPairing:
-    """Find the camera_info of an image: the one with its stamp, else the newest earlier one."""
-
-    def __init__(self, keep: int = 30) -> None:
-        self._keep = keep
-        self._infos: OrderedDict[int, Any] = OrderedDict()
-        self._last_exact = False
-        self._last_stamp_ns: int | None = None
-
-    def __len__(self) -> int:
-        return len(self._infos)
-
-    def add(self, stamp_ns: int, info: Any) -> None:
-        """Remember a camera_info."""
-        self._infos.pop(stamp_ns, None)
-        self._infos[stamp_ns] = info
-        if stamp_ns == self._last_stamp_ns:
-            self._last_exact = True  # it came after its image
-        while len(self._infos) > self._keep:
-            self._infos.popitem(last=False)
-
-    def find(self, stamp_ns: int) -> tuple[Any | None, bool]:
-        """Return the camera_info for an image stamp and whether it is worth waiting for a better one.
-
-        Waiting is worth it when there is none, or when camera_info had the stamp of the image before but not yet now.
-        """
-        exact = self._infos.get(stamp_ns)
-        if exact is not None:
-            self._last_exact, self._last_stamp_ns = True, stamp_ns
-            return exact, False
-        earlier = [stamp for stamp in self._infos if stamp < stamp_ns]
-        wait = not earlier or (self._last_exact and stamp_ns != self._last_stamp_ns)
-        if stamp_ns != self._last_stamp_ns:
-            self._last_exact, self._last_stamp_ns = False, stamp_ns
-        return (self._infos[max(earlier)] if earlier else None), wait

@@ -114,7 +114,7 @@ def _through_cv_bridge(message: Any) -> np.ndarray:
     try:
         return np.asarray(CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8"))
     except Exception as error:
-        raise ImageError(f"image: encoding = {message.encoding!r}: cv_bridge cannot convert it to rgb8: {error}") from error
+        raise ImageError(f"image: encoding = {message.encoding!r}: cv_bridge fails with: {error}") from error
 
 
 def compressed_to_rgb(message: Any) -> np.ndarray:
@@ -136,7 +136,7 @@ def compressed_to_rgb(message: Any) -> np.ndarray:
         decoded = None
     if decoded is None:
         raise ImageError(
-            f"compressed image: format {message.format!r}, {data.size} bytes: expected a colour image such as JPEG or PNG"
+            f"compressed image: format = {message.format!r}, {data.size} bytes: expected a JPEG or PNG image"
         )
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
@@ -168,5 +168,5 @@ def rgb_to_compressed(rgb: np.ndarray, header: Any, quality: int = 95) -> Any:
 def byte_array(values: np.ndarray) -> array.array:
     """Copy a contiguous uint8 array into the type that message classes take without checking each byte."""
     data = array.array("B")
-    data.frombytes(memoryview(values).cast("B"))
+    data.frombytes(values.reshape(-1).data)
     return data

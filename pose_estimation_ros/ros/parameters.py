@@ -28,17 +28,16 @@ class Parameter:
 
     def problem(self, value: Any) -> str | None:
         """Say what is wrong with a value, None when it is good."""
-        wanted = type(self.default)
-        if type(value) is not wanted:
-            return f"parameter {self.name} = {value!r}: expected {_TYPE_NAMES[wanted]}"
-        if wanted is float:
+        if type(value) != type(self.default):  # noqa: E721 -- true is not a number here
+            return f"parameter {self.name} = {value!r}: expected {_TYPE_NAMES[type(self.default)]}"
+        if isinstance(value, float):
             low = -math.inf if self.minimum is None else self.minimum
             high = math.inf if self.maximum is None else self.maximum
             if not low <= value <= high:
                 return f"parameter {self.name} = {value:g}: expected {low:g} to {high:g}"
         if self.choices and value not in self.choices:
             return f"parameter {self.name} = {value!r}: expected one of {', '.join(self.choices)}"
-        if self.pattern and not re.fullmatch(self.pattern, value):
+        if self.pattern and not re.fullmatch(self.pattern, str(value)):
             return f"parameter {self.name} = {value!r}: expected {self.expected}"
         return None
 
@@ -62,7 +61,7 @@ TABLE: tuple[Parameter, ...] = (
         pattern=r"auto|cpu|cuda(:\d+)?",
         expected="auto, cpu, cuda or cuda:N",
     ),
-    Parameter("mesh_dir", "", "Folder of the meshes, for bundles whose meshes may not be shipped; empty for the bundle's own."),
+    Parameter("mesh_dir", "", "Folder of the meshes, for bundles that may not ship them; empty for the bundle's own."),
     Parameter(
         "image_transport",
         "raw",
@@ -77,7 +76,7 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "detector.score_threshold",
         0.5,
-        "Detections below this score are ignored. Changes take effect with the next frame.",
+        "Detections below this score are ignored. Takes effect with the next frame.",
         minimum=0.0,
         maximum=1.0,
         read_only=False,
@@ -85,7 +84,7 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "pose.score_threshold",
         0.0,
-        "Poses below this score are not published. Changes take effect with the next frame.",
+        "Poses below this score are not published. Takes effect with the next frame.",
         minimum=0.0,
         maximum=1.0,
         read_only=False,
@@ -98,7 +97,7 @@ TABLE: tuple[Parameter, ...] = (
         pattern=r"(?!/)[A-Za-z0-9_./-]*",
         expected="letters, digits, _ . - and /, not starting with /",
     ),
-    Parameter("publish_tf", True, "Publish the poses on /tf. Changes take effect with the next frame.", read_only=False),
+    Parameter("publish_tf", True, "Publish the poses on /tf; takes effect with the next frame.", read_only=False),
     Parameter("autostart", True, "Configure and activate at start; false waits for lifecycle transitions."),
     Parameter(
         "diagnostics_period_s",
@@ -145,7 +144,7 @@ def declare(node: Node) -> dict[str, Any]:
                 parameter.name, parameter.default, _descriptor(parameter)
             ).value
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            given = node._parameter_overrides.get(parameter.name)  # noqa: SLF001: rclpy has no public way to the override
+            given = node._parameter_overrides.get(parameter.name)  # rclpy has no public way to it
             reason = parameter.problem(given.value) if given is not None else None
             raise ValueError(reason or str(error)) from error
         reason = parameter.problem(values[parameter.name])

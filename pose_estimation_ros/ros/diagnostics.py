@@ -1,0 +1,139 @@
+"""Counters and timings of the node, and the message on /diagnostics that tells them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+OK, WARN, ERROR = 0, 1, 2
+STAGES = ("detection", "crops", "pose", "refinement", "tracking", "total")
+
+
+@dataclass(frozen=True)
+class FrameTimes:
+    """Where the time of one frame went, in seconds."""
+
+    latency_s: float  # receipt of the image to TF
+    waited_s: float  # of these, in the mailbox while an earlier frame was in work
+    stages_s: Mapping[str, float] = field(default_factory=dict)  # the pipeline's own; `total` is their sum
+
+    @property
+    def overhead_s(self) -> float:
+        """Receipt to TF without the pipeline and without waiting for an earlier frame."""
+        return self.latency_s - self.waited_s - self.stages_s.get("total", 0.0)
+
+
+class Statistics:
+    """Count frames and keep the timings of the newest ones; safe to use from several threads.
+
+    Args:
+        window: number of frames that medians and rates look back.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, window: int = 100, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._times: deque[FrameTimes] = deque(maxlen=window)
+        self._finished_s: deque[float] = deque(maxlen=window)
+        self._received_s: float | None = None
+        self.counts: Counter[str] = Counter()
+
+    def received(self) -> None:
+        """Count an image that arrived."""
+        with self._lock:
+            self.counts["received"] += 1
+            self._received_s = self._clock()
+
+    def refused(self) -> None:
+        """Count an image that could not be used."""
+        with self._lock:
+            self.counts["refused"] += 1
+
+    def processed(self, times: FrameTimes) -> None:
+        """Count a frame that went all the way."""
+        with self._lock:
+            self.counts["processed"] += 1
+            self._times.append(times)
+            self._finished_s.append(self._clock())
+
+    def seconds_since_image(self) -> float | None:
+        """Return the seconds since the last image, None when there was none."""
+        with self._lock:
+            return None if self._received_s is None else self._clock() - self._received_s
+
+    def frames_per_second(self) -> float:
+        """Return the rate of finished frames over the last five seconds of the window."""
+        with self._lock:
+            now = self._clock()
+            recent = [moment for moment in self._finished_s if now - moment <= 5.0]
+        if len(recent) < 2:
+            return 0.0
+        return (len(recent) - 1) / max(recent[-1] - recent[0], 1e-9)
+
+    def values(self) -> dict[str, str]:
+        """Return counts, rate and median times in milliseconds, ready for a DiagnosticStatus."""
+        rate = self.frames_per_second()
+        with self._lock:
+            times = list(self._times)
+            values = {f"frames_{key}": str(self.counts[key]) for key in ("received", "processed", "refused")}
+        values["fps"] = f"{rate:.2f}"
+        latencies = [item.latency_s for item in times]
+        values["latency_ms_p50"] = _milliseconds(latencies, 50)
+        values["latency_ms_p95"] = _milliseconds(latencies, 95)
+        values["overhead_ms"] = _milliseconds([item.overhead_s for item in times], 50)
+        values["wait_ms"] = _milliseconds([item.waited_s for item in times], 50)
+        for stage in STAGES:
+            seconds = [item.stages_s[stage] for item in times if stage in item.stages_s]
+            values[f"{stage}_ms"] = _milliseconds(seconds, 50)
+        return values
+
+
+def _milliseconds(seconds: list[float], percentile: float) -> str:
+    return f"{1000.0 * np.percentile(seconds, percentile):.2f}" if seconds else ""
+
+
+class Problems:
+    """Remember what is wrong now, and tell which problem is new so that it is logged once."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self.current: str | None = None
+
+    def report(self, reason: str) -> bool:
+        """Set the current problem and return whether it was never reported before."""
+        self.current = reason
+        is_new = reason not in self._seen
+        self._seen.add(reason)
+        return is_new
+
+    def clear(self) -> None:
+        """Note that things work now; a problem that comes back is not logged again."""
+        self.current = None
+
+    def forget(self) -> None:
+        """Start afresh: every problem counts as new."""
+        self.current = None
+        self._seen.clear()
+
+
+def diagnostic_array(stamp: Any, name: str, level: int, message: str, values: Mapping[str, str]) -> Any:
+    """Build a diagnostic_msgs/DiagnosticArray with one status."""
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+    status = DiagnosticStatus(
+        level=bytes([level]),
+        name=name,
+        message=message,
+        hardware_id="",
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+    array = DiagnosticArray(status=[status])
+    array.header.stamp = stamp
+    return array

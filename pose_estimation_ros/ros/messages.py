@@ -1,0 +1,141 @@
+"""Poses and detections as TF, Detection3DArray and Detection2DArray: arrays in, message out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
+from std_msgs.msg import Header
+
+from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.geometry.rotations import quaternion_from_matrix
+from pose_estimation_ros.objects.catalog import Catalog
+
+try:
+    from tf2_msgs.msg import TFMessage
+    from vision_msgs.msg import (
+        BoundingBox2D,
+        BoundingBox3D,
+        Detection2D,
+        Detection2DArray,
+        Detection3D,
+        Detection3DArray,
+        ObjectHypothesisWithPose,
+    )
+except ImportError as error:
+    raise ImportError(f"{error}: source scripts/env.sh, or the setup file of your ROS 2 workspace, first") from error
+
+
+def stamp_to_ns(stamp: Any) -> int:
+    """Return a builtin_interfaces/Time as nanoseconds."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def child_frame(prefix: str, name: str, track_id: int) -> str:
+    """Return the TF frame of a tracked object: `<prefix><name>_<track id>`."""
+    return f"{prefix}{name}_{track_id}"
+
+
+def quaternions_of(poses: Sequence[Any]) -> np.ndarray:
+    """Return the rotations of N poses as quaternions xyzw, shape (N, 4)."""
+    if not poses:
+        return np.zeros((0, 4))
+    rotations = np.stack([pose.camera_from_object[:3, :3] for pose in poses]).astype(np.float64)
+    return quaternion_from_matrix(torch.from_numpy(rotations)).numpy()
+
+
+def pose_message(position: np.ndarray, quaternion: np.ndarray) -> Pose:
+    """Build a geometry_msgs/Pose from a position (3,) in metres and a quaternion (4,) xyzw."""
+    x, y, z = (float(value) for value in position)
+    qx, qy, qz, qw = (float(value) for value in quaternion)
+    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+
+
+def tf_message(header: Header, poses: Sequence[Any], prefix: str) -> TFMessage:
+    """Build the transforms from the camera frame to every object.
+
+    Args:
+        header: header of the image; its frame is the parent of all.
+        poses: ObjectPose values with name, track_id and camera_from_object (4, 4) in metres.
+        prefix: put before the child frames.
+    """
+    transforms = []
+    for pose, quaternion in zip(poses, quaternions_of(poses), strict=True):
+        placed = pose_message(pose.camera_from_object[:3, 3], quaternion)
+        translation = Vector3(x=placed.position.x, y=placed.position.y, z=placed.position.z)
+        transforms.append(
+            TransformStamped(
+                header=header,
+                child_frame_id=child_frame(prefix, pose.name, pose.track_id),
+                transform=Transform(translation=translation, rotation=placed.orientation),
+            )
+        )
+    return TFMessage(transforms=transforms)
+
+
+def detections_3d(header: Header, poses: Sequence[Any], catalog: Catalog) -> Detection3DArray:
+    """Build a vision_msgs/Detection3DArray.
+
+    `results[0].pose` is the frame of the mesh, `bbox.center` the centre of the object's box, `bbox.size` its full edge
+    lengths, `id` the track id. The covariance (6, 6) is x y z rx ry rz in camera axes, zeros for unknown.
+    """
+    items = []
+    for pose, quaternion in zip(poses, quaternions_of(poses), strict=True):
+        model = catalog[pose.object_index]
+        placed = pose.camera_from_object
+        width, depth, height = (2.0 * float(value) for value in model.half_size_m)
+        centre = placed[:3, :3] @ model.centre_m + placed[:3, 3]
+        items.append(
+            Detection3D(
+                header=header,
+                results=[_hypothesis(pose.name, pose.score, pose_message(placed[:3, 3], quaternion), pose.covariance)],
+                bbox=BoundingBox3D(center=pose_message(centre, quaternion), size=Vector3(x=width, y=depth, z=height)),
+                id=str(pose.track_id),
+            )
+        )
+    return Detection3DArray(header=header, detections=items)
+
+
+def detections_2d(
+    header: Header, detections: Sequence[Detection], poses: Sequence[Any], catalog: Catalog
+) -> Detection2DArray:
+    """Build a vision_msgs/Detection2DArray from everything the detector found.
+
+    `id` is the track id of the pose that came from the box, empty where no pose came out. Boxes are in pixels of the
+    undistorted image, pixel centres at integers.
+    """
+    items = []
+    for detection in detections:
+        x0, y0, x1, y1 = (float(value) for value in detection.box)
+        box = BoundingBox2D(size_x=x1 - x0, size_y=y1 - y0)
+        box.center.position.x, box.center.position.y = (x0 + x1) / 2.0, (y0 + y1) / 2.0
+        name = catalog[detection.object_index].name
+        items.append(
+            Detection2D(
+                header=header, results=[_hypothesis(name, detection.score)], bbox=box, id=_track_of(detection, poses)
+            )
+        )
+    return Detection2DArray(header=header, detections=items)
+
+
+def _track_of(detection: Detection, poses: Sequence[Any]) -> str:
+    for pose in poses:
+        if pose.object_index == detection.object_index and np.allclose(pose.box, detection.box, atol=0.5):
+            return str(pose.track_id)
+    return ""
+
+
+def _hypothesis(
+    name: str, score: float, pose: Pose | None = None, covariance: np.ndarray | None = None
+) -> ObjectHypothesisWithPose:
+    result = ObjectHypothesisWithPose()
+    result.hypothesis.class_id = name
+    result.hypothesis.score = float(score)
+    if pose is not None:
+        result.pose.pose = pose
+    if covariance is not None:
+        result.pose.covariance = np.ascontiguousarray(covariance, dtype=np.float64).reshape(-1)
+    return result

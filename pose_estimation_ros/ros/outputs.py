@@ -1,0 +1,107 @@
+"""The topics that the node publishes for every frame."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection2DArray, Detection3DArray
+from visualization_msgs.msg import MarkerArray
+
+from pose_estimation_ros.data.frame import Frame
+from pose_estimation_ros.rendering.drawing import draw_poses
+from pose_estimation_ros.ros.images import rgb_to_image
+from pose_estimation_ros.ros.loading import LoadedPipeline
+from pose_estimation_ros.ros.markers import Track, marker_array
+from pose_estimation_ros.ros.messages import detections_2d, detections_3d, stamp_to_ns, tf_message
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+
+def reliable(depth: int) -> QoSProfile:
+    """Return the quality of service of everything the node publishes."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+TF_QOS = reliable(100)  # as tf2_ros broadcasts
+DIAGNOSTICS_TYPE = DiagnosticArray
+
+
+class Outputs:
+    """Publish poses and detections of frame after frame.
+
+    Args:
+        node: owner of the publishers.
+        loaded: catalog and meshes of the objects.
+        frame_prefix: put before the child frames on TF.
+    """
+
+    def __init__(self, node: Node, loaded: LoadedPipeline, frame_prefix: str) -> None:
+        self._node = node
+        self._loaded = loaded
+        self._frame_prefix = frame_prefix
+        self._tf = node.create_publisher(TFMessage, "/tf", TF_QOS)
+        self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", reliable(10))
+        self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", reliable(10))
+        self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(10))
+        self._overlay = node.create_publisher(Image, "~/overlay", reliable(2))
+        self._sent_stamps_ns: deque[int] = deque(maxlen=1000)
+        self._marked: set[Track] = set()
+        self._last_header = Header()
+
+    def publish_tf(self, header: Header, poses: list[Any]) -> str | None:
+        """Publish the transforms; say why not when TF cannot take them.
+
+        TF refuses an empty parent, and warns of a stamp that it has already.
+        """
+        if not poses:
+            return None
+        if not header.frame_id:
+            return "image: frame_id is empty: TF needs the name of the camera's frame; no transforms are sent"
+        stamp_ns = stamp_to_ns(header.stamp)
+        if stamp_ns in self._sent_stamps_ns:
+            return f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
+        self._sent_stamps_ns.append(stamp_ns)
+        self._tf.publish(tf_message(header, poses, self._frame_prefix))
+        return None
+
+    def publish_rest(self, header: Header, frame: Frame, result: Any) -> None:
+        """Publish detections and markers, and the overlay if somebody subscribes to it."""
+        catalog = self._loaded.catalog
+        self._detections_3d.publish(detections_3d(header, result.poses, catalog))
+        self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog))
+        tracks = {(pose.name, pose.track_id) for pose in result.poses}
+        self._markers.publish(
+            marker_array(header, result.poses, self._marked - tracks, catalog, self._loaded.mesh_uris)
+        )
+        self._marked, self._last_header = tracks, header
+        if self._overlay.get_subscription_count():
+            camera = frame.camera
+            image = draw_poses(camera.undistort_image(frame.rgb), camera.undistorted(), result.poses, catalog)
+            self._overlay.publish(rgb_to_image(image, header))
+
+    def clear_markers(self) -> None:
+        """Delete all markers that are shown."""
+        if self._marked:
+            self._markers.publish(marker_array(self._last_header, [], self._marked, self._loaded.catalog, {}))
+        self._marked = set()
+
+    def forget_stamps(self) -> None:
+        """Allow stamps again that were sent before, after the clock went back."""
+        self._sent_stamps_ns.clear()
+
+    def destroy(self) -> None:
+        """Destroy the publishers."""
+        for publisher in (self._tf, self._detections_3d, self._detections_2d, self._markers, self._overlay):
+            self._node.destroy_publisher(publisher)

@@ -1,0 +1,282 @@
+"""The lifecycle node `pose_estimation`: a camera image comes in, the poses of all known objects go out on TF."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import SetBool, Trigger
+
+from pose_estimation_ros.ros import parameters as parameter_table
+from pose_estimation_ros.ros.diagnostics import ERROR, OK, WARN, Problems, Statistics, diagnostic_array
+from pose_estimation_ros.ros.intake import WAIT_S, Arrival, Intake
+from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
+from pose_estimation_ros.ros.messages import stamp_to_ns
+from pose_estimation_ros.ros.outputs import Outputs, reliable
+from pose_estimation_ros.ros.processing import FrameProcessor
+from pose_estimation_ros.ros.worker import Worker
+
+SILENCE_S = 3.0  # without an image for so long, diagnostics warn
+_NEWEST = {"history": HistoryPolicy.KEEP_LAST, "durability": DurabilityPolicy.VOLATILE}
+IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, **_NEWEST)
+INFO_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT, **_NEWEST)
+
+PipelineFactory = Callable[[Mapping[str, Any]], LoadedPipeline]
+
+
+class PoseNode(LifecycleNode):
+    """Wire topics, parameters, services and lifecycle to the pipeline.
+
+    Args:
+        pipeline_factory: builds the pipeline from the parameters when the node is configured.
+        node_arguments: passed on to rclpy's node.
+
+    Raises:
+        ValueError: if a parameter set from outside is bad.
+    """
+
+    def __init__(self, pipeline_factory: PipelineFactory = load_pipeline, **node_arguments: Any) -> None:
+        super().__init__("pose_estimation", **node_arguments)
+        self._pipeline_factory = pipeline_factory
+        self._statistics, self._problems = Statistics(), Problems()
+        self._loaded: LoadedPipeline | None = None
+        self._outputs: Outputs | None = None
+        self._processor: FrameProcessor | None = None
+        self._worker: Worker[Arrival] | None = None
+        self._intake: Intake | None = None
+        self._dropped_before = 0
+        self._inputs: list[Any] = []
+        self._settings = parameter_table.declare(self)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when simulated time stands still
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable(10))
+        self.create_timer(self._settings["diagnostics_period_s"], self.publish_diagnostics, clock=steady)
+        self._hold_timer = self.create_timer(WAIT_S, self._on_hold_timeout, clock=steady, autostart=False)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
+        if self._settings["autostart"]:
+            self._autostart_timer = self.create_timer(0.0, self._on_autostart, clock=steady)
+
+    # Lifecycle
+
+    @property
+    def state(self) -> str:
+        """Lifecycle state: unconfigured, inactive, active or finalized."""
+        return self._state_machine.current_state[1]
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the bundle and the networks; on failure the node stays unconfigured and says why."""
+        self._problems.forget()
+        self.get_logger().info(f"loading bundle {self._settings['bundle']!r}")
+        start_s = time.perf_counter()
+        try:
+            self._loaded = self._pipeline_factory(self._settings)
+        except Exception as error:  # whatever is wrong with a bundle, the node lives
+            self._complain(f"not configured: {error}" if str(error) else f"not configured: {type(error).__name__}")
+            self.publish_diagnostics()
+            return TransitionCallbackReturn.FAILURE
+        self._outputs = Outputs(self, self._loaded, self._settings["frame_prefix"])
+        self._processor = FrameProcessor(self._loaded, self._outputs, self._settings, self._statistics, self._complain)
+        names = ", ".join(model.name for model in self._loaded.catalog)
+        self.get_logger().info(f"ready after {time.perf_counter() - start_s:.1f} s, objects: {names}")
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the worker and subscribe."""
+        assert self._processor is not None
+        self._worker = Worker(self._processor.handle, self._on_pipeline_error)
+        self._worker.start()
+        self._intake = Intake(self._worker.put)
+        # camera_info first: the executor looks at subscriptions in the order of their creation.
+        self._inputs = [self.create_subscription(CameraInfo, "camera_info", self._on_info, INFO_QOS)]
+        if self._settings["image_transport"] == "compressed":
+            image = self.create_subscription(CompressedImage, "image/compressed", self._on_image, IMAGE_QOS)
+        else:
+            image = self.create_subscription(Image, "image", self._on_image, IMAGE_QOS)
+        self._inputs.append(image)
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Drop the subscriptions, finish the frame in work, delete the markers."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the networks and their memory."""
+        self._free()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free everything."""
+        self.release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured after an unexpected error."""
+        self.release()
+        return super().on_error(state)
+
+    def release(self) -> None:
+        """Stop the worker and free the networks, in any state."""
+        self._stop()
+        self._free()
+
+    def _stop(self) -> None:
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs = []
+        self._hold_timer.cancel()
+        if self._worker is not None:
+            self._worker.stop()
+            self._dropped_before = self.frames_dropped
+            self._worker = self._intake = None
+        if self._outputs is not None and self.context.ok():
+            self._outputs.clear_markers()
+
+    def _free(self) -> None:
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._loaded = self._outputs = self._processor = None
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+    def _on_autostart(self) -> None:
+        self._autostart_timer.cancel()
+        if self.state == "unconfigured" and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    # Inputs
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        received_s = time.perf_counter()
+        self._statistics.received()
+        if self._intake is None or self._processor is None or not self._processor.is_enabled:
+            return
+        self._intake.image(stamp_to_ns(message.header.stamp), message, received_s)
+        if self._intake.is_holding:
+            self._hold_timer.reset()
+
+    def _on_info(self, message: CameraInfo) -> None:
+        if self._intake is not None:
+            self._intake.info(stamp_to_ns(message.header.stamp), message)
+
+    def _on_hold_timeout(self) -> None:
+        self._hold_timer.cancel()
+        if self._intake is not None:
+            self._intake.timeout()
+
+    def _on_pipeline_error(self, error: Exception) -> None:
+        if self.context.ok():
+            self._statistics.refused()
+            self._complain(f"{type(error).__name__} while processing an image: {error}")
+
+    # Parameters and services
+
+    def _on_parameters(self, changed: list[Any]) -> SetParametersResult:
+        values = {item.name: item.value for item in changed}
+        reason = parameter_table.problem_with(values)
+        if reason:
+            return SetParametersResult(successful=False, reason=reason)
+        self._settings.update({name: value for name, value in values.items() if name in self._settings})
+        return SetParametersResult(successful=True)
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success = self._processor is not None
+        response.message = "enabled" if request.data else "disabled: images are ignored"
+        if self._processor is not None:
+            self._processor.set_enabled(request.data)
+        else:
+            response.message = f"node is {self.state}"
+        return response
+
+    def _on_reset_tracks(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._processor is not None
+        response.message = "tracks are forgotten with the next image" if response.success else f"node is {self.state}"
+        if self._processor is not None:
+            self._processor.request_reset()
+        return response
+
+    # Diagnostics
+
+    @property
+    def frames_dropped(self) -> int:
+        """Images that never came to their turn because a newer one arrived."""
+        current = 0 if self._worker is None or self._intake is None else self._worker.dropped + self._intake.dropped
+        return self._dropped_before + current
+
+    def _complain(self, reason: str | None) -> None:
+        if reason is None:
+            self._problems.clear()
+        elif self._problems.report(reason):
+            self.get_logger().error(reason)
+
+    def publish_diagnostics(self) -> None:
+        """Publish one status on /diagnostics."""
+        level, message = self._judge()
+        processor = self._processor
+        values = {
+            "state": self.state,
+            **self._statistics.values(),
+            "frames_dropped": str(self.frames_dropped),
+            "objects": str(processor.pose_count if processor else 0),
+            "reason": (processor.reason if processor else None) or "",
+            **{key: str(self._settings[key]) for key in ("bundle", "backend", "refiner", "device")},
+        }
+        stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostic_array(stamp, self.get_fully_qualified_name(), level, message, values))
+
+    def _judge(self) -> tuple[int, str]:
+        """Return the level and the sentence that describe how the node is."""
+        if self._problems.current:
+            return ERROR, self._problems.current
+        if self.state != "active" or self._processor is None or self._intake is None:
+            return (OK if self.state == "inactive" else WARN), self.state
+        if not self._processor.is_enabled:
+            return OK, "disabled by the service enable"
+        silent_s = self._statistics.seconds_since_image()
+        if silent_s is None or silent_s > SILENCE_S:
+            topic = self._inputs[1].topic_name
+            publishers = self.count_publishers(topic)
+            return WARN, f"no image on {topic} ({publishers} publishers)"
+        missing = self._intake.missing()
+        if missing:
+            return WARN, f"{missing} on {self._inputs[0].topic_name}"
+        count = self._processor.pose_count
+        return OK, f"{count} objects" if count else (self._processor.reason or "no objects")
+
+
+def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:
+    """Run the node until it is interrupted."""
+    rclpy.init(args=argv)
+    node = None
+    try:
+        node = PoseNode(pipeline_factory)
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except ValueError as error:
+        print(f"pose_node: error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if node is not None:
+            node.release()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

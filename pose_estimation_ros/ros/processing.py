@@ -1,0 +1,111 @@
+"""What happens to one image between the mailbox and the topics; runs in the worker thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pose_estimation_ros.data.frame import Frame
+from pose_estimation_ros.ros.camera_info import CameraInfoError, camera_from_info
+from pose_estimation_ros.ros.diagnostics import FrameTimes, Statistics
+from pose_estimation_ros.ros.images import ImageError, compressed_to_rgb, image_to_rgb
+from pose_estimation_ros.ros.intake import Arrival
+from pose_estimation_ros.ros.loading import LoadedPipeline
+from pose_estimation_ros.ros.messages import stamp_to_ns
+from pose_estimation_ros.ros.outputs import Outputs
+
+CLOCK_JUMP_NS = 1_000_000_000  # stamps that go back further start afresh
+
+
+def frame_from_messages(arrival: Arrival, rectified: bool) -> Frame:
+    """Read the image and its camera.
+
+    Raises:
+        ImageError: if the image cannot be read.
+        CameraInfoError: if the camera_info cannot be used.
+    """
+    image = arrival.image
+    rgb = image_to_rgb(image) if hasattr(image, "encoding") else compressed_to_rgb(image)
+    height, width = rgb.shape[:2]
+    camera = camera_from_info(arrival.info, width, height, rectified)
+    return Frame(rgb, camera, stamp_to_ns(image.header.stamp), image.header.frame_id)
+
+
+class FrameProcessor:
+    """Take frames through the pipeline to the topics.
+
+    Args:
+        loaded: the pipeline.
+        outputs: the topics.
+        parameters: the node's parameters by name, read anew for every frame.
+        statistics: told what became of every frame.
+        complain: called with the reason when a frame or its transforms could not be used, with None when all is well.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedPipeline,
+        outputs: Outputs,
+        parameters: Mapping[str, Any],
+        statistics: Statistics,
+        complain: Callable[[str | None], None],
+    ) -> None:
+        self._pipeline = loaded.pipeline
+        self._outputs = outputs
+        self._parameters = parameters
+        self._statistics = statistics
+        self._complain = complain
+        self._last_stamp_ns: int | None = None
+        self._reset_wanted = threading.Event()
+        self._publishing = threading.Lock()  # so that nothing follows the deletion of the markers
+        self.is_enabled = True
+        self.reason: str | None = None  # why the last frame has no poses
+        self.pose_count = 0
+
+    def request_reset(self) -> None:
+        """Forget all tracks before the next frame."""
+        self._reset_wanted.set()
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Go on or pause; a pause deletes the markers and publishes nothing more."""
+        with self._publishing:
+            self.is_enabled = enabled
+            if not enabled:
+                self._outputs.clear_markers()
+
+    def handle(self, arrival: Arrival, waited_s: float) -> None:
+        """Process one image; one that cannot be used is counted and complained about."""
+        try:
+            frame = frame_from_messages(arrival, self._parameters["image_is_rectified"])
+        except (ImageError, CameraInfoError) as error:
+            self._statistics.refused()
+            self._complain(str(error))
+            return
+        self._prepare(frame)
+        result = self._pipeline.process(frame)
+        header = arrival.image.header
+        problem = None
+        with self._publishing:
+            if not self.is_enabled:
+                return
+            if self._parameters["publish_tf"]:
+                problem = self._outputs.publish_tf(header, result.poses)
+            latency_s = time.perf_counter() - arrival.received_s
+            self._outputs.publish_rest(header, frame, result)
+        self.reason, self.pose_count = result.reason, len(result.poses)
+        self._statistics.processed(FrameTimes(latency_s, waited_s, dict(result.timings_s)))
+        self._complain(problem)
+
+    def _prepare(self, frame: Frame) -> None:
+        """Apply what changed since the last frame: thresholds, a reset, a clock that went back."""
+        self._pipeline.score_threshold = self._parameters["detector.score_threshold"]
+        self._pipeline.min_pose_score = self._parameters["pose.score_threshold"]
+        went_back = self._last_stamp_ns is not None and frame.stamp_ns < self._last_stamp_ns - CLOCK_JUMP_NS
+        if went_back:
+            self._outputs.forget_stamps()
+        if went_back or self._reset_wanted.is_set():
+            self._reset_wanted.clear()
+            self._pipeline.reset_tracks()
+        self._last_stamp_ns = frame.stamp_ns
