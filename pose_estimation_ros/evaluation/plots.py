@@ -116,7 +116,7 @@ def _close_up(drawing: np.ndarray, mask: np.ndarray) -> np.ndarray:
     rows, columns = np.nonzero(mask)
     if not len(rows):
         return cv2.resize(drawing, (_TILE_PX, _TILE_PX), interpolation=cv2.INTER_AREA)
-    half = float(max(np.ptp(rows), np.ptp(columns), 20))
+    half = float(np.max([np.ptp(rows), np.ptp(columns), 20]))
     centre = np.array([columns.min() + columns.max(), rows.min() + rows.max()]) / 2.0
     scale = _TILE_PX / (2.0 * half)
     move = np.column_stack([scale * np.eye(2), _TILE_PX / 2.0 - scale * centre])
