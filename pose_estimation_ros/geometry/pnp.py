@@ -176,23 +176,22 @@ def _ransac(matches: _Matches, threshold_px: float, iterations: int, seed: int) 
 
 
 def _residuals(matches: _Matches, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return residuals (N, 2) in pixels, camera points (N, 3) and rotated object points (N, 3)."""
-    rotated = matches.points @ pose[:3, :3].T
-    in_camera = rotated + pose[:3, 3]
-    depth = in_camera[:, 2:]
-    ahead = depth > _NEAREST_M
-    projected = (in_camera / np.where(ahead, depth, 1.0)) @ matches.intrinsics[:2].T
-    return np.where(ahead, projected - matches.pixels, np.inf), in_camera, rotated
+    """Return residuals (2, N) in pixels, camera points (3, N) and rotated object points (3, N)."""
+    rotated = pose[:3, :3] @ matches.points.T
+    in_camera = rotated + pose[:3, 3:]
+    ahead = in_camera[2] > _NEAREST_M
+    projected = matches.intrinsics[:2] @ (in_camera / np.where(ahead, in_camera[2], 1.0))
+    return np.where(ahead, projected - matches.pixels.T, np.inf), in_camera, rotated
 
 
 def _truncated_cost(matches: _Matches, pose: np.ndarray, threshold_px: float) -> float:
     residuals, _, _ = _residuals(matches, pose)
-    return float(np.minimum((residuals**2).sum(axis=1), threshold_px**2).sum())
+    return float(np.minimum((residuals**2).sum(axis=0), threshold_px**2).sum())
 
 
 def _inliers(matches: _Matches, pose: np.ndarray, threshold_px: float) -> np.ndarray:
     residuals, _, _ = _residuals(matches, pose)
-    return (residuals**2).sum(axis=1) < threshold_px**2
+    return (residuals**2).sum(axis=0) < threshold_px**2
 
 
 def _refine(matches: _Matches, pose: np.ndarray, threshold_px: float) -> tuple[np.ndarray, np.ndarray] | None:
@@ -209,7 +208,7 @@ def _refine(matches: _Matches, pose: np.ndarray, threshold_px: float) -> tuple[n
 
 def _levenberg_marquardt(matches: _Matches, pose: np.ndarray) -> np.ndarray:
     residuals, in_camera, rotated = _residuals(matches, pose)
-    lengths = matches.weights * np.sqrt((residuals**2).sum(axis=1))
+    lengths = matches.weights * np.sqrt((residuals**2).sum(axis=0))
     # The median length of a 2D Gaussian error is 1.177 standard deviations.
     knee = _HUBER * max(float(np.median(lengths)) / 1.177, 1e-9 * float(matches.weights.max()))
     cost, damping = _huber_cost(lengths, knee), 1e-4
@@ -220,7 +219,7 @@ def _levenberg_marquardt(matches: _Matches, pose: np.ndarray) -> np.ndarray:
         step = np.linalg.solve(hessian + damping * scale, -gradient)
         candidate = _moved(pose, step)
         residuals_next, in_camera_next, rotated_next = _residuals(matches, candidate)
-        lengths_next = matches.weights * np.sqrt((residuals_next**2).sum(axis=1))
+        lengths_next = matches.weights * np.sqrt((residuals_next**2).sum(axis=0))
         cost_next = _huber_cost(lengths_next, knee)
         if not cost_next <= cost:
             damping *= 10.0
@@ -242,20 +241,23 @@ def _normal_equations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return J^T W J (6, 6) and J^T W r (6,) for increments x y z rx ry rz in camera axes about the origin."""
     jacobian = _jacobian(matches.intrinsics, in_camera, rotated)
-    weighted = jacobian * (robust * matches.weights**2)[:, None, None]
-    flat = weighted.reshape(-1, 6)
-    return flat.T @ jacobian.reshape(-1, 6), flat.T @ residuals.reshape(-1)
+    weighted = (jacobian * (robust * matches.weights**2)).reshape(6, -1)
+    return weighted @ jacobian.reshape(6, -1).T, weighted @ residuals.reshape(-1)
 
 
 def _jacobian(intrinsics: np.ndarray, in_camera: np.ndarray, rotated: np.ndarray) -> np.ndarray:
-    """Return the derivative (N, 2, 6) of the projections by translation and by rotation, X = exp(w) R p + t."""
-    inverse = 1.0 / in_camera[:, 2]
-    by_point = np.empty((len(in_camera), 2, 3))
-    by_point[:, :, :2] = intrinsics[:2, :2] * inverse[:, None, None]
-    by_point[:, :, 2] = -(in_camera[:, :2] * (inverse**2)[:, None]) @ intrinsics[:2, :2].T
-    # d(exp(w) q)/dw = -[q]x, and row (-[q]x) = q x row.
-    by_turn = np.cross(rotated[:, None, :], by_point)
-    return np.concatenate([by_point, by_turn], axis=2)
+    """Return the derivative (6, 2, N) of the projections by translation and by rotation, X = exp(w) R p + t."""
+    inverse = 1.0 / in_camera[2]
+    jacobian = np.empty((6, 2, in_camera.shape[1]))
+    jacobian[0] = intrinsics[:2, 0, None] * inverse
+    jacobian[1] = intrinsics[:2, 1, None] * inverse
+    jacobian[2] = intrinsics[:2, :2] @ in_camera[:2] * -(inverse**2)
+    # d(exp(w) q)/dw = -[q]x: the rows by rotation are q x (rows by translation).
+    x, y, z = rotated
+    jacobian[3] = y * jacobian[2] - z * jacobian[1]
+    jacobian[4] = z * jacobian[0] - x * jacobian[2]
+    jacobian[5] = x * jacobian[1] - y * jacobian[0]
+    return jacobian
 
 
 def _moved(pose: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -268,7 +270,7 @@ def _moved(pose: np.ndarray, step: np.ndarray) -> np.ndarray:
 def _uncertainty(matches: _Matches, pose: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the covariance (6, 6) from (J^T W J)^-1 times the residual variance, and the RMS error in pixels."""
     residuals, in_camera, rotated = _residuals(matches, pose)
-    squared = (residuals**2).sum(axis=1)
+    squared = (residuals**2).sum(axis=0)
     hessian, _ = _normal_equations(matches, residuals, in_camera, rotated, np.ones(len(squared)))
     freedom = max(2 * len(squared) - 6, 1)
     variance = float((matches.weights**2 * squared).sum()) / freedom

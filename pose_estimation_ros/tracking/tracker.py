@@ -1,0 +1,164 @@
+"""Keep the identities of object instances over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pose_estimation_ros.backends.base import PoseHypothesis
+from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.geometry.symmetry import canonicalise, symmetry_transforms
+from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
+from pose_estimation_ros.tracking.association import associate
+from pose_estimation_ros.tracking.filter import FilterSettings, PoseFilter
+from pose_estimation_ros.tracking.object_pose import ObjectPose
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """When instances are reported, followed and given up."""
+
+    min_hits: int = 1  # frames an instance must be seen in before it is reported
+    max_missed: int = 15  # an instance unseen for more frames than this is lost
+    max_unseen_s: float = 3.0  # and so is one unseen for longer
+    reach_diameters: float = 3.0  # farthest an instance moves from one frame to the next
+    smooth: bool = True
+    filter: FilterSettings = field(default_factory=FilterSettings)
+
+
+@dataclass
+class _Track:
+    track_id: int
+    filter: PoseFilter
+    seen_ns: int
+    hits: int = 1
+    missed: int = 0
+
+
+class Tracker:
+    """Give every object instance a number that stays, and smooth its pose.
+
+    Numbers count per object from 0; a number is free again when its instance is lost, so that the only mug of a scene
+    is mug 0 whenever it is seen. Of the poses of a symmetric object that look the same, the one nearest to the pose
+    before is taken, so that it neither flips nor spins.
+
+    Args:
+        catalog: the known objects.
+        settings: see `TrackerSettings`.
+    """
+
+    def __init__(self, catalog: Catalog, settings: TrackerSettings | None = None) -> None:
+        self._catalog = catalog
+        self._settings = settings or TrackerSettings()
+        self._transforms = [object_symmetries(model) for model in catalog]
+        self._tracks: dict[int, list[_Track]] = {}
+
+    def reset(self) -> None:
+        """Forget all instances."""
+        self._tracks = {}
+
+    def update(
+        self, hypotheses: Sequence[PoseHypothesis], detections: Sequence[Detection], stamp_ns: int
+    ) -> list[ObjectPose]:
+        """Take in the estimates of a frame.
+
+        Args:
+            hypotheses: poses of this frame, at most one per detection.
+            detections: what the hypotheses' `detection_index` counts in.
+            stamp_ns: when the image was taken, nanoseconds.
+
+        Returns:
+            The instances seen in this frame, smoothed, in the order of the hypotheses.
+        """
+        by_object: dict[int, list[int]] = {index: [] for index in self._tracks}
+        for position, hypothesis in enumerate(hypotheses):
+            by_object.setdefault(hypothesis.object_index, []).append(position)
+        chosen: dict[int, _Track] = {}
+        for index, positions in by_object.items():
+            own = self._update_object(index, [hypotheses[position] for position in positions], stamp_ns)
+            chosen.update(zip(positions, own, strict=True))
+        return [
+            object_pose(self._catalog, hypotheses[position], detections, track.track_id, track.filter.pose)
+            for position, track in sorted(chosen.items())
+            if track.hits >= self._settings.min_hits
+        ]
+
+    def _update_object(self, index: int, hypotheses: list[PoseHypothesis], stamp_ns: int) -> list[_Track]:
+        """Return the track of every hypothesis of one object; age and drop the tracks without one."""
+        tracks = self._tracks.setdefault(index, [])
+        poses = [np.asarray(item.camera_from_object, dtype=np.float64) for item in hypotheses]
+        reach_m = self._settings.reach_diameters * self._catalog[index].diameter_m
+        pairs = associate([track.filter.pose for track in tracks], poses, self._transforms[index], reach_m)
+        found = {column: tracks[row] for row, column in pairs}
+        for column, track in found.items():
+            self._follow(track, canonicalise(poses[column], self._transforms[index], track.filter.pose), stamp_ns)
+        seen = {id(track) for track in found.values()}
+        self._tracks[index] = tracks = [track for track in tracks if id(track) in seen or self._keeps(track, stamp_ns)]
+        # New instances get their numbers best first.
+        for column in sorted(set(range(len(poses))) - set(found), key=lambda item: -hypotheses[item].score):
+            found[column] = self._begin(index, tracks, poses[column], stamp_ns)
+        return [found[column] for column in range(len(poses))]
+
+    def _follow(self, track: _Track, pose: np.ndarray, stamp_ns: int) -> None:
+        if self._settings.smooth:
+            track.filter.update(pose, stamp_ns)
+        else:
+            track.filter.pose = pose
+        track.seen_ns, track.missed, track.hits = stamp_ns, 0, track.hits + 1
+
+    def _keeps(self, track: _Track, stamp_ns: int) -> bool:
+        track.missed += 1
+        unseen_s = (stamp_ns - track.seen_ns) / 1e9
+        return track.missed <= self._settings.max_missed and unseen_s <= self._settings.max_unseen_s
+
+    def _begin(self, index: int, tracks: list[_Track], pose: np.ndarray, stamp_ns: int) -> _Track:
+        taken = {track.track_id for track in tracks}
+        free = next(number for number in range(len(tracks) + 1) if number not in taken)
+        first = canonicalise(pose, self._transforms[index])
+        model = self._catalog[index]
+        track = _Track(free, PoseFilter(first, stamp_ns, model.diameter_m, self._settings.filter), stamp_ns)
+        tracks.append(track)
+        return track
+
+
+def object_symmetries(model: ObjectModel) -> np.ndarray:
+    """Return the symmetries (S, 4, 4) of an object, continuous ones in steps of 1.1 degrees."""
+    continuous = [(item.axis, item.offset_m) for item in model.continuous_symmetries]
+    return symmetry_transforms(model.discrete_symmetries, continuous)
+
+
+def object_pose(
+    catalog: Catalog,
+    hypothesis: PoseHypothesis,
+    detections: Sequence[Detection],
+    track_id: int,
+    camera_from_object: np.ndarray,
+) -> ObjectPose:
+    """Join an estimate, its detection and the instance it belongs to."""
+    detection = detections[hypothesis.detection_index]
+    return ObjectPose(
+        name=catalog[hypothesis.object_index].name,
+        object_index=hypothesis.object_index,
+        track_id=track_id,
+        camera_from_object=np.array(camera_from_object, dtype=np.float64),
+        score=float(hypothesis.score),
+        covariance=hypothesis.covariance,
+        box=detection.box,
+        mask=detection.mask,
+        inliers=hypothesis.inliers,
+    )
+
+
+def untracked(
+    catalog: Catalog, hypotheses: Sequence[PoseHypothesis], detections: Sequence[Detection]
+) -> list[ObjectPose]:
+    """Take the estimates as they are, numbered per object in their order."""
+    counts: dict[int, int] = {}
+    poses = []
+    for hypothesis in hypotheses:
+        number = counts.get(hypothesis.object_index, 0)
+        counts[hypothesis.object_index] = number + 1
+        poses.append(object_pose(catalog, hypothesis, detections, number, hypothesis.camera_from_object))
+    return poses
