@@ -109,16 +109,15 @@ class CropSource:
         pixels = torch.arange(config.size, device=device, dtype=torch.float32)
         grid = warp_grid(homography, pixels, self.bank.size)
         layers = self._shaded(view, grid)
-        alpha_full = layers[:count, 3:].clone()
         images, alpha_visible = self._compose(layers, count)
         cells = (torch.arange(config.size // STRIDE, device=device) + 0.5) * STRIDE - 0.5
         coordinates, mask_full = self._coordinates(view[:count], homography[:count], cells)
         visible = F.avg_pool2d(alpha_visible, STRIDE)[:, 0] > 0.5
         mask_visible = mask_full & visible
-        images = self._remove_background(images, alpha_visible, F.avg_pool2d(alpha_full, STRIDE))
         images = uneven_light(images, self.generator)
         images = color_jitter(images.clamp(0.0, 1.0), self.generator)
         images = low_resolution(images, self.generator, config.photo_side_px, config.noise)
+        images = self._remove_background(images, alpha_visible)
         pose = self.bank.camera_from_object[view[:count]].clone()
         pose[:, :3] = place.turn[:count] @ pose[:, :3]
         return CropBatch(
@@ -231,7 +230,7 @@ class CropSource:
         present = self._uniform(0.0, 1.0, count, 1, 1) < 0.25
         return (cover * present)[:, None]
 
-    def _remove_background(self, images: Tensor, visible: Tensor, full: Tensor) -> Tensor:
+    def _remove_background(self, images: Tensor, visible: Tensor) -> Tensor:
         """Set what is not the object to grey in some crops, with a ragged edge, as the second stage sees them."""
         count, side = len(images), self.config.size
         rough = torch.randn(count, 1, side // 8, side // 8, generator=self.generator, device=images.device)

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from pose_estimation_ros.geometry.symmetry import rotation_about
 from pose_estimation_ros.objects.bundle import PosePrior
-from pose_estimation_ros.objects.catalog import ObjectModel
+from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectModel
 from pose_estimation_ros.objects.mesh import Mesh, sample_surface
 from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.rendering.shading import bake_ambient_occlusion
@@ -123,6 +124,8 @@ def build_view_bank(
         centre = models[index].centre_m if known else (low + high) / 2.0
         half = models[index].half_size_m if known else (high - low) / 2.0
         poses = _sample_poses(prior if known else everything, views if known else clutter_views, centre, generator)
+        for symmetry in models[index].continuous_symmetries if known else ():
+            poses = _facing(poses, symmetry)
         occlusion = bake_ambient_occlusion(caster.engine, index, mesh, seed=seed)
         parts.append(_cast_views(caster, index, mesh, poses, centre, half, occlusion, size))
     outline = np.stack([sample_surface(mesh, OUTLINE_POINTS, seed) for mesh in [*meshes, *clutter]])
@@ -139,6 +142,21 @@ def _sample_poses(prior: PosePrior, count: int, centre: np.ndarray, generator: n
     poses[:, :3, :3] = rotation
     poses[:, :3, 3] = np.array([0.0, 0.0, 1.0]) * distance[:, None] - rotation @ centre
     return poses
+
+
+def _facing(poses: np.ndarray, symmetry: ContinuousSymmetry) -> np.ndarray:
+    """Turn objects (N, 4, 4) about their symmetry axis so that the same side always faces the camera.
+
+    Poses that look the same then have the same coordinates, as Pix2Pose prepares its targets.
+    """
+    axis = np.asarray(symmetry.axis) / np.linalg.norm(symmetry.axis)
+    first = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
+    first /= np.linalg.norm(first)
+    rotation, shift = poses[:, :3, :3], poses[:, :3, 3]
+    camera = -np.einsum("nji,nj->ni", rotation, shift) - np.asarray(symmetry.offset_m)
+    angle = np.arctan2(camera @ np.cross(axis, first), camera @ first)
+    turns = np.stack([rotation_about(axis, symmetry.offset_m, value) for value in angle])
+    return poses @ turns
 
 
 def _cast_views(

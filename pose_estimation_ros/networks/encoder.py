@@ -40,7 +40,7 @@ class ResNetEncoder(nn.Module):
     more time in normalisation than all deep stages together.
     """
 
-    def __init__(self, widths: Sequence[int] = (64, 128, 256, 384), blocks: Sequence[int] = (1, 2, 2, 2)) -> None:
+    def __init__(self, widths: Sequence[int] = (64, 128, 192, 256), blocks: Sequence[int] = (1, 2, 2, 2)) -> None:
         super().__init__()
         if len(widths) != 4 or len(blocks) != 4:
             raise ValueError(f"ResNetEncoder: widths {tuple(widths)} and blocks {tuple(blocks)}: expected four of each")

@@ -63,9 +63,9 @@ class Pix2PoseNet(nn.Module):
     def __init__(
         self,
         objects: int,
-        widths: Sequence[int] = (64, 128, 256, 384),
+        widths: Sequence[int] = (64, 128, 192, 256),
         blocks: Sequence[int] = (1, 2, 2, 2),
-        decoder: Sequence[int] = (256, 128, 96),
+        decoder: Sequence[int] = (192, 128, 64),
         bins: int = 32,
     ) -> None:
         super().__init__()

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from tqdm import tqdm
 
+AVERAGE_EVERY = 8  # steps between updates of the averaged weights
+
 
 class OptimiserConfig(BaseModel):
     """AdamW with warm-up and cosine decay over all samples of the recipe."""
@@ -41,7 +43,7 @@ class Trainer:
         total_samples: length of the schedule.
         folder: where checkpoint.pt and log.jsonl go.
         resume: go on from the folder's checkpoint if there is one.
-        frozen: prefix-to-factor table of learning rates, 0 freezes.
+        rate_factors: factors on the learning rate by prefix of the parameter's name; 0 freezes.
     """
 
     def __init__(
@@ -61,9 +63,10 @@ class Trainer:
         self.samples = 0
         self.seconds = 0.0
         self.optimiser = torch.optim.AdamW(
-            _parameter_groups(network, config.weight_decay, rate_factors or {}), lr=config.learning_rate
+            _parameter_groups(network, config.weight_decay, rate_factors or {}), lr=config.learning_rate, fused=True
         )
         self.average = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
+        self._steps = 0
         self._stop = False
         checkpoint = self.folder / "checkpoint.pt"
         if resume and checkpoint.is_file():
@@ -164,7 +167,9 @@ class Trainer:
         self.optimiser.step()
         count = len(batch)
         self.samples += count
-        self._update_average(count)
+        self._steps += 1
+        if self._steps % AVERAGE_EVERY == 0:
+            self._update_average(count * AVERAGE_EVERY)
         return count, {"loss": loss.detach(), **values}
 
     def _rate(self) -> float:
