@@ -24,7 +24,7 @@ def _cast_rays(
     distance: wp.array(dtype=float),
     face: wp.array(dtype=wp.int64),
     barycentric: wp.array(dtype=wp.vec2),
-):
+) -> None:
     ray = wp.tid()
     length = wp.length(directions[ray])
     hit = wp.mesh_query_ray(mesh, origins[ray], directions[ray] / length, farthest)
