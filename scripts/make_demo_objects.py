@@ -251,9 +251,15 @@ def make_gear_box() -> Part:
     base = box((-0.060, -0.042, -0.046), (0.060, 0.042, -0.036), flange)
     case = box((-0.050, -0.030, -0.036), (0.040, 0.030, 0.022), housing)
     z_to_x = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
-    axle = turn(revolve([(0.011, 0.0), (0.011, 0.022), (0.0, 0.022)], plain("steel")), z_to_x, (0.040, 0, -0.002), shaft)
-    can = turn(revolve([(0.022, 0.0), (0.022, 0.024), (0.0, 0.024)], plain("pink")), np.eye(3), (-0.020, -0.004, 0.022), motor)
-    case[0] = Part(case[0].points[:0], case[0].normals[:0], case[0].faces[:0], case[0].colors[:0])  # stands on the flange
+    axle = turn(
+        revolve([(0.011, 0.0), (0.011, 0.022), (0.0, 0.022)], plain("steel")), z_to_x, (0.040, 0, -0.002), shaft
+    )
+    can = turn(
+        revolve([(0.022, 0.0), (0.022, 0.024), (0.0, 0.024)], plain("pink")), np.eye(3), (-0.020, -0.004, 0.022), motor
+    )
+    case[0] = Part(
+        case[0].points[:0], case[0].normals[:0], case[0].faces[:0], case[0].colors[:0]
+    )  # stands on the flange
     return join([*base, *case, axle, can])
 
 
@@ -402,8 +408,10 @@ def main() -> int:
         path = bundle_path / "meshes" / f"{name}.ply"
         write_ply(path, part)
         models.append(describe(object_id, name, part, **symmetries))
-        print(f"{path}: {len(part.points)} vertices, {len(part.faces)} faces, {path.stat().st_size // 1024} KiB, "
-              f"diameter {models[-1].diameter_m:.4f} m")
+        print(
+            f"{path}: {len(part.points)} vertices, {len(part.faces)} faces, {path.stat().st_size // 1024} KiB, "
+            f"diameter {models[-1].diameter_m:.4f} m"
+        )
     networks = load_bundle(bundle_path).networks if (bundle_path / BUNDLE_FILE).is_file() else {}
     save_bundle(
         Bundle(
