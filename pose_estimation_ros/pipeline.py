@@ -181,7 +181,7 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")
-    if name != "cpu" and not (kind == "cuda" and (number.isdecimal() or name == "cuda")):
+    if name != "cpu" and not (kind == "cuda" and (number.isdecimal() or name == kind)):
         raise ValueError(f"device = {name!r}: expected auto, cpu, cuda or cuda:N")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
