@@ -172,7 +172,7 @@ class SceneSource:
             return None
         limits = torch.tensor([width, height, width, height], device=image.device)
         corners = [left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1]
-        box = torch.minimum(torch.stack(corners).clamp(min=0), limits).float()
+        box = torch.minimum(torch.stack(corners).clamp(min=0), limits).float() - 0.5  # pixel centres are integers
         return (y0, y1, x0, x1), cut[3], box
 
     def _targets(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from pose_estimation_ros.data.backgrounds import background_pool
+from pose_estimation_ros.data.scenes import SceneBatch, SceneConfig, SceneSource
+from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.detection.mask_rcnn import ROLE, build_network
 from pose_estimation_ros.networks.mask_rcnn import CompactBackbone, MaskRCNNNetwork, load_coco_weights
 from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
+from pose_estimation_ros.training.pix2pose import BankConfig, load_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 
@@ -32,15 +36,9 @@ class DetectorRecipe(BaseModel):
     optimiser: OptimiserConfig = OptimiserConfig(
         batch=6, learning_rate=2e-3, warmup_samples=600, weight_decay=1e-3, ema_samples=1500
     )
-
-
-class SceneBatch(Protocol):
-    """Images with the objects in them."""
-
-    images: Tensor  # (B, 3, H, W) float in [0, 1]
-    targets: list[dict[str, Tensor]]  # boxes (n, 4), labels (n,) object index + 1, masks (n, H, W) uint8
-
-    def __len__(self) -> int: ...
+    scenes: SceneConfig = SceneConfig()
+    bank: BankConfig = BankConfig()
+    workers: int = Field(default=1, ge=0)  # processes that make scenes; 0 makes them in the training process
 
 
 def new_network(bundle: Bundle, recipe: DetectorRecipe) -> tuple[MaskRCNNNetwork, dict[str, Any]]:
@@ -111,10 +109,69 @@ class DetectorStep:
         return sum(losses.values()), {name.removeprefix("loss_"): value.detach() for name, value in losses.items()}
 
 
+class _Endless(torch.utils.data.IterableDataset):
+    """Scenes for DataLoader workers, a different stream for each."""
+
+    def __init__(self, bank: ViewBank, backgrounds: Tensor, recipe: DetectorRecipe, seed: int) -> None:
+        self.arguments = (bank, backgrounds, recipe.scenes)
+        self.batch = recipe.optimiser.batch
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[SceneBatch]:
+        worker = torch.utils.data.get_worker_info()
+        if worker is not None:
+            torch.set_num_threads(1)
+        source = SceneSource(*self.arguments, seed=self.seed * 1000 + (worker.id if worker else 0))
+        while True:
+            yield source.batch(self.batch)
+
+
+def scene_batches(bank: ViewBank, backgrounds: Tensor, recipe: DetectorRecipe, seed: int) -> Iterator[SceneBatch]:
+    """Yield training scenes without end, made by worker processes on a CPU or in this process on a GPU."""
+    scenes = _Endless(bank, backgrounds, recipe, seed)
+    workers = 0 if bank.surface.is_cuda else recipe.workers
+    yield from torch.utils.data.DataLoader(
+        scenes, batch_size=None, num_workers=workers, prefetch_factor=6 if workers else None
+    )
+
+
+def train_detector(
+    bundle: Bundle,
+    recipe: DetectorRecipe,
+    folder: Path,
+    mesh_dir: Path | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+) -> Bundle:
+    """Train the detector on synthetic scenes of the bundle's objects and write its weights into the bundle.
+
+    Args:
+        bundle: objects and pose prior; the weights are added to it.
+        recipe: what to do; roll and distance of the scenes come from the bundle's pose prior.
+        folder: checkpoints and log; the bank of views is taken from `pix2pose` beside it where that has the same one.
+        mesh_dir: where the meshes are that the bundle does not ship.
+        device: cpu or cuda.
+        resume: go on from the last checkpoint.
+
+    Returns:
+        The bundle with the weights of an interrupted or a finished training, whichever it was.
+    """
+    beside = folder.parent / "pix2pose"
+    bank = load_bank(bundle, recipe.bank, recipe.seed, beside if beside.is_dir() else folder, mesh_dir, device)
+    backgrounds = background_pool(recipe.bank.backgrounds, seed=recipe.seed, folder=recipe.bank.background_folder)
+    prior = {"roll_deg": bundle.pose_prior.roll_deg, "distance_m": bundle.pose_prior.distance_m}
+    recipe = recipe.model_copy(update={"scenes": recipe.scenes.model_copy(update=prior)})
+
+    def scenes(seen: int) -> Iterator[SceneBatch]:
+        return scene_batches(bank, backgrounds.to(bank.surface.device), recipe, recipe.seed + seen)
+
+    return train_on_scenes(bundle, recipe, scenes, folder, torch.device(device), resume)
+
+
 def train_on_scenes(
     bundle: Bundle,
     recipe: DetectorRecipe,
-    scenes: Iterator[SceneBatch],
+    scenes: Callable[[int], Iterator[SceneBatch]],
     folder: Path,
     device: torch.device,
     resume: bool = False,
@@ -124,7 +181,7 @@ def train_on_scenes(
     Args:
         bundle: the objects; the weights are added to it.
         recipe: what to do.
-        scenes: batches without end.
+        scenes: gives batches without end, different ones for every number of samples already seen.
         folder: checkpoints and log.
         device: where to train.
         resume: go on from the last checkpoint.
@@ -137,7 +194,7 @@ def train_on_scenes(
     network = network.to(device, memory_format=torch.channels_last)
     factors = {_trunk(network)[0]: recipe.encoder_rate}
     trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, rate_factors=factors)
-    finished = trainer.train(scenes, DetectorStep(recipe, device), recipe.samples, ROLE)
+    finished = trainer.train(scenes(trainer.samples), DetectorStep(recipe, device), recipe.samples, ROLE)
     training = {
         "recipe": recipe.model_dump(mode="json"),
         "samples": trainer.samples,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.data.scenes import SceneBatch
 from pose_estimation_ros.detection.mask_rcnn import MaskRCNN
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.networks.pix2pose_net import Pix2PoseNet
@@ -23,15 +23,6 @@ from pose_estimation_ros.training.trainer import OptimiserConfig
 CPU = torch.device("cpu")
 WIDTH, HEIGHT = 128, 96
 SMALL = {"widths": [16, 24, 32, 48], "blocks": [1, 1, 1, 1], "channels": 24, "box_hidden": 64}
-
-
-@dataclass(frozen=True)
-class ToyScenes:
-    images: Tensor
-    targets: list[dict[str, Tensor]]
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 def toy_scene(generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -57,11 +48,11 @@ def toy_scene(generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
     return image.clamp(0, 1), {"boxes": torch.tensor(boxes)[seen], "labels": labels[seen], "masks": stacked[seen]}
 
 
-def toy_scenes(count: int, seed: int) -> Iterator[ToyScenes]:
+def toy_scenes(count: int, seed: int) -> Iterator[SceneBatch]:
     generator = torch.Generator().manual_seed(seed)
     while True:
         images, targets = zip(*(toy_scene(generator) for _ in range(count)), strict=True)
-        yield ToyScenes(torch.stack(images), list(targets))
+        yield SceneBatch(torch.stack(images), list(targets))
 
 
 def toy_bundle(path: Path) -> Bundle:
@@ -93,10 +84,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> MaskRCNN:
     """Train for a few seconds, write the bundle, read it back."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("toy")
-    train_on_scenes(toy_bundle(folder), toy_recipe(600), toy_scenes(4, seed=0), folder / "run", CPU)
+    train_on_scenes(toy_bundle(folder), toy_recipe(600), lambda seen: toy_scenes(4, seed=seen), folder / "run", CPU)
     return MaskRCNN.from_bundle(load_bundle(folder), CPU)
 
 
+@pytest.mark.slow
 def test_finds_shapes_it_has_never_seen(trained: MaskRCNN):
     """Whole boxes, classes and visible masks of shapes at least half visible on held-out images."""
     scenes = next(toy_scenes(24, seed=1))
@@ -127,10 +119,12 @@ def _explained(item: Detection, target: dict[str, Tensor]) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_empty_image_gives_an_empty_list(trained: MaskRCNN):
     assert trained.detect(as_frame(torch.full((3, HEIGHT, WIDTH), 0.5)), 0.5) == []
 
 
+@pytest.mark.slow
 def test_same_image_gives_the_same_answer(trained: MaskRCNN):
     frame = as_frame(next(toy_scenes(1, seed=5)).images[0])
     first, second = trained.detect(frame, 0.3), trained.detect(frame, 0.3)
@@ -164,7 +158,7 @@ def test_encoder_that_does_not_fit_is_refused(tmp_path: Path):
 def test_frozen_encoder_does_not_change(tmp_path: Path):
     bundle = bundle_with_pose_network(tmp_path, SMALL["widths"])
     before = bundle.weights("pix2pose")
-    trained = train_on_scenes(bundle, toy_recipe(8, encoder_rate=0.0), toy_scenes(4, seed=0), tmp_path / "run", CPU)
+    trained = train_on_scenes(bundle, toy_recipe(8, encoder_rate=0.0), lambda seen: toy_scenes(4, seed=seen), tmp_path / "run", CPU)
     after = trained.weights("detector")
     encoder = [name for name in before if name.startswith("encoder.") and before[name].is_floating_point()]
     for name in encoder:
@@ -176,14 +170,21 @@ def test_interrupted_training_goes_on(tmp_path: Path):
     """Two halves with a resume in between see as many samples as one run."""
     bundle, folder = toy_bundle(tmp_path), tmp_path / "run"
 
-    def interrupted() -> Iterator[ToyScenes]:
-        source = toy_scenes(4, seed=0)
+    def interrupted(seen: int) -> Iterator[SceneBatch]:
+        source = toy_scenes(4, seed=seen)
         yield next(source)
         raise KeyboardInterrupt
 
-    half = train_on_scenes(bundle, toy_recipe(12), interrupted(), folder, CPU)
+    half = train_on_scenes(bundle, toy_recipe(12), interrupted, folder, CPU)
     assert half.networks["detector"].training["samples"] == 4
     assert half.networks["detector"].training["finished"] is False
-    whole = train_on_scenes(half, toy_recipe(12), toy_scenes(4, seed=1), folder, CPU, resume=True)
+    seeds = []
+
+    def resumed(seen: int) -> Iterator[SceneBatch]:
+        seeds.append(seen)
+        return toy_scenes(4, seed=seen)
+
+    whole = train_on_scenes(half, toy_recipe(12), resumed, folder, CPU, resume=True)
+    assert seeds == [4]  # new scenes, not those already seen
     assert whole.networks["detector"].training["samples"] == 12
     assert whole.networks["detector"].training["finished"] is True
