@@ -117,6 +117,9 @@ class Trainer:
                     saved = time.monotonic()
         except KeyboardInterrupt:
             self._stop = True
+        except RuntimeError:
+            if not self._stop:  # workers that were told to stop as well end the stream with an error
+                raise
         finally:
             bar.close()
             signal.signal(signal.SIGTERM, previous)
