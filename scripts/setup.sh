@@ -129,7 +129,8 @@ python="$(find_python)"
 install_system_packages "$python"
 make_venv "$python"
 : > "$log"
-pip=("$venv/bin/python" -m pip install)
+# Compiling every module of every wheel takes longer than compiling on import the few that are used.
+pip=("$venv/bin/python" -m pip install --no-compile)
 
 if ! is_done pip "$pip_hash"; then
     step "dependencies (about 6 GB, a few minutes)" "${pip[@]}" "${requirements[@]/#/--requirement=}"

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change is good: style, types, floors, tests. The last lines are pytest's summary.
+#
+#   bash scripts/test.sh              all of it
+#   bash scripts/test.sh test/ros     only these tests, or any other arguments for pytest
+#   bash scripts/test.sh --slow       the tests marked slow too
+set -uo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root" || exit 1
+bash scripts/setup.sh || exit 1
+# shellcheck source=scripts/env.sh
+source scripts/env.sh || exit 1
+
+# Tests use tensors so small that more threads only get in one another's way. Their ROS graph stays on this machine.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
+
+marker="not slow"
+arguments=()
+for argument in "$@"; do
+    if [ "$argument" = --slow ]; then marker=""; else arguments+=("$argument"); fi
+done
+
+failed=()
+check() {  # NAME COMMAND...: run a check, remember its name if it fails
+    local name="$1" started="$SECONDS" output
+    shift
+    if output="$("$@" 2>&1)"; then
+        echo "$name: good ($((SECONDS - started)) s)"
+    else
+        printf '%s\n%s: FAILED\n' "$output" "$name"
+        failed+=("$name")
+    fi
+}
+check ruff ruff check .
+check import-linter lint-imports
+check mypy mypy
+
+# Above the summary of pytest, so that its last line stays the last line.
+if [ "${#failed[@]}" -gt 0 ]; then echo "FAILED before pytest: ${failed[*]}"; fi
+timeout --kill-after=20 "${TEST_TIMEOUT_S:-1100}" python -m pytest ${marker:+-m "$marker"} -rs --durations=10 "${arguments[@]}"
+status=$?
+if [ "$status" -eq 124 ]; then echo "pytest: stopped after ${TEST_TIMEOUT_S:-1100} s (TEST_TIMEOUT_S)"; fi
+[ "${#failed[@]}" -eq 0 ] || exit 1
+exit "$status"
