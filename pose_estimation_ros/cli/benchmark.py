@@ -1,0 +1,226 @@
+"""pose_benchmark: measure time per stage, throughput and memory of a bundle on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+
+from pose_estimation_ros.data.bop import BopDataset, targets_from
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.detection.base import Detector
+from pose_estimation_ros.evaluation.timing import Measurement, machine, peak_memory_mb, spreads, table
+from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.pipeline import Pipeline, resolve_device
+
+SEQUENCE = "sequence"  # folder of a bundle's own images, BOP layout
+_FRAME_NS = 33_000_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A frame and the boxes that stand for its objects."""
+
+    frame: Frame
+    boxes: list[Detection]
+
+
+class FixedBoxes:
+    """Run the detector, then hand on the boxes of the sample, so that every frame carries the same load.
+
+    Args:
+        detector: what is measured; None measures none.
+    """
+
+    def __init__(self, detector: Detector | None) -> None:
+        self._detector = detector
+        self.boxes: list[Detection] = []
+
+    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+        """Return the boxes of the sample."""
+        if self._detector is not None:
+            self._detector.detect(frame, score_threshold)
+        return self.boxes
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        measurement = measure(arguments)
+        if arguments.json is not None:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(asdict(measurement), indent=2) + "\n")
+    except (ValueError, OSError) as error:  # BundleError is a ValueError
+        print(f"pose_benchmark: error: {error}", file=sys.stderr)
+        return 2
+    print(table(measurement))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pose_benchmark",
+        description=__doc__,
+        epilog="Without --bop or --image the bundle's own sequence is used, and noise where it has none. Noise shows "
+        "no object, so that a backend may find fewer correspondences and be faster than on real images.",
+    )
+    parser.add_argument("--bundle", required=True, help="folder of the bundle, or the name of a shipped one")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--bop", type=Path, help="data set in BOP layout; boxes are those of the ground truth")
+    source.add_argument("--image", type=Path, help="one image; as many boxes as objects are laid over it")
+    parser.add_argument("--split", default="test", help="split of the data set (default: test)")
+    parser.add_argument("--boxes", choices=["given", "model"], default="given",
+                        help="given: the detector runs, but poses are estimated in the boxes of the source, as many in "
+                        "every run; model: in the detector's own boxes (default: given)")  # fmt: skip
+    parser.add_argument("--no-detector", action="store_true", help="leave the detector out")
+    parser.add_argument("--backend", default="pix2pose", help="pose estimator (default: pix2pose)")
+    parser.add_argument("--refiner", default="none", help="refiner (default: none)")
+    parser.add_argument("--frames", type=int, default=30, help="frames to measure (default: 30)")
+    parser.add_argument("--score-threshold", type=float, default=0.5, help="of the detector (default: 0.5)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU (default: PyTorch's own choice)")
+    parser.add_argument("--mesh-dir", type=Path, help="where the meshes are that the bundle does not ship")
+    parser.add_argument("--json", type=Path, help="file to write the numbers to")
+    return parser
+
+
+def measure(arguments: argparse.Namespace) -> Measurement:
+    """Load the bundle, run the frames and return the numbers.
+
+    Raises:
+        ValueError: if an argument does not fit.
+        BundleError: if the bundle lacks what is asked for.
+    """
+    import torch
+
+    from pose_estimation_ros.detection.mask_rcnn import MaskRCNN
+
+    if arguments.frames < 1:
+        raise ValueError(f"--frames {arguments.frames}: expected at least 1")
+    if arguments.no_detector and arguments.boxes == "model":
+        raise ValueError("--boxes model: needs the detector that --no-detector leaves out")
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    device = resolve_device(arguments.device)
+    source, samples = open_source(arguments, load_bundle(arguments.bundle))
+    start_s = time.perf_counter()
+    bundle = load_bundle(arguments.bundle)
+    detector = None if arguments.no_detector else MaskRCNN.from_bundle(bundle, device)
+    fixed = FixedBoxes(detector)
+    pipeline = Pipeline(
+        bundle,
+        backend=arguments.backend,
+        refiner=arguments.refiner,
+        device=arguments.device,
+        score_threshold=arguments.score_threshold,
+        mesh_dir=arguments.mesh_dir,
+        detector=detector if detector is not None and arguments.boxes == "model" else fixed,
+    )
+    camera = samples[0].frame.camera
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    pipeline.warm_up(camera.width, camera.height)
+    load_s = time.perf_counter() - start_s
+    timings, boxes, poses = _run(pipeline, fixed, samples, arguments.frames)
+    return Measurement(
+        machine=machine(device),
+        bundle=bundle.name,
+        backend=arguments.backend,
+        refiner=arguments.refiner,
+        device=str(device),
+        source=source,
+        image_size=f"{camera.width}x{camera.height}",
+        frames=len(timings),
+        boxes_per_frame=float(np.mean(boxes)),
+        poses_per_frame=float(np.mean(poses)),
+        load_s=load_s,
+        stages_ms=spreads(timings),
+        throughput_fps=len(timings) / sum(item["total"] for item in timings),
+        peak_memory_mb=peak_memory_mb(device),
+    )
+
+
+def _run(
+    pipeline: Pipeline, fixed: FixedBoxes, samples: list[Sample], frames: int
+) -> tuple[list[dict[str, float]], list[int], list[int]]:
+    """Return timings, number of boxes and number of poses per frame; the results themselves hold whole images."""
+    from tqdm import tqdm
+
+    timings, boxes, poses = [], [], []
+    run = islice(cycle(samples), frames)
+    for number, sample in enumerate(tqdm(run, total=frames, desc="frames", unit="frame", disable=None)):
+        fixed.boxes = sample.boxes
+        result = pipeline.process(replace(sample.frame, stamp_ns=number * _FRAME_NS))
+        timings.append(result.timings_s)
+        boxes.append(len(result.detections))
+        poses.append(len(result.poses))
+    return timings, boxes, poses
+
+
+def open_source(arguments: argparse.Namespace, bundle: Bundle) -> tuple[str, list[Sample]]:
+    """Return the name of the source of images and the samples, at most as many as frames are asked for.
+
+    Raises:
+        ValueError: if the image cannot be read, or no image shows an object of the bundle.
+        FileNotFoundError: if the data set is not there.
+    """
+    if arguments.image is not None:
+        return str(arguments.image), [_photograph(arguments.image, bundle.catalog)]
+    own = bundle.path / SEQUENCE
+    root = arguments.bop if arguments.bop is not None else own if own.is_dir() else None
+    if root is None:
+        return "noise", [_noise(bundle.catalog)]
+    samples = list(islice(_data_set(BopDataset(root, arguments.split), bundle.catalog), arguments.frames))
+    if not samples:
+        raise ValueError(f"{root}: no image of split {arguments.split!r} shows an object of bundle {bundle.name!r}")
+    return str(root), samples
+
+
+def _data_set(dataset: BopDataset, catalog: Catalog) -> Iterator[Sample]:
+    from pose_estimation_ros.evaluation.run import truth_detections
+
+    for image in dataset.images:
+        boxes = truth_detections(image, targets_from([image]), catalog)
+        if boxes:
+            yield Sample(dataset.frame(image), boxes)
+
+
+def _photograph(path: Path, catalog: Catalog) -> Sample:
+    import cv2
+
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError(f"{path}: not a readable image")
+    return _with_grid(np.ascontiguousarray(pixels[..., ::-1]), catalog)
+
+
+def _noise(catalog: Catalog, width: int = 640, height: int = 480) -> Sample:
+    return _with_grid(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8), catalog)
+
+
+def _with_grid(rgb: np.ndarray, catalog: Catalog) -> Sample:
+    """Lay one box per object over the image, in rows and columns."""
+    height, width = rgb.shape[:2]
+    intrinsics = np.array([[width, 0.0, width / 2.0], [0.0, width, height / 2.0], [0.0, 0.0, 1.0]])
+    columns = int(np.ceil(np.sqrt(len(catalog) * width / height)))
+    rows = int(np.ceil(len(catalog) / columns))
+    cell = np.array([width / columns, height / rows])
+    boxes = []
+    for index in range(len(catalog)):
+        corner = cell * (index % columns, index // columns)
+        boxes.append(Detection(index, 1.0, np.concatenate([corner + 0.15 * cell, corner + 0.85 * cell])))
+    return Sample(Frame(rgb, Camera(intrinsics, width, height)), boxes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

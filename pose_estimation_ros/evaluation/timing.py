@@ -1,0 +1,104 @@
+"""What a speed measurement is, and the machine it was made on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Milliseconds over the frames."""
+
+    p50: float
+    p90: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a run showed; written as JSON."""
+
+    machine: dict[str, str | int]
+    bundle: str
+    backend: str
+    refiner: str
+    device: str
+    source: str
+    image_size: str
+    frames: int
+    boxes_per_frame: float
+    poses_per_frame: float
+    load_s: float  # from the bundle's files to the first image
+    stages_ms: dict[str, Spread]  # total is the whole frame
+    throughput_fps: float
+    peak_memory_mb: dict[str, float]  # rss; cuda where the networks run there
+
+
+def spreads(timings: Sequence[dict[str, float]]) -> dict[str, Spread]:
+    """Return median and 90th percentile per stage in milliseconds from seconds per frame."""
+    return {
+        stage: Spread(*(1e3 * float(value) for value in np.percentile([item[stage] for item in timings], [50, 90])))
+        for stage in timings[0]
+    }
+
+
+def machine(device: torch.device) -> dict[str, str | int]:
+    """Name the machine: a number without one says nothing."""
+    named: dict[str, str | int] = {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    if device.type == "cuda":
+        named["gpu"] = torch.cuda.get_device_name(device)
+    return named
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_memory_mb(device: torch.device) -> dict[str, float]:
+    """Return the most memory in use since the start: of the process, and of PyTorch on the GPU."""
+    unit = 1.0 if sys.platform == "darwin" else 1024.0  # bytes there, KiB on Linux
+    peak = {"rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
+    if device.type == "cuda":
+        peak["cuda"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return peak
+
+
+def table(measurement: Measurement) -> str:
+    """Format the numbers for people."""
+    host = measurement.machine
+    where = f"{host['cpu']}, {host['cores']} cores, {host['threads']} threads"
+    if "gpu" in host:
+        where += f", {host['gpu']}"
+    memory = ", ".join(f"{name} {value:.0f} MB" for name, value in measurement.peak_memory_mb.items())
+    lines = [
+        f"{measurement.bundle}, {measurement.backend}, refiner {measurement.refiner} on {measurement.device}: {where}",
+        f"{measurement.frames} frames of {measurement.image_size} from {measurement.source}, "
+        f"{measurement.boxes_per_frame:.1f} boxes and {measurement.poses_per_frame:.1f} poses per frame",
+        "",
+        "| stage | p50 ms | p90 ms |",
+        "|---|---|---|",
+        *(f"| {stage} | {spread.p50:.1f} | {spread.p90:.1f} |" for stage, spread in measurement.stages_ms.items()),
+        "",
+        f"{measurement.throughput_fps:.2f} frames per second, loaded in {measurement.load_s:.1f} s, "
+        f"peak memory {memory}",
+    ]
+    return "\n".join(lines)

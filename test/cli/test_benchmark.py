@@ -1,0 +1,131 @@
+"""pose_benchmark: its numbers are those of the stages, every source of images works, errors are one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import types
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import pose_estimation_ros.backends as backends
+from pose_estimation_ros.backends.base import PoseHypothesis
+from pose_estimation_ros.cli.benchmark import main
+from pose_estimation_ros.data.bop import BopDataset
+from pose_estimation_ros.detection.mask_rcnn import MaskRCNN
+from pose_estimation_ros.evaluation.timing import Spread, spreads
+from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_bundle
+from pose_estimation_ros.pipeline import STAGES
+
+POSE_S, DETECTION_S = 0.03, 0.05
+
+
+class SlowBackend:
+    crop_size = 16
+    crop_padding = 1.5
+
+    @classmethod
+    def from_bundle(cls, bundle, device):
+        return cls()
+
+    def estimate(self, frame, crops, detections):
+        time.sleep(POSE_S)
+        return [PoseHypothesis(item.object_index, row, np.eye(4), 0.9) for row, item in enumerate(detections)]
+
+
+class SlowDetector:
+    def detect(self, frame, score_threshold):
+        time.sleep(DETECTION_S)
+        return []
+
+
+@pytest.fixture
+def bundle(tmp_path, tiny_bop, monkeypatch):
+    """Write a bundle of the tiny data set's two objects whose networks only take time."""
+    module = types.ModuleType("slow_backend")
+    module.SlowBackend = SlowBackend
+    monkeypatch.setitem(sys.modules, "slow_backend", module)
+    monkeypatch.setitem(backends.BACKENDS, "slow", "slow_backend:SlowBackend")
+    monkeypatch.setattr(MaskRCNN, "from_bundle", classmethod(lambda cls, bundle, device: SlowDetector()))
+    path = tmp_path / "bundle"
+    save_bundle(Bundle(path, "tiny", BopDataset(tiny_bop).catalog, {}, PosePrior(), meshes=None))
+    return path
+
+
+def _measured(bundle, tmp_path, *options) -> dict:
+    file = tmp_path / "out" / "benchmark.json"
+    arguments = ["--bundle", str(bundle), "--backend", "slow", "--device", "cpu", "--json", str(file), *options]
+    assert main(arguments) == 0
+    return json.loads(file.read_text())
+
+
+def test_numbers_are_those_of_the_stages(bundle, tmp_path, capsys):
+    found = _measured(bundle, tmp_path, "--frames", "4")
+    assert found["frames"] == 4
+    assert set(found["stages_ms"]) == {*STAGES, "total"}
+    assert 1e3 * POSE_S <= found["stages_ms"]["pose"]["p50"] < found["stages_ms"]["total"]["p50"]
+    assert 1e3 * DETECTION_S <= found["stages_ms"]["detection"]["p50"] <= found["stages_ms"]["detection"]["p90"]
+    assert 0 < found["throughput_fps"] <= 1 / (POSE_S + DETECTION_S)
+    assert found["peak_memory_mb"]["rss"] > 50  # Python with PyTorch
+    assert found["machine"]["cpu"] and found["machine"]["torch"] == torch.__version__
+    assert found["source"] == "noise"
+    assert found["boxes_per_frame"] == found["poses_per_frame"] == 2  # as many as objects
+    shown = capsys.readouterr().out
+    assert f"| pose | {found['stages_ms']['pose']['p50']:.1f} |" in shown
+    assert found["machine"]["cpu"] in shown
+
+
+def test_boxes_of_a_data_set_are_those_of_its_ground_truth(bundle, tmp_path, tiny_bop):
+    found = _measured(bundle, tmp_path, "--frames", "3", "--bop", str(tiny_bop))
+    assert found["source"] == str(tiny_bop)
+    assert found["image_size"] == "160x120"
+    visible = [
+        truth for image in BopDataset(tiny_bop).images for truth in image.ground_truth if truth.visibility >= 0.1
+    ]
+    assert found["boxes_per_frame"] == pytest.approx(len(visible) / 3)
+
+
+def test_the_bundles_own_sequence_comes_before_noise(bundle, tmp_path, tiny_bop):
+    (bundle / "sequence").symlink_to(tiny_bop)
+    assert _measured(bundle, tmp_path, "--frames", "1")["source"] == str(bundle / "sequence")
+
+
+def test_one_image_without_the_detector(bundle, tmp_path):
+    cv2.imwrite(str(tmp_path / "desk.png"), np.zeros((90, 120, 3), np.uint8))
+    found = _measured(bundle, tmp_path, "--frames", "2", "--image", str(tmp_path / "desk.png"), "--no-detector")
+    assert found["image_size"] == "120x90"
+    assert found["boxes_per_frame"] == 2
+    assert found["stages_ms"]["detection"]["p50"] < 1e3 * DETECTION_S
+
+
+def test_the_detectors_own_boxes(bundle, tmp_path):
+    found = _measured(bundle, tmp_path, "--frames", "1", "--boxes", "model")
+    assert found["boxes_per_frame"] == found["stages_ms"]["pose"]["p50"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--frames", "0"], "--frames 0: expected at least 1"),
+        (["--no-detector", "--boxes", "model"], "--boxes model"),
+        (["--device", "gpu"], "device = 'gpu'"),
+        (["--backend", "telepathy"], "backend = 'telepathy'"),
+        (["--refiner", "telepathy"], "refiner = 'telepathy'"),
+        (["--bop", "/no/such/folder"], "/no/such/folder/test"),
+        (["--image", "/no/such.png"], "/no/such.png: not a readable image"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(bundle, capsys, options, message):
+    assert main(["--bundle", str(bundle), "--backend", "slow", "--device", "cpu", *options]) == 2
+    captured = capsys.readouterr().err.strip()
+    assert captured.splitlines()[-1].startswith("pose_benchmark: error: ")
+    assert message in captured.splitlines()[-1]
+
+
+def test_percentiles_by_hand():
+    timings = [{"pose": value / 1e3} for value in range(11)]
+    assert spreads(timings) == {"pose": Spread(pytest.approx(5.0), pytest.approx(9.0))}
