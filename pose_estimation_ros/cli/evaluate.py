@@ -195,6 +195,8 @@ def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle) 
 
 def _settings(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
     """Return what the poses depend on."""
+    from pose_estimation_ros.pipeline import resolve_device
+
     return {
         "bundle": bundle.name,
         "weights_sha256": {role: entry.sha256 for role, entry in sorted(bundle.networks.items())},
@@ -204,7 +206,7 @@ def _settings(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
         "gt_box": arguments.gt_box,
         "score_threshold": arguments.score_threshold,
         "candidates": arguments.candidates,
-        "device": arguments.device,
+        "device": str(resolve_device(arguments.device)),
     }
 
 

@@ -171,7 +171,7 @@ def _seconds(estimates: Sequence[Estimate]) -> float | None:
 
 
 def _known(value: float | None) -> bool:
-    return value is not None and not math.isnan(value)
+    return value is not None and math.isfinite(value)
 
 
 def _plain(value: Any) -> Any:

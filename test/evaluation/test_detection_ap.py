@@ -20,7 +20,9 @@ def _found(image: int, score: float, box: np.ndarray = SQUARE, object_id: int = 
 
 
 def test_iou_of_shifted_squares() -> None:
-    overlap = box_iou(SQUARE[None], np.stack([SQUARE, SQUARE + [5.0, 0.0, 5.0, 0.0], AWAY, SQUARE[[0, 1, 0, 1]]]))
+    overlap = box_iou(
+        SQUARE[None], np.stack([SQUARE, SQUARE + np.array([5.0, 0.0, 5.0, 0.0]), AWAY, SQUARE[[0, 1, 0, 1]]])
+    )
     np.testing.assert_allclose(overlap, [[1.0, 1.0 / 3.0, 0.0, 0.0]])
 
 
