@@ -20,7 +20,9 @@ class PoseHypothesis:
     camera_from_object: np.ndarray  # (4, 4) float64, metres
     score: float  # higher is better, in [0, 1]
     inliers: int = 0
-    covariance: np.ndarray = field(default_factory=lambda: np.zeros((6, 6)))  # x y z rx ry rz, camera axes; zeros = unknown
+    covariance: np.ndarray = field(
+        default_factory=lambda: np.zeros((6, 6))
+    )  # x y z rx ry rz, camera axes; zeros = unknown
 
 
 class Backend(Protocol):

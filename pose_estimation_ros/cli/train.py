@@ -34,7 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bundle", required=True, type=Path, help="folder of the bundle; made if it does not exist")
     parser.add_argument("--network", required=True, choices=["detector", "pix2pose"], help="which network to train")
     source = parser.add_argument_group("objects of a new bundle")
-    source.add_argument("--bop", type=Path, help="BOP data set whose models folder holds the meshes (referenced, not copied)")
+    source.add_argument(
+        "--bop", type=Path, help="BOP data set whose models folder holds the meshes (referenced, not copied)"
+    )
     source.add_argument("--mesh", type=Path, action="append", help="mesh file of one object, repeatable (copied)")
     source.add_argument("--unit", choices=sorted(UNITS_M), default="m", help="unit of the mesh files (default: m)")
     source.add_argument("--mesh-dir", type=Path, help="where the meshes are that the bundle does not ship")

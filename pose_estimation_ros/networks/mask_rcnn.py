@@ -203,7 +203,9 @@ def load_coco_weights(network: MaskRCNNNetwork) -> None:
     from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights as Coco
 
     if not isinstance(network.backbone, ResNet50Backbone):
-        raise ValueError("pretrained: true: there are no pretrained weights for the compact backbone, only resnet50_fpn")
+        raise ValueError(
+            "pretrained: true: there are no pretrained weights for the compact backbone, only resnet50_fpn"
+        )
     try:
         source = Coco.COCO_V1.get_state_dict(progress=False)
     except OSError as error:

@@ -222,7 +222,9 @@ def save_bundle(bundle: Bundle) -> None:
     )
     bundle.path.mkdir(parents=True, exist_ok=True)
     temporary = bundle.path / (BUNDLE_FILE + ".part")
-    temporary.write_text(yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False, width=120, default_flow_style=None))
+    temporary.write_text(
+        yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False, width=120, default_flow_style=None)
+    )
     temporary.replace(bundle.path / BUNDLE_FILE)
 
 
@@ -240,7 +242,9 @@ def save_weights(
     from safetensors.torch import save
 
     half = {
-        key: (value.detach().cpu().to(torch.float16) if value.is_floating_point() else value.detach().cpu()).contiguous()
+        key: (
+            value.detach().cpu().to(torch.float16) if value.is_floating_point() else value.detach().cpu()
+        ).contiguous()
         for key, value in state.items()
     }
     content = save(half)
@@ -270,8 +274,12 @@ def _object_from_entry(entry: ObjectEntry) -> ObjectModel:
         bounds_m=entry.bounds_m,
         mesh=Path(entry.mesh),
         mesh_unit=entry.mesh_unit,
-        discrete_symmetries=tuple(np.asarray(values, dtype=np.float64).reshape(4, 4) for values in entry.discrete_symmetries),
-        continuous_symmetries=tuple(ContinuousSymmetry(item.axis, item.offset_m) for item in entry.continuous_symmetries),
+        discrete_symmetries=tuple(
+            np.asarray(values, dtype=np.float64).reshape(4, 4) for values in entry.discrete_symmetries
+        ),
+        continuous_symmetries=tuple(
+            ContinuousSymmetry(item.axis, item.offset_m) for item in entry.continuous_symmetries
+        ),
     )
 
 
@@ -283,7 +291,9 @@ def _entry_from_object(model: ObjectModel) -> ObjectEntry:
         mesh_unit=model.mesh_unit,  # type: ignore[arg-type]
         diameter_m=float(model.diameter_m),
         bounds_m=tuple(tuple(float(value) for value in corner) for corner in model.bounds_m),  # type: ignore[arg-type]
-        discrete_symmetries=[tuple(float(value) for value in matrix.reshape(-1)) for matrix in model.discrete_symmetries],
+        discrete_symmetries=[
+            tuple(float(value) for value in matrix.reshape(-1)) for matrix in model.discrete_symmetries
+        ],
         continuous_symmetries=[
             ContinuousSymmetryEntry(axis=item.axis, offset_m=item.offset_m) for item in model.continuous_symmetries
         ],

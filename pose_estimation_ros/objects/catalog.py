@@ -124,7 +124,10 @@ def catalog_from_bop(models_dir: Path, names: dict[int, str] | None = None) -> C
         raise FileNotFoundError(f"{info_path}: not found; expected a BOP models folder")
     info = json.loads(info_path.read_text())
     return Catalog(
-        tuple(_object_from_bop(int(key), entry, names or {}) for key, entry in sorted(info.items(), key=lambda i: int(i[0])))
+        tuple(
+            _object_from_bop(int(key), entry, names or {})
+            for key, entry in sorted(info.items(), key=lambda i: int(i[0]))
+        )
     )
 
 

@@ -58,9 +58,7 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
         raise ValueError(f"{path}: contains NaN or infinite vertices")
     check_scale(vertices, path, unit, diameter_m)
     colors = (
-        np.asarray(raw.vertex_colors, dtype=np.float32)
-        if raw.has_vertex_colors()
-        else np.full_like(vertices, GREY)
+        np.asarray(raw.vertex_colors, dtype=np.float32) if raw.has_vertex_colors() else np.full_like(vertices, GREY)
     )
     corner_uv = texture = None
     if raw.has_triangle_uvs() and raw.has_textures() and not np.asarray(raw.textures[0]).size == 0:

@@ -168,7 +168,9 @@ class RayCaster:
         maps["depth"].view(-1)[target] = hits.distance[found]
         maps["face"].view(-1)[target] = face
         maps["barycentric"].view(-1, 2)[target] = weights
-        maps["coordinates"].view(-1, 3)[target] = flat_origins[found] + hits.distance[found, None] * flat_directions[found]
+        maps["coordinates"].view(-1, 3)[target] = (
+            flat_origins[found] + hits.distance[found, None] * flat_directions[found]
+        )
         maps["colors"].view(-1, 3)[target] = mesh.colors_at(face, weights)
         normals = F.normalize(mesh.interpolate(mesh.normals, face, weights), dim=1)
         away = (normals * flat_directions[found]).sum(dim=1, keepdim=True) > 0

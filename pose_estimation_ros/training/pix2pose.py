@@ -65,7 +65,11 @@ class Pix2PoseRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     seed: int = 0
-    stages: list[Stage] = [Stage(size=64, samples=250_000), Stage(size=96, samples=300_000), Stage(size=128, samples=100_000)]
+    stages: list[Stage] = [
+        Stage(size=64, samples=250_000),
+        Stage(size=96, samples=300_000),
+        Stage(size=128, samples=100_000),
+    ]
     network: dict[str, Any] = {}  # keyword arguments of Pix2PoseNet
     initial: str | None = None  # bundle whose network gives the first weights
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -75,10 +79,15 @@ class Pix2PoseRecipe(BaseModel):
     workers: int = 1  # processes that make crops; 0 makes them in the training process
 
 
-def load_bank(bundle: Bundle, config: BankConfig, seed: int, folder: Path, mesh_dir: Path | None, device: str) -> ViewBank:
+def load_bank(
+    bundle: Bundle, config: BankConfig, seed: int, folder: Path, mesh_dir: Path | None, device: str
+) -> ViewBank:
     """Build the bank of a bundle's objects, or read it from the folder where an earlier run left the same one."""
     paths = [bundle.mesh_path(index, mesh_dir) for index in range(len(bundle.catalog))]
-    identity = [config.model_dump_json(exclude={"backgrounds", "background_folder"}), bundle.pose_prior.model_dump_json()]
+    identity = [
+        config.model_dump_json(exclude={"backgrounds", "background_folder"}),
+        bundle.pose_prior.model_dump_json(),
+    ]
     identity += [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] + [str(seed)]
     key = hashlib.sha256("".join(identity).encode()).hexdigest()[:16]
     file = folder / f"views_{key}.pt"
@@ -89,7 +98,15 @@ def load_bank(bundle: Bundle, config: BankConfig, seed: int, folder: Path, mesh_
     ]
     clutter = clutter_meshes(config.clutter, seed)
     bank = build_view_bank(
-        list(bundle.catalog), meshes, bundle.pose_prior, config.views, clutter, config.clutter_views, config.size, seed, device
+        list(bundle.catalog),
+        meshes,
+        bundle.pose_prior,
+        config.views,
+        clutter,
+        config.clutter_views,
+        config.size,
+        seed,
+        device,
     )
     bank.save(file)
     return bank

@@ -137,7 +137,11 @@ def test_weights_of_another_network_are_refused(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("architecture", "message"),
-    [({**TINY, "depth": 3}, "depth"), ({**TINY, "classes": 5}, r"classes = 5: expected 2"), ({"backbone": "vgg"}, "'vgg'")],
+    [
+        ({**TINY, "depth": 3}, "depth"),
+        ({**TINY, "classes": 5}, r"classes = 5: expected 2"),
+        ({"backbone": "vgg"}, "'vgg'"),
+    ],
 )
 def test_architecture_that_is_not_understood_is_named(tmp_path: Path, architecture: dict, message: str):
     state = MaskRCNNNetwork(2, **TINY).state_dict()

@@ -110,7 +110,9 @@ class Bench:
 
         from pose_estimation_ros.ros.pose_node import PoseNode
 
-        overrides = [Parameter(name, value=value) for name, value in {"diagnostics_period_s": 0.1, **parameters}.items()]
+        overrides = [
+            Parameter(name, value=value) for name, value in {"diagnostics_period_s": 0.1, **parameters}.items()
+        ]
         self.node = PoseNode(factory, context=context, parameter_overrides=overrides)
         self.client = Node("client", context=context)
         self._executors = [SingleThreadedExecutor(context=context) for _ in range(2)]

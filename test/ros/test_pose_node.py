@@ -116,9 +116,14 @@ BAD_INPUTS = [
     pytest.param({"height": 2 * HEIGHT}, {}, "data has 9216 bytes: expected 18432", id="wrong height"),
     pytest.param({}, {"k": np.zeros(9)}, "k[0] = 0: the camera is uncalibrated", id="uncalibrated"),
     pytest.param({}, {"k": np.full(9, np.nan)}, "expected finite numbers", id="NaN intrinsics"),
-    pytest.param({}, {"width": 1280, "height": 960}, "describes an image of 1280x960 pixels, the image has 64x48", id="size"),
     pytest.param(
-        {}, {"distortion_model": "equidistant", "d": [0.1, 0.0, 0.0, 0.0]}, "distortion_model = 'equidistant'", id="fisheye"
+        {}, {"width": 1280, "height": 960}, "describes an image of 1280x960 pixels, the image has 64x48", id="size"
+    ),
+    pytest.param(
+        {},
+        {"distortion_model": "equidistant", "d": [0.1, 0.0, 0.0, 0.0]},
+        "distortion_model = 'equidistant'",
+        id="fisheye",
     ),
     pytest.param({"data": []}, {}, "data has 0 bytes", id="no data"),
 ]
@@ -198,9 +203,12 @@ def test_frames_that_come_too_fast_are_dropped_and_counted(make_bench, pipeline)
         bench.send(image(second), info(second))
         time.sleep(0.02)
     bench.wait(lambda: bench.value("frames_received") == "10", "ten images")
-    bench.wait(lambda: bench.received["detections"] and bench.received["detections"][-1].header.stamp.sec == 10, "the newest")
     bench.wait(
-        lambda: int(bench.value("frames_processed")) + int(bench.value("frames_dropped")) == 10, "every frame to be counted"
+        lambda: bench.received["detections"] and bench.received["detections"][-1].header.stamp.sec == 10, "the newest"
+    )
+    bench.wait(
+        lambda: int(bench.value("frames_processed")) + int(bench.value("frames_dropped")) == 10,
+        "every frame to be counted",
     )
     assert int(bench.value("frames_dropped")) >= 6
 
@@ -208,9 +216,11 @@ def test_frames_that_come_too_fast_are_dropped_and_counted(make_bench, pipeline)
 def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_bench):
     bench = make_bench(autostart=False)
     bench.wait(lambda: bench.status_message() == "unconfigured", "the state")
-    change = lambda number: bench.call(  # noqa: E731
-        ChangeState, "/pose_estimation/change_state", ChangeState.Request(transition=Transition(id=number))
-    ).success
+    change = lambda number: (
+        bench.call(  # noqa: E731
+            ChangeState, "/pose_estimation/change_state", ChangeState.Request(transition=Transition(id=number))
+        ).success
+    )
     assert change(Transition.TRANSITION_CONFIGURE)
     assert bench.node.state == "inactive"
     assert bench.node.count_subscribers("/image") == 0
