@@ -13,33 +13,21 @@ import numpy as np
 
 from pose_estimation_ros.data.bop import LEAST_VISIBILITY, BopDataset, BopImage, BopTarget
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.detection.base import Detector
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection
 from pose_estimation_ros.evaluation.localisation import asked_for
 from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.pipeline import PipelineResult
 
 GtBox = Literal["full", "visible"]
 
 
-class _Result(Protocol):
-    poses: list[Any]  # with object_index, camera_from_object, score
-    timings_s: dict[str, float]
-    reason: str | None
-
-
 class PosePipeline(Protocol):
-    """The part of the pipeline that an evaluation needs."""
+    """The part of `pipeline.Pipeline` that an evaluation needs."""
 
-    def process(self, frame: Frame, detections: list[Detection] | None = None) -> _Result:
+    def process(self, frame: Frame, detections: list[Detection] | None = None) -> PipelineResult:
         """Estimate the poses of the given detections."""
-        ...
-
-
-class BoxDetector(Protocol):
-    """The part of a detector that an evaluation needs."""
-
-    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
-        """Find the known objects."""
         ...
 
 
@@ -65,7 +53,7 @@ class Runner:
 
     pipeline: PosePipeline
     catalog: Catalog
-    detector: BoxDetector | None = None
+    detector: Detector | None = None
     gt_box: GtBox = "full"
     score_threshold: float = 0.05
     candidates: int = 1  # best detections that get a pose, per instance asked for
