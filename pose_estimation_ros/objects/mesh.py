@@ -82,12 +82,11 @@ def check_scale(vertices: np.ndarray, path: Path, unit: str, diameter_m: float |
     slack = 1.3 if diameter_m is not None else 25.0
     if expected / slack <= diagonal <= expected * max(slack, 2.0):
         return
-    guesses = [
-        name
-        for name, factor in UNITS_M.items()
-        if expected / slack <= diagonal / UNITS_M[unit] * factor <= expected * max(slack, 2.0)
-    ]
-    advice = f"; its unit looks like {guesses[0]}" if guesses else ""
+    # The unit that comes nearest in order of magnitude, if it comes near enough.
+    sizes = {name: diagonal / UNITS_M[unit] * factor for name, factor in UNITS_M.items()}
+    guess = min(sizes, key=lambda name: abs(np.log(sizes[name] / expected)))
+    plausible = expected / slack <= sizes[guess] <= expected * max(slack, 2.0)
+    advice = f"; its unit looks like {guess}" if plausible else ""
     said = f"diameter {diameter_m:g} m" if diameter_m is not None else "an object between 8 mm and 5 m"
     raise ValueError(f"{path}: {diagonal:.4g} m across when read as {unit}, expected {said}{advice}")
 

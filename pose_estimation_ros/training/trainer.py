@@ -163,7 +163,7 @@ class Trainer:
             group["lr"] = rate * group["factor"]
         loss, values = step(self.network, batch)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss is {float(loss)} after {self.samples} samples; resume with a lower rate")
+            raise FloatingPointError(f"loss is {loss.item()} after {self.samples} samples; resume with a lower rate")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_norm)
