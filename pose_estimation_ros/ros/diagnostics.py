@@ -87,7 +87,9 @@ class Statistics:
         latencies = [item.latency_s for item in times]
         values["latency_ms_p50"] = _milliseconds(latencies, 50)
         values["latency_ms_p95"] = _milliseconds(latencies, 95)
-        values["overhead_ms"] = _milliseconds([item.overhead_s for item in times], 50)
+        overheads = [item.overhead_s for item in times]
+        values["overhead_ms"] = _milliseconds(overheads, 50)
+        values["overhead_ms_p95"] = _milliseconds(overheads, 95)
         values["wait_ms"] = _milliseconds([item.waited_s for item in times], 50)
         for stage in STAGES:
             seconds = [item.stages_s[stage] for item in times if stage in item.stages_s]

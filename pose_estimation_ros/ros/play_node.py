@@ -13,7 +13,6 @@ from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
@@ -33,6 +32,9 @@ from pose_estimation_ros.ros.image_sources import (
 )
 from pose_estimation_ros.ros.images import rgb_to_compressed, rgb_to_image
 from pose_estimation_ros.ros.messages import stamp_to_ns
+from pose_estimation_ros.ros.running import until_shutdown
+
+SETTLE_S = 0.5  # after this a subscriber that is known here knows this publisher too
 
 
 class PlayNode(Node):
@@ -67,6 +69,8 @@ class PlayNode(Node):
                 self.get_logger().info(f"waiting for {count} subscribers of {self._images.topic_name}")
                 announced = True
             rclpy.spin_once(self, timeout_sec=0.05)
+        if count:
+            _spin_until(self, time.monotonic() + SETTLE_S)
 
     def publish(self, image: PlayedImage) -> int:
         """Publish one image and return its stamp in nanoseconds."""
@@ -162,26 +166,25 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(remove_ros_args(["pose_play", *arguments])[1:])
     published: list[dict] = []
-    count = 0
     node = None
     try:
         source = make_source(options)
         rclpy.init(args=["pose_play", *arguments])
-        node = PlayNode(options.frame_id, options.transport, options.qos == "best_effort")
-        node.wait_for_subscribers(options.wait_subscribers)
-        for record in play(node, source, options.rate, options.loop, options.count):
-            if options.stamps is not None:
-                published.append(record)
-            count += 1
-        node.finish()
-        node.get_logger().info(f"published {count} images")
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        with until_shutdown():
+            node = PlayNode(options.frame_id, options.transport, options.qos == "best_effort")
+            node.wait_for_subscribers(options.wait_subscribers)
+            count = 0
+            for record in play(node, source, options.rate, options.loop, options.count):
+                count += 1
+                if options.stamps is not None:
+                    published.append(record)
+            node.finish()
+            node.get_logger().info(f"published {count} images")
     except (ValueError, OSError) as error:
         print(f"pose_play: error: {error}", file=sys.stderr)
         return 2
     finally:
-        if options.stamps is not None and published:
+        if published:
             options.stamps.write_text(json.dumps(published, indent=1))
         if node is not None:
             node.destroy_node()

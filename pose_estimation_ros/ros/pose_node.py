@@ -12,7 +12,6 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -25,6 +24,7 @@ from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
 from pose_estimation_ros.ros.messages import stamp_to_ns
 from pose_estimation_ros.ros.outputs import Outputs, reliable
 from pose_estimation_ros.ros.processing import FrameProcessor
+from pose_estimation_ros.ros.running import until_shutdown
 from pose_estimation_ros.ros.worker import Worker
 
 SILENCE_S = 3.0  # without an image for so long, diagnostics warn
@@ -261,12 +261,12 @@ class PoseNode(LifecycleNode):
 def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:
     """Run the node until it is interrupted."""
     rclpy.init(args=argv)
+    sys.setswitchinterval(0.001)  # the worker gets the interpreter 1 ms after it asks, not 5
     node = None
     try:
-        node = PoseNode(pipeline_factory)
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        with until_shutdown():
+            node = PoseNode(pipeline_factory)
+            rclpy.spin(node)
     except ValueError as error:
         print(f"pose_node: error: {error}", file=sys.stderr)
         return 2

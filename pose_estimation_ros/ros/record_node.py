@@ -13,7 +13,6 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -25,6 +24,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.ros.bag import BagWriter
 from pose_estimation_ros.ros.recording import Recording
+from pose_estimation_ros.ros.running import until_shutdown
 
 
 class RecordNode(Node):
@@ -123,10 +123,9 @@ def main(argv: list[str] | None = None) -> int:
     node = None
     try:
         rclpy.init(args=["pose_record", *arguments])
-        node = RecordNode(options.mcap, options.node, options.with_image)
-        _spin(node, options)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        with until_shutdown():
+            node = RecordNode(options.mcap, options.node, options.with_image)
+            _spin(node, options)
     except (ValueError, OSError) as error:
         print(f"pose_record: error: {error}", file=sys.stderr)
         return 2

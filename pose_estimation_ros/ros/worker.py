@@ -59,7 +59,8 @@ class Worker(Generic[Item]):
                 self.dropped += 1
                 self._slot = None
             self._condition.notify()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._thread = None
 
     def _run(self) -> None:

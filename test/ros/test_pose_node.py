@@ -216,11 +216,11 @@ def test_frames_that_come_too_fast_are_dropped_and_counted(make_bench, pipeline)
 def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_bench):
     bench = make_bench(autostart=False)
     bench.wait(lambda: bench.status_message() == "unconfigured", "the state")
-    change = lambda number: (
-        bench.call(  # noqa: E731
-            ChangeState, "/pose_estimation/change_state", ChangeState.Request(transition=Transition(id=number))
-        ).success
-    )
+
+    def change(number: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=number))
+        return bench.call(ChangeState, "/pose_estimation/change_state", request).success
+
     assert change(Transition.TRANSITION_CONFIGURE)
     assert bench.node.state == "inactive"
     assert bench.node.count_subscribers("/image") == 0
@@ -305,6 +305,7 @@ def test_overlay_is_drawn_only_while_somebody_subscribes(make_bench):
     bench = make_bench()
     bench.wait_until_connected()
     send_until_processed(bench, 1)
+    bench.wait(lambda: bench.value("frames_processed") == "1", "the end of the first frame")
     bench.listen("/pose_estimation/overlay", Image)
     bench.wait(lambda: bench.node._outputs._overlay.get_subscription_count(), "the subscription")
     time.sleep(0.1)

@@ -1,0 +1,157 @@
+"""Measure what the node adds to the pipeline: image in over DDS, TF out, with a pipeline that only waits.
+
+python benchmarks/node_overhead.py [--images 200] [--rate 10] [--objects 8] [--pipeline-ms 50] [--json FILE]
+
+The node runs in a process of its own. Inside it measures receipt of the image to TF minus pipeline; outside, this
+process measures publication of the image to receipt of TF minus pipeline, both transports over DDS included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+SIZE = (640, 480)
+
+
+class WaitingPipeline:
+    """Return the same poses for every image after a fixed time."""
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self._seconds = seconds
+        self.score_threshold = self.min_pose_score = 0.0
+        self._poses = []
+        for index in range(count):
+            matrix = np.eye(4)
+            matrix[:3, 3] = (0.1 * index - 0.4, 0.0, 1.0)
+            self._poses.append(
+                SimpleNamespace(
+                    name=f"object_{index}",
+                    object_index=index,
+                    track_id=index,
+                    camera_from_object=matrix,
+                    score=0.9,
+                    covariance=np.eye(6),
+                    box=np.array([0.0, 0.0, 40.0, 40.0]) + 40.0 * index,
+                    mask=None,
+                )
+            )
+
+    def process(self, frame: Any) -> SimpleNamespace:
+        """Wait and return."""
+        from pose_estimation_ros.data.frame import Detection
+
+        start_s = time.perf_counter()
+        time.sleep(self._seconds)
+        detections = [Detection(pose.object_index, 0.9, pose.box) for pose in self._poses]
+        timings_s = {"total": time.perf_counter() - start_s}
+        return SimpleNamespace(poses=self._poses, detections=detections, timings_s=timings_s, reason=None)
+
+    def reset_tracks(self) -> None:
+        """Have no tracks."""
+
+
+def run_node(count: int, seconds: float) -> int:
+    """Run the real node with the waiting pipeline."""
+    from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
+    from pose_estimation_ros.ros.loading import LoadedPipeline
+    from pose_estimation_ros.ros.pose_node import main as pose_node
+
+    bounds = ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05))
+    models = tuple(ObjectModel(index, f"object_{index}", 0.1733, bounds, Path("x.ply")) for index in range(count))
+    loaded = LoadedPipeline(WaitingPipeline(count, seconds), Catalog(models))
+    return pose_node(["pose_node"], pipeline_factory=lambda _: loaded)
+
+
+def measure(images: int, rate_hz: float, pipeline_s: float) -> dict[str, Any]:
+    """Publish images and collect TF and diagnostics."""
+    import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray
+    from tf2_msgs.msg import TFMessage
+
+    from pose_estimation_ros.geometry.camera import Camera
+    from pose_estimation_ros.ros.image_sources import PlayedImage
+    from pose_estimation_ros.ros.messages import stamp_to_ns
+    from pose_estimation_ros.ros.play_node import PlayNode
+
+    rclpy.init()
+    player = PlayNode()
+    received_s: dict[int, float] = {}
+    statuses: list[Any] = []
+
+    def on_tf(message: Any) -> None:
+        received_s.setdefault(stamp_to_ns(message.transforms[0].header.stamp), time.perf_counter())
+
+    def on_diagnostics(message: Any) -> None:
+        statuses.append(message.status[0])
+
+    player.create_subscription(TFMessage, "/tf", on_tf, 50)
+    player.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    player.wait_for_subscribers(1)
+    camera = Camera(np.array([[600.0, 0.0, 319.5], [0.0, 600.0, 239.5], [0.0, 0.0, 1.0]]), *SIZE)
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+    sent_s: dict[int, float] = {}
+    for number in range(images):
+        start_s = time.perf_counter()
+        stamp_ns = player.publish(PlayedImage(pixels, camera, "", number))
+        sent_s[stamp_ns] = start_s
+        while (left_s := start_s + 1.0 / rate_hz - time.perf_counter()) > 0.0:
+            rclpy.spin_once(player, timeout_sec=left_s)
+    end_s = time.perf_counter() + 2.0
+    while time.perf_counter() < end_s:
+        rclpy.spin_once(player, timeout_sec=0.1)
+    player.destroy_node()
+    rclpy.shutdown()
+    values = {item.key: item.value for item in statuses[-1].values}
+    outside_ms = [1000.0 * (received_s[stamp] - sent_s[stamp] - pipeline_s) for stamp in sent_s if stamp in received_s]
+    return {
+        "images": images,
+        "transforms": len(outside_ms),
+        "inside_ms_p50": float(values["overhead_ms"]),
+        "inside_ms_p95": float(values["overhead_ms_p95"]),
+        "outside_ms_p50": round(float(np.percentile(outside_ms, 50)), 2),
+        "outside_ms_p95": round(float(np.percentile(outside_ms, 95)), 2),
+        "frames_received": int(values["frames_received"]),
+        "frames_dropped": int(values["frames_dropped"]),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Start the node, measure, print."""
+    parser = argparse.ArgumentParser(description="Measure what the node adds to the pipeline.")
+    parser.add_argument("--images", type=int, default=200, help="(default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=10.0, help="images per second (default: %(default)s)")
+    parser.add_argument("--objects", type=int, default=8, help="poses per image (default: %(default)s)")
+    parser.add_argument("--pipeline-ms", type=float, default=50.0, help="time in the pipeline (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--node", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.node:
+        return run_node(options.objects, options.pipeline_ms / 1000.0)
+    os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
+    arguments = ["--node", "--objects", str(options.objects), "--pipeline-ms", str(options.pipeline_ms)]
+    node = subprocess.Popen([sys.executable, __file__, *arguments])
+    try:
+        figures = measure(options.images, options.rate, options.pipeline_ms / 1000.0)
+    finally:
+        node.terminate()
+        node.wait(20)
+    print(json.dumps(figures, indent=2))
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=2))
+    return 0 if figures["inside_ms_p50"] < 5.0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

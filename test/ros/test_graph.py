@@ -1,0 +1,161 @@
+"""Player, pose node and recorder as separate processes over DDS, as the demo starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: source scripts/env.sh")
+pytest.importorskip("mcap_ros2")
+
+IMAGES = 6
+# The node with a pipeline that needs no weights: one object, 0.5 m ahead, moved by the image's first pixel in mm.
+NODE = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import numpy as np
+from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
+from pose_estimation_ros.ros.loading import LoadedPipeline
+from pose_estimation_ros.ros.pose_node import main
+
+class Pipeline:
+    def process(self, frame):
+        matrix = np.eye(4)
+        matrix[:3, 3] = (frame.rgb[0, 0, 0] / 1000.0, 0.0, 0.5)
+        box = np.array([1.0, 2.0, 3.0, 4.0])
+        pose = SimpleNamespace(name="cube", object_index=0, track_id=1, camera_from_object=matrix, score=0.9,
+                               covariance=np.zeros((6, 6)), box=box, mask=None)
+        return SimpleNamespace(poses=[pose], detections=[Detection(0, 0.9, box)], timings_s={"total": 0.0}, reason=None)
+    def reset_tracks(self):
+        pass
+
+cube = ObjectModel(1, "cube", 0.1733, ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05)), Path("cube.ply"))
+sys.exit(main(pipeline_factory=lambda parameters: LoadedPipeline(Pipeline(), Catalog((cube,)))))
+"""
+
+
+@pytest.fixture
+def start(domain_id):
+    """Return a function that starts a Python process on the test's DDS domain."""
+    processes = []
+
+    def start_process(*arguments: str) -> subprocess.Popen:
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id), "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        processes.append(process)
+        return process
+
+    yield start_process
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_for_line(process: subprocess.Popen, text: str) -> None:
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} not in the output:\n{''.join(seen)}")
+
+
+@pytest.fixture
+def image_folder(tmp_path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(IMAGES):
+        cv2.imwrite(str(folder / f"{number:03d}.png"), np.full((48, 64, 3), 10 * number, dtype=np.uint8))
+    return folder
+
+
+def test_graph_of_three_processes_records_every_pose(start, tmp_path, image_folder):
+    from pose_estimation_ros.ros.bag import read_messages, read_overlays
+
+    node = start("-c", NODE)
+    files = ["--mcap", f"{tmp_path}/out.mcap", "--json", f"{tmp_path}/out.json"]
+    recorder = start("-m", "pose_estimation_ros.ros.record_node", *files, "--idle-timeout", "2", "--table")
+    wait_for_line(node, "ready after")
+    time.sleep(0.5)
+    images = ["--images", str(image_folder), "--intrinsics", "60", "60", "31.5", "23.5", "--frame-id", "cam"]
+    timing = ["--rate", "5", "--wait-subscribers", "1", "--stamps", f"{tmp_path}/stamps.json"]
+    player = start("-m", "pose_estimation_ros.ros.play_node", *images, *timing)
+    output, _ = player.communicate(timeout=30)
+    assert player.returncode == 0, output
+    table, _ = recorder.communicate(timeout=30)
+    assert recorder.returncode == 0, table
+    assert "cube 1" in table
+    node.send_signal(signal.SIGINT)
+    text, _ = node.communicate(timeout=20)
+    assert node.returncode == 0, text
+
+    stamps = [entry["stamp_ns"] for entry in json.loads((tmp_path / "stamps.json").read_text())]
+    frames = json.loads((tmp_path / "out.json").read_text())["frames"]
+    assert len(stamps) == IMAGES
+    # A busy machine may drop some, as real cameras' images are dropped; none may be mixed up.
+    assert len(frames) >= IMAGES // 2
+    for frame in frames:
+        number = stamps.index(frame["stamp_ns"])
+        (item,) = frame["objects"]
+        assert np.allclose(np.array(item["camera_from_object"])[:3, 3], (0.01 * number, 0.0, 0.5))
+        assert np.allclose(frame["transforms"]["cube_1"], item["camera_from_object"])
+        assert 0 < frame["tf_receive_ns"] - frame["stamp_ns"] < 2e9
+    messages = list(read_messages(tmp_path / "out.mcap"))
+    parents = {item.header.frame_id for topic, _, message in messages if topic == "/tf" for item in message.transforms}
+    assert parents == {"cam"}
+    counts = {name: sum(topic == name for topic, _, _ in messages) for name in {topic for topic, _, _ in messages}}
+    for topic in ("/tf", "/pose_estimation/detections", "/pose_estimation/markers", "/pose_estimation/overlay"):
+        assert counts[topic] == len(frames), counts
+    assert counts["/diagnostics"] > 0
+    overlays = dict(read_overlays(tmp_path / "out.mcap"))
+    assert list(overlays) == [frame["stamp_ns"] for frame in frames]
+    assert all(image.shape == (48, 64, 3) for image in overlays.values())
+    assert all(image.std() > 5.0 for image in overlays.values())  # something is drawn on the plain image
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_node_exits_with_zero(start, number):
+    node = start("-c", NODE)
+    wait_for_line(node, "ready after")
+    node.send_signal(number)
+    output, _ = node.communicate(timeout=20)
+    assert node.returncode == 0, output
+    assert "Traceback" not in output
+
+
+def test_missing_bundle_leaves_the_process_alive_until_it_is_told_to_go(start):
+    node = start("-m", "pose_estimation_ros.ros.pose_node", "--ros-args", "-p", "bundle:=no_such_bundle")
+    wait_for_line(node, "not configured: bundle 'no_such_bundle': no bundle.yaml in")
+    time.sleep(0.5)
+    assert node.poll() is None
+    node.send_signal(signal.SIGTERM)
+    node.communicate(timeout=20)
+    assert node.returncode == 0
+
+
+def test_bad_parameter_is_one_line_and_exit_code_two(start):
+    node = start("-m", "pose_estimation_ros.ros.pose_node", "--ros-args", "-p", "detector.score_threshold:=7.0")
+    output, _ = node.communicate(timeout=30)
+    assert node.returncode == 2
+    assert "pose_node: error: parameter detector.score_threshold = 7: expected 0 to 1" in output
+    assert "Traceback" not in output
