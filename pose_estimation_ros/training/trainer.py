@@ -31,6 +31,7 @@ class OptimiserConfig(BaseModel):
     gradient_norm: float = 5.0  # gradients longer than this are shortened
     ema_samples: int = 30_000  # the average of the weights forgets over so many samples
     checkpoint_minutes: float = 3.0
+    snapshot_samples: int = 50_000  # keep the averaged weights every so many samples, for the scaling curve
     bf16: bool = True  # autocast in bfloat16
 
 
@@ -145,6 +146,14 @@ class Trainer:
         torch.save(content, temporary)
         temporary.replace(self.folder / "checkpoint.pt")
 
+    def _snapshot(self) -> None:
+        from safetensors.torch import save_file
+
+        file = self.folder / "snapshots" / f"{self.samples:09d}.safetensors"
+        file.parent.mkdir(exist_ok=True)
+        state = self.averaged_state()
+        save_file({key: value.cpu().half().contiguous() for key, value in state.items() if value.is_floating_point()}, file)
+
     def _load(self, path: Path) -> None:
         content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
         self.network.load_state_dict(content["network"])
@@ -158,7 +167,7 @@ class Trainer:
     def _step(
         self, batch: Any, step: Callable[[nn.Module, Any], tuple[Tensor, dict[str, float | Tensor]]]
     ) -> tuple[int, dict[str, float | Tensor]]:
-        rate = self._rate()
+        config, rate = self.config, self._rate()
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["factor"]
         loss, values = step(self.network, batch)
@@ -169,10 +178,12 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_norm)
         self.optimiser.step()
         count = len(batch)
-        self.samples += count
+        before, self.samples = self.samples, self.samples + count
         self._steps += 1
         if self._steps % AVERAGE_EVERY == 0:
             self._update_average(count * AVERAGE_EVERY)
+        if before // config.snapshot_samples != self.samples // config.snapshot_samples:
+            self._snapshot()
         return count, {"loss": loss.detach(), **values}
 
     def _rate(self) -> float:

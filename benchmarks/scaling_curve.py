@@ -1,0 +1,89 @@
+"""Measure what more training buys: accuracy on a BOP data set against crops seen.
+
+    python benchmarks/scaling_curve.py --bundle models/lmo --bop ../shared/data/lmo \\
+        --snapshots runs/lmo/pix2pose/snapshots --out docs/images/scaling_lmo
+
+Evaluates every snapshot that pose_train left, with ground-truth boxes, and writes a table (.md, .json) and a plot (.png).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from pose_estimation_ros.cli.evaluate import main as pose_evaluate
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_weights
+
+FIGURES = {"add_s_0_1d": "ADD(-S) 0.1d %", "projection_5px": "2D projection 5 px %", "ar_mssd": "AR_MSSD %", "ar_mspd": "AR_MSPD %"}
+
+
+def main() -> int:
+    """Run the benchmark; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--bop", type=Path, required=True)
+    parser.add_argument("--snapshots", type=Path, required=True, help="folder of SAMPLES.safetensors files")
+    parser.add_argument("--network", default="pix2pose")
+    parser.add_argument("--input-size", type=int, help="crop side at inference (default: the bundle's)")
+    parser.add_argument("--out", type=Path, required=True, help="output files without suffix")
+    arguments = parser.parse_args()
+    bundle = load_bundle(arguments.bundle)
+    rows = []
+    for file in sorted(arguments.snapshots.glob("*.safetensors")):
+        rows.append({"samples": int(file.stem), **_evaluate(bundle, file, arguments)})
+        print(json.dumps(rows[-1]), flush=True)
+    if not rows:
+        print(f"{arguments.snapshots}: no snapshots", file=sys.stderr)
+        return 2
+    _write(rows, arguments.out)
+    return 0
+
+
+def _evaluate(bundle: Bundle, file: Path, arguments: argparse.Namespace) -> dict[str, float]:
+    entry = bundle.network(arguments.network)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = replace(bundle, path=Path(folder) / "bundle")
+        size = arguments.input_size or entry.input_size
+        save_weights(copy, arguments.network, load_file(file), entry.architecture, size, {})
+        report = Path(folder) / "report.json"
+        command = ["--bundle", str(copy.path), "--bop", str(arguments.bop), "--backend", arguments.network]
+        with contextlib.redirect_stdout(io.StringIO()):
+            status = pose_evaluate([*command, "--detections", "gt", "--report", str(report)])
+        if status != 0:
+            raise SystemExit(status)
+        mean = json.loads(report.read_text())["mean"]
+    return {key: round(100.0 * mean[key], 2) for key in FIGURES}
+
+
+def _write(rows: list[dict[str, float]], out: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
+    lines = ["| crops seen | " + " | ".join(FIGURES.values()) + " |", "|---" * (len(FIGURES) + 1) + "|"]
+    lines += [f"| {row['samples']:,.0f} | " + " | ".join(f"{row[key]:.1f}" for key in FIGURES) + " |" for row in rows]
+    out.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for key, label in FIGURES.items():
+        axes.plot([row["samples"] for row in rows], [row[key] for row in rows], marker="o", label=label)
+    axes.set_xlabel("training crops seen")
+    axes.set_ylabel("%")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(out.with_suffix(".png"), dpi=110)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
