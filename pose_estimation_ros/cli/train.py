@@ -99,7 +99,7 @@ def open_or_create(arguments: argparse.Namespace) -> Bundle:
 
 def _prior(arguments: argparse.Namespace) -> PosePrior:
     given = {"elevation_deg": arguments.elevation, "roll_deg": arguments.roll, "distance_m": arguments.distance}
-    return PosePrior(**{key: tuple(value) for key, value in given.items() if value is not None})
+    return PosePrior.model_validate({key: tuple(value) for key, value in given.items() if value is not None})
 
 
 def _catalog(arguments: argparse.Namespace) -> Catalog:

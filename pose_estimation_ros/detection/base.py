@@ -13,6 +13,7 @@ class Detector(Protocol):
     def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
         """Return the objects scored at least `score_threshold`, best first.
 
-        Boxes span the whole object, hidden parts included, as far as it lies inside the image; masks hold what is visible.
+        Boxes span the whole object, hidden parts included, as far as it lies inside the image; masks hold
+        what is visible.
         """
         ...

@@ -35,7 +35,7 @@ class MaskRCNN:
         device: torch.device,
         largest_overlap: float | None = 0.6,
     ) -> None:
-        self.network = network.to(device, memory_format=torch.channels_last).eval()
+        self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.input_width = input_width
         self.device = device
         self.largest_overlap = largest_overlap
@@ -54,7 +54,8 @@ class MaskRCNN:
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise BundleError(
-                f"{bundle.path / entry.file}: the weights do not fit networks.{ROLE}.architecture of {BUNDLE_FILE}: {reason}"
+                f"{bundle.path / entry.file}: the weights do not fit networks.{ROLE}.architecture of "
+                f"{BUNDLE_FILE}: {reason}"
             ) from error
         return cls(network, entry.input_size, device)
 
@@ -110,7 +111,8 @@ def paste_mask(cells: np.ndarray, box: np.ndarray, height: int, width: int, thre
     Args:
         cells: probability of each cell of the box, shape (M, M).
         box: x0 y0 x1 y1 in pixels, shape (4,); cell i is centred at x0 + (i + 0.5) / M * (x1 - x0).
-        height, width: of the image.
+        height: rows of the image.
+        width: columns of the image.
         threshold: probability from which a pixel is set.
 
     Returns:

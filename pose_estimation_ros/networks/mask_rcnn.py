@@ -47,6 +47,9 @@ class CompactBackbone(nn.Module):
 class ResNet50Backbone(nn.Module):
     """Torchvision's ResNet-50 with its feature pyramid: 256 channels, strides 4, 8, 16, 32 and 64."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         body = resnet50(weights=None)
@@ -129,7 +132,7 @@ class MaskRCNNNetwork(nn.Module):
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % STRIDE, 0, -height % STRIDE), value=0.45)
         features = self.backbone(padded.contiguous(memory_format=torch.channels_last))
-        # Torchvision's region operations work on plain layouts, and in float32 under autocast: convert once, not per head.
+        # Region operations work on plain layouts, and in float32 under autocast: convert once, not per head.
         features = OrderedDict((name, value.float().contiguous()) for name, value in features.items())
         sizes = [(height, width)] * len(images)
         proposals, rpn_losses = self.rpn(ImageList(padded, sizes), features, targets)

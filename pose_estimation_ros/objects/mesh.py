@@ -61,7 +61,7 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
         np.asarray(raw.vertex_colors, dtype=np.float32) if raw.has_vertex_colors() else np.full_like(vertices, GREY)
     )
     corner_uv = texture = None
-    if raw.has_triangle_uvs() and raw.has_textures() and not np.asarray(raw.textures[0]).size == 0:
+    if raw.has_triangle_uvs() and raw.has_textures() and np.asarray(raw.textures[0]).size > 0:
         corner_uv = np.asarray(raw.triangle_uvs, dtype=np.float32).reshape(-1, 3, 2)
         # Open3D turns the picture upside down on reading; here its first row is the top one, v = 1.
         texture = np.ascontiguousarray(np.asarray(raw.textures[0])[::-1, :, :3], dtype=np.float32) / 255.0
