@@ -34,7 +34,7 @@ from pose_estimation_ros.ros.images import rgb_to_compressed, rgb_to_image
 from pose_estimation_ros.ros.messages import stamp_to_ns
 from pose_estimation_ros.ros.running import until_shutdown
 
-SETTLE_S = 0.5  # after this a subscriber that is known here knows this publisher too
+SETTLE_S = 2.0  # after this a subscriber that is known here knows this publisher too, on a busy machine as well
 
 
 class PlayNode(Node):
