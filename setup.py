@@ -57,6 +57,7 @@ setup(
             "pose_evaluate = pose_estimation_ros.cli.evaluate:main",
             "pose_render = pose_estimation_ros.cli.render:main",
             "pose_benchmark = pose_estimation_ros.cli.benchmark:main",
+            "pose_demo = pose_estimation_ros.cli.demo:main",
         ],
     },
 )
