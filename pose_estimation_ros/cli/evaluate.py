@@ -40,6 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # BundleError is a ValueError
         print(f"pose_evaluate: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the first image or after the last
+        print("pose_evaluate: interrupted", file=sys.stderr)
+        return _INTERRUPTED
 
 
 def _run(arguments: argparse.Namespace) -> int:
