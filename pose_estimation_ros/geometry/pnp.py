@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pose_estimation_ros.geometry.ransac import robust_pose
+
 MIN_POINTS = 4  # three fix a pose up to four solutions, the fourth decides
 _ROUNDS = 3  # of refinement and new selection of inliers
 _STEPS = 10  # of Levenberg-Marquardt per round
@@ -88,7 +90,7 @@ def solve_pnp(
         sampled = matches
         if len(usable) > _SAMPLED:
             sampled = matches.chosen(np.random.default_rng(seed).choice(len(usable), _SAMPLED, replace=False))
-        starts.append(_ransac(sampled, threshold_px, iterations, seed))
+        starts.append(robust_pose(sampled.pixels, sampled.points, matches.intrinsics, threshold_px, iterations, seed))
     starts = [pose for pose in starts if np.isfinite(pose).all()]
     if not starts:
         return None
@@ -147,32 +149,6 @@ def _checked(
     if not threshold_px > 0.0:
         raise ValueError(f"solve_pnp: threshold_px = {threshold_px!r}, expected positive pixels")
     return _Matches(pixels, points, weights, intrinsics)
-
-
-def _ransac(matches: _Matches, threshold_px: float, iterations: int, seed: int) -> np.ndarray:
-    import poselib
-
-    matrix = matches.intrinsics
-    pixels = matches.pixels
-    if matrix[0, 1] != 0.0:  # PoseLib's camera has no skew
-        pixels = pixels - np.outer(pixels[:, 1] - matrix[1, 2], [matrix[0, 1] / matrix[1, 1], 0.0])
-    camera = {
-        "model": "PINHOLE",
-        "width": 0,
-        "height": 0,
-        "params": [matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]],
-    }
-    options = {
-        "max_reproj_error": threshold_px,
-        "min_iterations": min(100, iterations),
-        "max_iterations": iterations,
-        "seed": seed,
-    }
-    # PoseLib's own refinement is cut short: ours knows the weights.
-    found, _ = poselib.estimate_absolute_pose(pixels, matches.points, camera, options, {"max_iterations": 5})
-    pose = np.eye(4)
-    pose[:3] = found.Rt
-    return pose
 
 
 def _residuals(matches: _Matches, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

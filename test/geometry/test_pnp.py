@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -127,6 +128,20 @@ def test_same_seed_same_result_to_the_last_bit():
     first, second = (solve_pnp(pixels, points, INTRINSICS, seed=5) for _ in range(2))
     np.testing.assert_array_equal(first.camera_from_object, second.camera_from_object)
     np.testing.assert_array_equal(first.covariance, second.covariance)
+
+
+def test_without_poselib_opencv_finds_the_same_poses(monkeypatch):
+    problems = [_problem(seed, 200, noise_px=1.0, outliers=0.5) for seed in range(8)]
+    expected = [solve_pnp(pixels, points, INTRINSICS) for pixels, points, _, _ in problems]
+    monkeypatch.setitem(sys.modules, "poselib", None)
+    for (pixels, points, _, _), with_poselib in zip(problems, expected, strict=True):
+        found, again = (solve_pnp(pixels, points, INTRINSICS, seed=3) for _ in range(2))
+        degrees, metres = _errors(found.camera_from_object, with_poselib.camera_from_object)
+        assert degrees < 0.3 and metres < 0.003
+        np.testing.assert_array_equal(found.camera_from_object, again.camera_from_object)
+    for degenerate in (np.zeros((30, 3)), np.zeros((30, 3)) + np.arange(30)[:, None] * 0.001):
+        result = solve_pnp(problems[0][0][:30], degenerate, INTRINSICS)
+        assert result is None or np.isfinite(result.camera_from_object).all()
 
 
 def test_batch_equals_single_problems_of_different_sizes():
