@@ -89,7 +89,7 @@ class MaskRCNNNetwork(nn.Module):
         self,
         classes: int,
         backbone: str = "compact",
-        widths: Sequence[int] = (64, 128, 256, 384),
+        widths: Sequence[int] = (64, 128, 192, 256),
         blocks: Sequence[int] = (1, 2, 2, 2),
         channels: int = 64,
         box_hidden: int = 256,

@@ -14,7 +14,7 @@ from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.scenes import SceneBatch, SceneConfig, SceneSource
 from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.detection.mask_rcnn import ROLE, build_network
-from pose_estimation_ros.networks.mask_rcnn import CompactBackbone, MaskRCNNNetwork, load_coco_weights
+from pose_estimation_ros.networks.mask_rcnn import CompactBackbone, MaskRCNNNetwork, ResNet50Backbone, load_coco_weights
 from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.training.pix2pose import BankConfig, load_bank
@@ -53,38 +53,42 @@ def new_network(bundle: Bundle, recipe: DetectorRecipe) -> tuple[MaskRCNNNetwork
         OSError: if pretrained weights are wanted and cannot be read.
     """
     architecture = dict(recipe.network)
-    compact = architecture.get("backbone", "compact") == "compact"
-    shared = compact and recipe.encoder_from in bundle.networks
-    if shared:
-        assert recipe.encoder_from is not None
-        source = bundle.networks[recipe.encoder_from].architecture
-        architecture = {**{key: source[key] for key in ("widths", "blocks") if key in source}, **architecture}
+    encoder: dict[str, Tensor] = {}
+    if recipe.encoder_from in bundle.networks and architecture.get("backbone", "compact") == "compact":
+        encoder = encoder_weights(bundle, recipe.encoder_from)
+        architecture = {**encoder_shape(encoder), **architecture}
     network = build_network(bundle, architecture)
-    if shared:
-        assert recipe.encoder_from is not None
-        _share_encoder(network, bundle.weights(recipe.encoder_from), f"{bundle.path}: network {recipe.encoder_from}")
+    if encoder:
+        assert isinstance(network.backbone, CompactBackbone)
+        try:
+            network.backbone.encoder.load_state_dict(encoder)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{bundle.path}: the encoder of network {recipe.encoder_from} does not fit the detector's widths and "
+                f"blocks; leave them out of the recipe or set encoder_from: null ({' '.join(str(error).split())[:200]})"
+            ) from error
     if recipe.pretrained:
         load_coco_weights(network)
     return network, {"classes": len(bundle.catalog), **architecture}
 
 
-def _share_encoder(network: MaskRCNNNetwork, weights: Mapping[str, Tensor], where: str) -> None:
+def encoder_weights(bundle: Bundle, role: str) -> dict[str, Tensor]:
+    """Return the weights of a network's encoder, named as in `ResNetEncoder`."""
     prefix = "encoder."
-    encoder = {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
-    assert isinstance(network.backbone, CompactBackbone)
-    try:
-        network.backbone.encoder.load_state_dict(encoder)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{where}: its encoder does not fit the detector's widths and blocks; "
-            f"leave them out of the recipe or set encoder_from: null ({' '.join(str(error).split())[:200]})"
-        ) from error
+    return {name[len(prefix) :]: value for name, value in bundle.weights(role).items() if name.startswith(prefix)}
+
+
+def encoder_shape(weights: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    """Read widths and blocks of a `ResNetEncoder` off its weights."""
+    blocks = [sum(f"stages.{level}.{block}.conv2.weight" in weights for block in range(99)) for level in range(4)]
+    return {"widths": [len(weights[f"stages.{level}.0.conv2.weight"]) for level in range(4)], "blocks": blocks}
 
 
 def _trunk(network: MaskRCNNNetwork) -> tuple[str, nn.Module]:
     """Return the part of the backbone that may come with trained weights, and the prefix of its names."""
     if isinstance(network.backbone, CompactBackbone):
         return "backbone.encoder.", network.backbone.encoder
+    assert isinstance(network.backbone, ResNet50Backbone)
     return "backbone.body.", network.backbone.body
 
 
@@ -191,7 +195,7 @@ def train_on_scenes(
     """
     torch.manual_seed(recipe.seed)
     network, architecture = new_network(bundle, recipe)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)
     factors = {_trunk(network)[0]: recipe.encoder_rate}
     trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, rate_factors=factors)
     finished = trainer.train(scenes(trainer.samples), DetectorStep(recipe, device), recipe.samples, ROLE)

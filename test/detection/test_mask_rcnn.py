@@ -93,7 +93,7 @@ def test_pasting_inverts_the_training_targets(centre: tuple, radii: tuple, angle
     across = (y - centre[1]) * np.cos(angle) - (x - centre[0]) * np.sin(angle)
     ellipse = (along / radii[0]) ** 2 + (across / radii[1]) ** 2 <= 1.0
     rows, columns = np.nonzero(ellipse)
-    box = np.array([columns.min(), rows.min(), columns.max(), rows.max()]) + [-0.5, -0.5, 0.5, 0.5]
+    box = np.array([columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5])
     taught = project_masks_on_boxes(
         torch.from_numpy(ellipse.astype(np.uint8))[None], torch.from_numpy(box).float()[None], torch.tensor([0]), 28
     )

@@ -57,7 +57,9 @@ def toy_scenes(count: int, seed: int) -> Iterator[SceneBatch]:
 
 def toy_bundle(path: Path) -> Bundle:
     corners = ((-0.05,) * 3, (0.05,) * 3)
-    models = tuple(ObjectModel(i + 1, name, 0.1, corners, Path(f"{name}.ply")) for i, name in enumerate(("cube", "ball")))
+    models = tuple(
+        ObjectModel(i + 1, name, 0.1, corners, Path(f"{name}.ply")) for i, name in enumerate(("cube", "ball"))
+    )
     return Bundle(path, path.name, Catalog(models), {}, PosePrior())
 
 
@@ -134,31 +136,33 @@ def test_same_image_gives_the_same_answer(trained: MaskRCNN):
         np.testing.assert_array_equal(one.box, other.box)
 
 
-def bundle_with_pose_network(path: Path, widths: list[int]) -> Bundle:
-    network = Pix2PoseNet(2, widths=widths, blocks=SMALL["blocks"], decoder=(8, 8, 8), bins=4)
-    architecture = {"widths": widths, "blocks": SMALL["blocks"]}
-    return save_weights(toy_bundle(path), "pix2pose", network.state_dict(), architecture, 64, {})
+def bundle_with_pose_network(path: Path, widths: list[int], blocks: list[int]) -> Bundle:
+    network = Pix2PoseNet(2, widths=widths, blocks=blocks, decoder=(8, 8, 8), bins=4)
+    return save_weights(toy_bundle(path), "pix2pose", network.state_dict(), {}, 64, {})
 
 
 def test_encoder_of_the_pose_network_is_taken_over(tmp_path: Path):
-    bundle = bundle_with_pose_network(tmp_path, [8, 8, 16, 16])
+    """Its shape is read off the weights, whatever the bundle says or leaves out."""
+    bundle = bundle_with_pose_network(tmp_path, [8, 8, 16, 24], [1, 3, 1, 2])
     network, architecture = new_network(bundle, DetectorRecipe(network={"channels": 8, "box_hidden": 8}))
-    assert architecture["widths"] == [8, 8, 16, 16]
+    assert (architecture["widths"], architecture["blocks"]) == ([8, 8, 16, 24], [1, 3, 1, 2])
     weights = bundle.weights("pix2pose")
     for name, value in network.backbone.encoder.state_dict().items():
         torch.testing.assert_close(value, weights[f"encoder.{name}"])
 
 
 def test_encoder_that_does_not_fit_is_refused(tmp_path: Path):
-    bundle = bundle_with_pose_network(tmp_path, [8, 8, 16, 16])
-    with pytest.raises(ValueError, match="encoder does not fit.*encoder_from: null"):
+    bundle = bundle_with_pose_network(tmp_path, [8, 8, 16, 16], [1, 1, 1, 1])
+    with pytest.raises(ValueError, match="encoder of network pix2pose does not fit.*encoder_from: null"):
         new_network(bundle, DetectorRecipe(network=SMALL))
 
 
 def test_frozen_encoder_does_not_change(tmp_path: Path):
-    bundle = bundle_with_pose_network(tmp_path, SMALL["widths"])
+    bundle = bundle_with_pose_network(tmp_path, SMALL["widths"], SMALL["blocks"])
     before = bundle.weights("pix2pose")
-    trained = train_on_scenes(bundle, toy_recipe(8, encoder_rate=0.0), lambda seen: toy_scenes(4, seed=seen), tmp_path / "run", CPU)
+    trained = train_on_scenes(
+        bundle, toy_recipe(8, encoder_rate=0.0), lambda seen: toy_scenes(4, seed=seen), tmp_path / "run", CPU
+    )
     after = trained.weights("detector")
     encoder = [name for name in before if name.startswith("encoder.") and before[name].is_floating_point()]
     for name in encoder:
