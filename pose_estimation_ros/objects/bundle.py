@@ -261,7 +261,9 @@ def save_weights(
         training=training,
         metrics=metrics or {},
     )
-    updated = replace(bundle, networks={**bundle.networks, role: entry})
+    # Another training may have added its network to the same bundle meanwhile.
+    current = load_bundle(bundle.path).networks if (bundle.path / BUNDLE_FILE).is_file() else bundle.networks
+    updated = replace(bundle, networks={**current, role: entry})
     save_bundle(updated)
     return updated
 

@@ -1,0 +1,210 @@
+"""Pix2Pose: dense object coordinates with their expected error, two stages, robust PnP (Park et al., ICCV 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pose_estimation_ros.backends.base import PoseHypothesis
+from pose_estimation_ros.data.crops import Crops, cut_squares
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.geometry.pnp import PnpResult, solve_pnp
+from pose_estimation_ros.networks.pix2pose_net import STRIDE, CoordinateMaps, Pix2PoseNet
+from pose_estimation_ros.objects.bundle import Bundle, BundleError
+from pose_estimation_ros.objects.catalog import Catalog
+
+ROLE = "pix2pose"
+MIN_CELLS = 8
+
+
+@dataclass(frozen=True)
+class Pix2PoseSettings:
+    """How poses are read out of the maps. Errors are in units of the half box, as in the paper."""
+
+    outlier_errors: tuple[float, ...] = (0.15, 0.25, 0.35)  # th_o of the first stage, one refined crop each
+    inlier_error: float = 0.15  # th_i: cells expected to be worse take no part in PnP
+    mask_threshold: float = 0.5  # probability that a cell shows the object
+    padding: float = 1.5  # crop side over box side
+    inlier_share_px: float = 0.03  # PnP inlier threshold as a share of the crop's side in the photograph
+    iterations: int = 500  # of RANSAC
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One refined view of one crop, and the pose read from it."""
+
+    crop: int
+    pose: PnpResult
+    support: float  # share of the object's visible cells that agree
+
+
+class Pix2Pose:
+    """Estimates the poses of all crops of a frame with one forward pass per stage.
+
+    Args:
+        network: trained network in evaluation mode, on its device.
+        catalog: the objects in the network's order.
+        crop_size: side of the crops the network was trained on last.
+        settings: thresholds.
+    """
+
+    def __init__(
+        self, network: Pix2PoseNet, catalog: Catalog, crop_size: int, settings: Pix2PoseSettings | None = None
+    ) -> None:
+        self.network = network
+        self.settings = settings or Pix2PoseSettings()
+        self.crop_size = crop_size
+        self.crop_padding = self.settings.padding
+        self.device = next(network.parameters()).device
+        self._centre = np.stack([model.centre_m for model in catalog])
+        self._half = np.stack([model.half_size_m for model in catalog])
+
+    @staticmethod
+    def from_bundle(bundle: Bundle, device: torch.device, settings: Pix2PoseSettings | None = None) -> Pix2Pose:
+        """Load the network of a bundle.
+
+        Raises:
+            BundleError: if the weights are missing, damaged or do not fit the architecture.
+        """
+        entry = bundle.network(ROLE)
+        try:
+            network = Pix2PoseNet(len(bundle.catalog), **entry.architecture)
+            network.load_state_dict(bundle.weights(ROLE))
+        except (TypeError, RuntimeError) as error:
+            raise BundleError(f"{bundle.path / entry.file}: weights do not fit the architecture: {error}") from error
+        network = network.to(device=device, memory_format=torch.channels_last).eval()
+        return Pix2Pose(network, bundle.catalog, entry.input_size, settings)
+
+    def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
+        """Estimate at most one pose per crop; crops without a pose are left out.
+
+        Args:
+            frame: the image the crops were cut from.
+            crops: N crops of `crop_size`.
+            detections: the N detections behind them.
+        """
+        if len(crops) == 0:
+            return []
+        first = self.predict(crops)
+        refined, origin = self._refined_crops(frame, crops, first)
+        candidates = self._solve(crops, first, list(range(len(crops))), frame)
+        if origin:
+            candidates += self._solve(refined, self.predict(refined), origin, frame)
+        hypotheses = []
+        for number, detection in enumerate(detections):
+            mine = [item for item in candidates if item.crop == number]
+            if mine:
+                best = max(mine, key=lambda item: item.support)
+                hypotheses.append(self._hypothesis(best, detection))
+        return hypotheses
+
+    @torch.inference_mode()
+    def predict(self, crops: Crops) -> CoordinateMaps:
+        """Run the network on crops."""
+        pixels = crops.pixels.to(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            return self.network(pixels, crops.object_index)
+
+    def _refined_crops(self, frame: Frame, crops: Crops, maps: CoordinateMaps) -> tuple[Crops, list[int]]:
+        """Cut the second-stage crops: centred on the kept cells, everything else grey.
+
+        Returns:
+            The crops, and for each the number of the first-stage crop it came from.
+        """
+        visible = torch.sigmoid(maps.mask_logits[:, 0].float()) > self.settings.mask_threshold
+        kept, squares, origin = [], [], []
+        for limit in self.settings.outlier_errors:
+            keep = visible & (maps.error < limit)
+            for number in (keep.sum(dim=(1, 2)) >= MIN_CELLS).nonzero()[:, 0].tolist():
+                square = _square_of(keep[number], crops.square[number], self.settings.padding)
+                kept.append(keep[number])
+                squares.append(square)
+                origin.append(number)
+        if not origin:
+            return crops, []
+        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
+        intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
+        square = torch.stack(squares)
+        refined = cut_squares(image, intrinsics, square, crops.object_index[origin], self.crop_size)
+        mask = _transfer(torch.stack(kept), crops.square[origin], square, self.crop_size)
+        pixels = refined.pixels * mask + 0.5 * (1.0 - mask)
+        return Crops(pixels, refined.camera, refined.object_index, refined.square), origin
+
+    def _solve(self, crops: Crops, maps: CoordinateMaps, origin: list[int], frame: Frame) -> list[_Candidate]:
+        """Solve PnP for every crop from its reliable cells."""
+        settings = self.settings
+        visible = (torch.sigmoid(maps.mask_logits[:, 0].float()) > settings.mask_threshold).cpu().numpy()
+        error = maps.error.float().cpu().numpy()
+        coordinates = maps.coordinates.float().permute(0, 2, 3, 1).cpu().numpy()
+        squares, index = crops.square.cpu().numpy(), crops.object_index.cpu().numpy()
+        candidates = []
+        for number, crop in enumerate(origin):
+            chosen = visible[number] & (error[number] < settings.inlier_error)
+            if chosen.sum() < MIN_CELLS:
+                chosen = visible[number] & (error[number] < 2.0 * settings.inlier_error)
+            if chosen.sum() < MIN_CELLS:
+                continue
+            points = coordinates[number][chosen] * self._half[index[number]] + self._centre[index[number]]
+            result = solve_pnp(
+                _cell_pixels(chosen, squares[number], self.crop_size),
+                points,
+                frame.camera.intrinsics,
+                weights=1.0 / (error[number][chosen] + 0.02),
+                threshold_px=max(1.0, settings.inlier_share_px * float(squares[number, 2])),
+                iterations=settings.iterations,
+                seed=settings.seed,
+            )
+            if result is not None and result.camera_from_object[2, 3] > 0.0:
+                support = float(result.inliers.sum()) / max(float(visible[number].sum()), 1.0)
+                candidates.append(_Candidate(crop, result, support))
+        return candidates
+
+    def _hypothesis(self, candidate: _Candidate, detection: Detection) -> PoseHypothesis:
+        detection_index = candidate.crop
+        return PoseHypothesis(
+            object_index=detection.object_index,
+            detection_index=detection_index,
+            camera_from_object=candidate.pose.camera_from_object,
+            score=float(np.clip(detection.score * candidate.support, 0.0, 1.0)),
+            inliers=int(candidate.pose.inliers.sum()),
+            covariance=candidate.pose.covariance,
+        )
+
+
+def _cell_pixels(chosen: np.ndarray, square: np.ndarray, crop_size: int) -> np.ndarray:
+    """Return image pixels (N, 2) of the chosen cells (S, S) of a square (3,)."""
+    rows, columns = np.nonzero(chosen)
+    cells = (np.column_stack([columns, rows]) + 0.5) * STRIDE - 0.5
+    return square[:2] + (cells - (crop_size - 1) / 2.0) * (square[2] / crop_size)
+
+
+def _square_of(keep: Tensor, square: Tensor, padding: float) -> Tensor:
+    """Return the square (3,) around the kept cells (S, S) of a crop, not larger than the crop was."""
+    side = keep.shape[0]
+    rows, columns = keep.nonzero().unbind(1)
+    cell = square[2] / side
+    low = torch.stack([columns.min(), rows.min()]).float()
+    high = torch.stack([columns.max(), rows.max()]).float()
+    centre = square[:2] + ((low + high) / 2.0 + 0.5 - side / 2.0) * cell
+    length = torch.minimum(padding * (high - low + 1.0).max() * cell, square[2])
+    return torch.cat([centre, length[None]])
+
+
+def _transfer(keep: Tensor, source: Tensor, target: Tensor, size: int) -> Tensor:
+    """Show masks (N, S, S) of source squares (N, 3) in target squares (N, 3), as (N, 1, size, size), a little wider."""
+    wide = F.max_pool2d(keep[:, None].float(), 3, 1, 1)
+    steps = (torch.arange(size, device=keep.device) - (size - 1) / 2.0) / size
+    x = target[:, 0:1] + target[:, 2:3] * steps
+    y = target[:, 1:2] + target[:, 2:3] * steps
+    grid_x = 2.0 * (x - source[:, 0:1]) / source[:, 2:3]
+    grid_y = 2.0 * (y - source[:, 1:2]) / source[:, 2:3]
+    grid = torch.stack(
+        [grid_x[:, None, :].expand(-1, size, -1), grid_y[:, :, None].expand(-1, -1, size)], dim=-1
+    )
+    return (F.grid_sample(wide, grid, align_corners=False) > 0.5).float()
