@@ -39,8 +39,8 @@ if [ ! -f "$_pose_root/.venv/ros_setup" ]; then
     done
     _pose_prepend PYTHONPATH "$_pose_root/.overlay/$_pose_site"
     export RMW_IMPLEMENTATION=rmw_fastrtps_cpp
-    # Images do not fit into Fast DDS's shared memory of 512 KB; best-effort subscribers would lose many of them.
-    : "${FASTDDS_BUILTIN_TRANSPORTS:=LARGE_DATA?max_msg_size=65000B&sockets_size=16MB}"
+    # Images do not fit into the 512 KB of shared memory that Fast DDS takes; best-effort subscribers would lose many.
+    : "${FASTDDS_BUILTIN_TRANSPORTS:=DEFAULT?max_msg_size=65000B&sockets_size=16MB}"
     export FASTDDS_BUILTIN_TRANSPORTS
     unset _pose_site _pose_prefix
 fi

@@ -76,7 +76,10 @@ class RecordNode(Node):
         elif message_type is TFMessage:
             self.recording.add_tf(deserialize_message(data, message_type), now_ns)
         elif message_type is DiagnosticArray:
+            known = len(self.recording.diagnostics)
             self.recording.add_diagnostics(deserialize_message(data, message_type), now_ns)
+            if not known and self.recording.diagnostics:
+                self.get_logger().info(f"hears {self.recording.node_name}")
         elif message_type is CameraInfo:
             self.recording.add_camera_info(deserialize_message(data, message_type))
 
@@ -101,10 +104,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _print_table(recording: Recording, last: list[str]) -> None:
+    """Print the table if something has changed since the last time."""
+    table = recording.table()
+    if [table] != last and recording.camera_stamps_ns:
+        last[:] = [table]
+        print(table, flush=True)
+
+
 def _spin(node: RecordNode, options: argparse.Namespace) -> None:
     if options.table:
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        node.create_timer(1.0, lambda: print(node.recording.table(), flush=True), clock=steady)
+        node.create_timer(1.0, partial(_print_table, node.recording, []), clock=steady)
     start_s = time.monotonic()
     while rclpy.ok():
         rclpy.spin_once(node, timeout_sec=0.2)

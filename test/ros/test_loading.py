@@ -1,0 +1,58 @@
+"""What the node says of bundles whose networks are missing or damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pose_estimation_ros.objects.bundle import Bundle, BundleError, NetworkEntry, PosePrior, save_bundle
+from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
+from pose_estimation_ros.ros.loading import load_pipeline, mesh_uris
+from pose_estimation_ros.ros.parameters import defaults
+
+CUBE = ObjectModel(1, "cube", 0.1733, ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05)), Path("cube.ply"))
+
+
+def bundle_at(path: Path, **networks: NetworkEntry) -> Bundle:
+    bundle = Bundle(path, "test", Catalog((CUBE,)), networks, PosePrior())
+    save_bundle(bundle)
+    return bundle
+
+
+def parameters(path: Path, **changes) -> dict:
+    return {**defaults(), "bundle": str(path), "device": "cpu", **changes}
+
+
+def test_bundle_without_networks_says_how_to_train_them(tmp_path):
+    bundle_at(tmp_path)
+    with pytest.raises(BundleError, match="no network 'detector' .* pose_train --bundle"):
+        load_pipeline(parameters(tmp_path))
+
+
+def test_missing_weights_file_is_named(tmp_path):
+    bundle_at(tmp_path, detector=NetworkEntry(file="detector.safetensors", sha256="0" * 64, input_size=96))
+    with pytest.raises(BundleError, match="detector.safetensors: weights of network 'detector' not found"):
+        load_pipeline(parameters(tmp_path))
+
+
+def test_damaged_weights_file_is_named(tmp_path):
+    bundle_at(tmp_path, detector=NetworkEntry(file="detector.safetensors", sha256="0" * 64, input_size=96))
+    (tmp_path / "detector.safetensors").write_bytes(b"half a download")
+    with pytest.raises(BundleError, match="detector.safetensors: sha256 .* the file is damaged"):
+        load_pipeline(parameters(tmp_path))
+
+
+def test_gpu_that_is_not_there_is_refused(tmp_path):
+    bundle_at(tmp_path)
+    with pytest.raises(ValueError, match="device = 'cuda:99'"):
+        load_pipeline(parameters(tmp_path, device="cuda:99"))
+
+
+def test_only_meshes_that_exist_get_a_uri(tmp_path):
+    bundle = bundle_at(tmp_path)
+    assert mesh_uris(bundle, None) == {}
+    elsewhere = tmp_path / "my meshes"
+    elsewhere.mkdir()
+    (elsewhere / "cube.ply").write_text("ply")
+    assert mesh_uris(bundle, elsewhere) == {"cube": f"file://{tmp_path}/my%20meshes/cube.ply"}
