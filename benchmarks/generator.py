@@ -11,7 +11,6 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -44,10 +43,10 @@ def main() -> None:
     batch = 512 if bank.surface.is_cuda else 16
     for size in (64, 96, 128):
         source = CropSource(bank, backgrounds, CropConfig(size=size), seed=0)
-        rate = _rate(lambda source=source: len(source.batch(batch)), arguments.seconds)
+        rate = _rate(source, batch, arguments.seconds)
         rows.append({"what": f"crops, {size} px", "per_second": rate})
     scenes = SceneSource(bank, backgrounds, SceneConfig(), seed=0)
-    rows.append({"what": "scenes, 384x288 px", "per_second": _rate(lambda: len(scenes.batch(4)), arguments.seconds)})
+    rows.append({"what": "scenes, 384x288 px", "per_second": _rate(scenes, 4, arguments.seconds)})
     for row in rows:
         print(f"{row['what']:26s} {row['per_second']:10.1f} / s")
     if arguments.json:
@@ -55,11 +54,11 @@ def main() -> None:
         arguments.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
 
 
-def _rate(make: Callable[[], int], seconds: float) -> float:
-    make()
+def _rate(source: CropSource | SceneSource, batch: int, seconds: float) -> float:
+    source.batch(batch)
     made, started = 0, time.perf_counter()
     while time.perf_counter() - started < seconds:
-        made += make()
+        made += len(source.batch(batch))
         if torch.cuda.is_available():
             torch.cuda.synchronize()
     return made / (time.perf_counter() - started)

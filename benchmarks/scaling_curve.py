@@ -1,9 +1,10 @@
-"""Measure what more training buys: accuracy on a BOP data set against crops seen.
+r"""Measure what more training buys: accuracy on a BOP data set against crops seen.
 
     python benchmarks/scaling_curve.py --bundle models/lmo --bop ../shared/data/lmo \\
         --snapshots runs/lmo/pix2pose/snapshots --out docs/images/scaling_lmo
 
-Evaluates every snapshot that pose_train left, with ground-truth boxes, and writes a table (.md, .json) and a plot (.png).
+Evaluates every snapshot that pose_train left, with ground-truth boxes, and writes a table (.md, .json)
+and a plot (.png).
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from safetensors.torch import load_file
 from pose_estimation_ros.cli.evaluate import main as pose_evaluate
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_weights
 
-FIGURES = {"add_s_0_1d": "ADD(-S) 0.1d %", "projection_5px": "2D projection 5 px %", "ar_mssd": "AR_MSSD %", "ar_mspd": "AR_MSPD %"}
+FIGURES = {
+    "add_s_0_1d": "ADD(-S) 0.1d %",
+    "projection_5px": "2D projection 5 px %",
+    "ar_mssd": "AR_MSSD %",
+    "ar_mspd": "AR_MSPD %",
+}
 
 
 def main() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -78,7 +77,7 @@ class Pix2Pose:
             network.load_state_dict(bundle.weights(ROLE))
         except (TypeError, RuntimeError) as error:
             raise BundleError(f"{bundle.path / entry.file}: weights do not fit the architecture: {error}") from error
-        network = network.to(device=device, memory_format=torch.channels_last).eval()
+        network = network.to(device).to(memory_format=torch.channels_last).eval()
         return Pix2Pose(network, bundle.catalog, entry.input_size, settings)
 
     def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
@@ -204,7 +203,5 @@ def _transfer(keep: Tensor, source: Tensor, target: Tensor, size: int) -> Tensor
     y = target[:, 1:2] + target[:, 2:3] * steps
     grid_x = 2.0 * (x - source[:, 0:1]) / source[:, 2:3]
     grid_y = 2.0 * (y - source[:, 1:2]) / source[:, 2:3]
-    grid = torch.stack(
-        [grid_x[:, None, :].expand(-1, size, -1), grid_y[:, :, None].expand(-1, -1, size)], dim=-1
-    )
+    grid = torch.stack([grid_x[:, None, :].expand(-1, size, -1), grid_y[:, :, None].expand(-1, -1, size)], dim=-1)
     return (F.grid_sample(wide, grid, align_corners=False) > 0.5).float()

@@ -64,7 +64,7 @@ def low_resolution(
     size = images.shape[-1]
     out = []
     for part in images.chunk(groups):
-        side = int(round(math.exp(float(uniform(math.log(sides[0]), math.log(sides[1]), (1,), generator)))))
+        side = round(math.exp(float(uniform(math.log(sides[0]), math.log(sides[1]), (1,), generator))))
         side = min(side, size)
         if side < size:
             part = F.interpolate(part, size=(side, side), mode="area")

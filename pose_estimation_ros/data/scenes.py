@@ -85,7 +85,10 @@ class SceneSource:
         patches = self._patches(view)
         # Far objects first. An object's distance shows in how much its stored view is scaled.
         distance = self.bank.focal_px[view] / self.bank.camera_from_object[view, 2, 3] / scale
-        labels, full_masks, boxes, visible = [], [], [], []
+        labels: list[int] = []
+        full: list[int] = []  # pixels of the whole objects
+        boxes: list[Tensor] = []
+        visible: list[Tensor] = []
         for number in torch.argsort(distance, descending=True).tolist():
             placed = self._paste(image, patches[number], centre[number], float(scale[number]))
             if placed is None:
@@ -102,8 +105,8 @@ class SceneSource:
             labels.append(index + 1)
             boxes.append(box)
             visible.append(mask)
-            full_masks.append(int(solid.sum()))
-        return self._targets(labels, boxes, visible, full_masks, image)
+            full.append(int(solid.sum()))
+        return self._targets(labels, boxes, visible, full, image)
 
     def _choose(self) -> Tensor:
         config = self.config
@@ -155,7 +158,7 @@ class SceneSource:
         self, image: Tensor, patch: Tensor, centre: Tensor, scale: float
     ) -> tuple[tuple[int, int, int, int], Tensor, Tensor] | None:
         """Paint a patch over the image; return the window, its coverage and the clipped box of the whole object."""
-        side = max(8, int(round(self.bank.size * scale)))
+        side = max(8, round(self.bank.size * scale))
         mode = "area" if side < patch.shape[-1] else "bilinear"
         resized = F.interpolate(patch[None], size=(side, side), mode=mode)[0]
         height, width = image.shape[1:]

@@ -252,14 +252,21 @@ def shaded_views(bank: ViewBank, view: Tensor, grid: Tensor, generator: torch.Ge
     inverse = 1.0 / coverage.clamp(min=1e-3)
     albedo = (sampled[:, :3] * inverse).clamp(0.0, 1.0)
     count = len(view)
-    tint = torch.exp(uniform(-0.15, 0.15, (count, 3, 1, 1), generator) + uniform(-0.2, 0.2, (count, 1, 1, 1), generator))
+    tint = torch.exp(
+        uniform(-0.15, 0.15, (count, 3, 1, 1), generator) + uniform(-0.2, 0.2, (count, 1, 1, 1), generator)
+    )
     lighting = random_lighting(count, generator, surface.device)
     color = shade(albedo * tint, (sampled[:, 3:4] * inverse).clamp(0.0, 1.0), _unit(sampled[:, 4:7]), lighting)
     return torch.cat([color.clamp(0.0, 1.0) * coverage, coverage], dim=1)
 
 
 def random_backgrounds(
-    pool: Tensor, count: int, height: int, width: int, generator: torch.Generator, zoom: tuple[float, float] = (0.3, 1.0)
+    pool: Tensor,
+    count: int,
+    height: int,
+    width: int,
+    generator: torch.Generator,
+    zoom: tuple[float, float] = (0.3, 1.0),
 ) -> Tensor:
     """Cut random windows (N, 3, H, W) in [0, 1] out of a pool of pictures, turned, scaled and recoloured."""
     pick = torch.randint(len(pool), (count,), generator=generator, device=pool.device)

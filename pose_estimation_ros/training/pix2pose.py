@@ -204,7 +204,7 @@ def train_pix2pose(
     network = Pix2PoseNet(len(bundle.catalog), **recipe.network)
     if recipe.initial is not None:
         load_matching(network, recipe.initial)
-    network = network.to(device=device, memory_format=torch.channels_last).train()
+    network = network.to(device).to(memory_format=torch.channels_last).train()
     total = sum(stage.samples for stage in recipe.stages)
     trainer = Trainer(network, recipe.optimiser, total, folder, resume)
     step = Pix2PoseStep(bundle, recipe, torch.device(device))

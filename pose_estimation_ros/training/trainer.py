@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class Trainer:
     def train(
         self,
         batches: Iterator[Any],
-        step: Callable[[nn.Module, Any], tuple[Tensor, dict[str, float | Tensor]]],
+        step: Callable[[nn.Module, Any], tuple[Tensor, Mapping[str, float | Tensor]]],
         until_samples: int,
         description: str,
     ) -> bool:
@@ -152,7 +152,9 @@ class Trainer:
         file = self.folder / "snapshots" / f"{self.samples:09d}.safetensors"
         file.parent.mkdir(exist_ok=True)
         state = self.averaged_state()
-        save_file({key: value.cpu().half().contiguous() for key, value in state.items() if value.is_floating_point()}, file)
+        save_file(
+            {key: value.cpu().half().contiguous() for key, value in state.items() if value.is_floating_point()}, file
+        )
 
     def _load(self, path: Path) -> None:
         content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
@@ -165,7 +167,7 @@ class Trainer:
         self._stop = True
 
     def _step(
-        self, batch: Any, step: Callable[[nn.Module, Any], tuple[Tensor, dict[str, float | Tensor]]]
+        self, batch: Any, step: Callable[[nn.Module, Any], tuple[Tensor, Mapping[str, float | Tensor]]]
     ) -> tuple[int, dict[str, float | Tensor]]:
         config, rate = self.config, self._rate()
         for group in self.optimiser.param_groups:

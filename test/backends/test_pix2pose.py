@@ -42,7 +42,9 @@ class PerfectNetwork(nn.Module):
         cells = (np.arange(side) + 0.5) * STRIDE - 0.5
         u, v = np.meshgrid(cells, cells)
         x, y, length = square.tolist()
-        image = np.stack([x + (u - (SIZE - 1) / 2) * length / SIZE, y + (v - (SIZE - 1) / 2) * length / SIZE, np.ones_like(u)])
+        image = np.stack(
+            [x + (u - (SIZE - 1) / 2) * length / SIZE, y + (v - (SIZE - 1) / 2) * length / SIZE, np.ones_like(u)]
+        )
         rays = np.einsum("ij,jhw->hwi", pose[:3, :3].T @ np.linalg.inv(CAMERA.intrinsics), image) / model.half_size_m
         origin = (-pose[:3, :3].T @ pose[:3, 3] - model.centre_m) / model.half_size_m
         a, b, c = (rays**2).sum(-1), 2 * (rays @ origin), origin @ origin - 1.0
@@ -144,7 +146,9 @@ def test_unreliable_cells_take_no_part(catalog: Catalog) -> None:
 def test_no_crops_no_poses(catalog: Catalog) -> None:
     backend = Pix2Pose(Pix2PoseNet(2, widths=(8, 8, 8, 8), decoder=(8, 8, 8), bins=4).eval(), catalog, SIZE)
     frame, _ = scene(catalog)
-    empty = Crops(torch.zeros(0, 3, SIZE, SIZE), torch.zeros(0, 3, 3), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3))
+    empty = Crops(
+        torch.zeros(0, 3, SIZE, SIZE), torch.zeros(0, 3, 3), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3)
+    )
     assert backend.estimate(frame, empty, []) == []
 
 

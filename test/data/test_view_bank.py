@@ -17,7 +17,9 @@ def test_look_at_puts_the_object_ahead_and_upright() -> None:
     np.testing.assert_allclose(rotation @ rotation.transpose(0, 2, 1), np.tile(np.eye(3), (200, 1, 1)), atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(rotation), 1.0, atol=1e-12)
     # The camera at +direction looks back at the origin, and the object's up points up in the image (y down).
-    np.testing.assert_allclose(np.einsum("nij,nj->ni", rotation, directions), np.tile([0.0, 0.0, -1.0], (200, 1)), atol=1e-12)
+    np.testing.assert_allclose(
+        np.einsum("nij,nj->ni", rotation, directions), np.tile([0.0, 0.0, -1.0], (200, 1)), atol=1e-12
+    )
     assert (rotation[:, 1, 2] < 0.0).all()
 
 

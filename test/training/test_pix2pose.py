@@ -36,7 +36,9 @@ def write_box(path: Path) -> None:
 
     box = open3d.geometry.TriangleMesh.create_box(100.0, 80.0, 60.0)
     corners, faces, colors = np.asarray(box.vertices) - [50.0, 40.0, 30.0], np.asarray(box.triangles), []
-    palette = np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9], [0.9, 0.9, 0.1], [0.1, 0.9, 0.9], [0.9, 0.1, 0.9]])
+    palette = np.array(
+        [[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9], [0.9, 0.9, 0.1], [0.1, 0.9, 0.9], [0.9, 0.1, 0.9]]
+    )
     for face in faces:
         normal = np.cross(corners[face[1]] - corners[face[0]], corners[face[2]] - corners[face[0]])
         axis = int(np.argmax(np.abs(normal)))

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from pose_estimation_ros.data.backgrounds import background_pool
+from pose_estimation_ros.data.clutter import clutter_meshes
+
+
+def test_backgrounds_differ_and_are_reproducible() -> None:
+    pool = background_pool(12, 48, seed=1)
+    assert torch.equal(pool, background_pool(12, 48, seed=1))
+    means = pool.float().mean(dim=(2, 3))
+    assert torch.unique(means, dim=0).shape[0] == 12
+    assert (pool.float().std(dim=(1, 2, 3)) > 2.0).float().mean() > 0.8  # textured, not blank
+
+
+def test_own_pictures_are_half_of_the_pool(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "red.png"), np.full((60, 80, 3), (0, 0, 255), np.uint8))
+    pool = background_pool(6, 32, folder=tmp_path)
+    red = (pool == torch.tensor([255, 0, 0], dtype=torch.uint8)[None, :, None, None]).all(dim=1).all(dim=2).all(dim=1)
+    assert red.tolist() == [True, True, True, False, False, False]
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no pictures"):
+        background_pool(2, 32, folder=tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match="broken.png: not a readable picture"):
+        background_pool(2, 32, folder=tmp_path)
+
+
+def test_clutter_is_of_graspable_size_and_closed_under_the_seed() -> None:
+    meshes = clutter_meshes(10, seed=2)
+    sizes = [float(np.linalg.norm(np.subtract(*mesh.bounds[::-1]))) for mesh in meshes]
+    assert min(sizes) >= 0.049 and max(sizes) <= 0.251
+    again = clutter_meshes(10, seed=2)
+    assert all(
+        np.array_equal(a.vertices, b.vertices) and np.array_equal(a.colors, b.colors)
+        for a, b in zip(meshes, again, strict=True)
+    )
