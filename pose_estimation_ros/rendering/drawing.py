@@ -123,9 +123,7 @@ def _draw_contour(image: np.ndarray, mask: np.ndarray, color: Color) -> None:
     if mask.shape != image.shape[:2]:
         return
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    tinted = image.copy()
-    cv2.drawContours(tinted, contours, -1, color, cv2.FILLED)
-    cv2.addWeighted(tinted, 0.2, image, 0.8, 0.0, dst=image)
+    image[mask] = (0.8 * image[mask] + 0.2 * np.asarray(color)).astype(np.uint8)
     cv2.drawContours(image, contours, -1, color, 1, cv2.LINE_AA)
 
 
@@ -147,7 +145,8 @@ def _draw_labels(image: np.ndarray, labels: list[tuple[str, np.ndarray, Color]])
         plate = image[y : y + plate_height, x : x + plate_width]
         plate[:] = plate // 4
         position = (x + 3, y + plate_height - baseline - 2)
-        cv2.putText(image, text, position, cv2.FONT_HERSHEY_SIMPLEX, scale, color, 1, cv2.LINE_AA)
+        light = tuple((value + 255) // 2 for value in color)  # dark colours cannot be read on the plate
+        cv2.putText(image, text, position, cv2.FONT_HERSHEY_SIMPLEX, scale, light, 1, cv2.LINE_AA)
 
 
 def _overlapping(
