@@ -1,6 +1,6 @@
 """Play images of a BOP data set and find the poses in them: player, pose node and RViz.
 
-    ros2 launch pose_estimation_ros demo.launch.py
+ros2 launch pose_estimation_ros demo.launch.py
 """
 
 from pathlib import Path

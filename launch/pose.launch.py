@@ -1,6 +1,6 @@
 """Start the pose estimation node, and RViz if asked for.
 
-    ros2 launch pose_estimation_ros pose.launch.py image_topic:=/camera/image_raw camera_info_topic:=/camera/camera_info
+ros2 launch pose_estimation_ros pose.launch.py image_topic:=/camera/image_raw camera_info_topic:=/camera/camera_info
 """
 
 from pathlib import Path
@@ -50,6 +50,7 @@ def start_node(context):
                 ("camera_info", values["camera_info_topic"]),
             ],
             arguments=["--ros-args", "--log-level", values["log_level"]],
+            sigterm_timeout="15",  # seconds for the frame in work and for freeing the networks
             output="screen",
         )
     ]

@@ -39,7 +39,7 @@ check mypy mypy
 
 # Above the summary of pytest, so that its last line stays the last line.
 if [ "${#failed[@]}" -gt 0 ]; then echo "FAILED before pytest: ${failed[*]}"; fi
-timeout --kill-after=20 "${TEST_TIMEOUT_S:-1100}" python -m pytest ${marker:+-m "$marker"} -rs --durations=10 "${arguments[@]}"
+timeout --kill-after=20 "${TEST_TIMEOUT_S:-1100}" python -m pytest -q ${marker:+-m "$marker"} -rs --durations=10 "${arguments[@]}"
 status=$?
 if [ "$status" -eq 124 ]; then echo "pytest: stopped after ${TEST_TIMEOUT_S:-1100} s (TEST_TIMEOUT_S)"; fi
 [ "${#failed[@]}" -eq 0 ] || exit 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import re
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch"
 ARGUMENTS = [
@@ -65,74 +67,102 @@ def test_what_is_declared_is_what_the_table_says(file: str) -> None:
     assert declared[: len(table(file))] == table(file)
 
 
-def node_command(arguments: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
-    """Return the command line that launching would start, and the parameters in the files it names."""
-    import yaml
-    from launch import LaunchContext
+@dataclass
+class Run:
+    """What a launch started and what came of it."""
 
-    module = load("pose.launch.py")
-    context = LaunchContext()
-    for item in module.generate_launch_description().get_launch_arguments():
-        item.execute(context)
-    context.launch_configurations.update(arguments)
-    (node,) = module.start_node(context)
-    node._perform_substitutions(context)
-    command = [part.perform(context) if hasattr(part, "perform") else "".join(p.perform(context) for p in part)
-               for part in node.cmd]  # fmt: skip
+    command: list[str] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    output: str = ""
+    exit_code: int | None = None
+    launch_code: int | None = None
+
+
+def read_parameters(command: list[str]) -> dict[str, Any]:
+    """Join the parameter files of a command line as the node does: the last one wins."""
     parameters: dict[str, Any] = {}
-    for path in re.findall(r"\S+\.yaml|/tmp/launch_params_\S+", " ".join(command)):
-        for section in yaml.safe_load(Path(path).read_text()).values():
-            parameters.update(section["ros__parameters"])
-    return command, parameters
+    for flag, path in pairwise(command):
+        if flag == "--params-file":
+            for section in yaml.safe_load(Path(path).read_text()).values():
+                parameters.update(section["ros__parameters"])
+    return parameters
 
 
-def test_given_arguments_replace_the_file_and_empty_ones_do_not(tmp_path: Path) -> None:
-    load("pose.launch.py")
-    own = tmp_path / "own.yaml"
-    own.write_text("/**:\n  ros__parameters:\n    bundle: lmo\n    backend: heatmaps\n")
-    _, parameters = node_command({"params_file": str(own), "backend": "pix2pose", "use_sim_time": "true"})
-    assert parameters["bundle"] == "lmo"
-    assert parameters["backend"] == "pix2pose"
-    assert parameters["use_sim_time"] is True
-
-
-def test_topics_are_connected() -> None:
-    load("pose.launch.py")
-    command, _ = node_command({"image_topic": "/cam/image", "camera_info_topic": "/cam/info", "namespace": "arm"})
-    assert {"image:=/cam/image", "image/compressed:=/cam/image/compressed", "camera_info:=/cam/info"} <= set(command)
-    assert "__ns:=/arm" in command
-
-
-def test_a_launched_node_starts_and_stops(tmp_path: Path) -> None:
-    """Launch the node without a bundle: it must come up, say what it lacks, and end well when launch ends."""
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Launch the node with a bundle that does not exist, and stop when it says so."""
     load("pose.launch.py")
     from launch import LaunchDescription, LaunchService
     from launch.actions import EmitEvent, IncludeLaunchDescription, RegisterEventHandler, TimerAction
-    from launch.event_handlers import OnProcessExit, OnProcessIO
+    from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart
     from launch.events import Shutdown
     from launch.launch_description_sources import PythonLaunchDescriptionSource
 
-    output: list[str] = []
-    codes: list[int] = []
+    result = Run()
+    own = tmp_path_factory.mktemp("launch") / "own.yaml"
+    own.write_text(
+        "/**:\n  ros__parameters:\n    bundle: no_such_bundle\n    backend: heatmaps\n    frame_prefix: cell_\n"
+    )
+    arguments = {
+        "params_file": str(own),
+        "namespace": "arm",
+        "backend": "pix2pose",
+        "image_topic": "/camera/image_raw",
+        "camera_info_topic": "/camera/camera_info",
+        "log_level": "info",
+    }
 
-    def listen(event: Any) -> list[Any] | None:
-        output.append(event.text.decode())
-        return [EmitEvent(event=Shutdown(reason="seen"))] if "no_such_bundle" in "".join(output) else None
+    def started(event: Any, _: Any) -> None:
+        result.command = list(event.cmd)
+        result.parameters = read_parameters(result.command)
+
+    def said(event: Any) -> list[Any] | None:
+        is_first = "not configured" not in result.output
+        result.output += event.text.decode()
+        return [EmitEvent(event=Shutdown(reason="heard"))] if is_first and "not configured" in result.output else None
+
+    def ended(event: Any, _: Any) -> None:
+        result.exit_code = event.returncode
 
     service = LaunchService(noninteractive=True)
     service.include_launch_description(
         LaunchDescription(
             [
-                RegisterEventHandler(OnProcessIO(on_stdout=listen, on_stderr=listen)),
-                RegisterEventHandler(OnProcessExit(on_exit=lambda event, _: codes.append(event.returncode))),
+                RegisterEventHandler(OnProcessStart(on_start=started)),
+                RegisterEventHandler(OnProcessIO(on_stdout=said, on_stderr=said)),
+                RegisterEventHandler(OnProcessExit(on_exit=ended)),
                 IncludeLaunchDescription(
-                    PythonLaunchDescriptionSource(str(LAUNCH / "pose.launch.py")),
-                    launch_arguments=[("bundle", str(tmp_path / "no_such_bundle"))],
+                    PythonLaunchDescriptionSource(str(LAUNCH / "pose.launch.py")), launch_arguments=arguments.items()
                 ),
-                TimerAction(period=60.0, actions=[EmitEvent(event=Shutdown(reason="nothing seen for a minute"))]),
+                TimerAction(period=90.0, actions=[EmitEvent(event=Shutdown(reason="nothing heard"))]),
             ]
         )
     )
-    assert service.run() == 0
-    assert "not configured" in "".join(output)
-    assert codes == [0]
+    result.launch_code = service.run()
+    return result
+
+
+def test_given_arguments_replace_the_file_and_empty_ones_do_not(run: Run) -> None:
+    assert run.parameters["bundle"] == "no_such_bundle"
+    assert run.parameters["frame_prefix"] == "cell_"
+    assert run.parameters["backend"] == "pix2pose"
+    assert run.parameters["use_sim_time"] is False
+
+
+def test_topics_namespace_and_log_level_reach_the_node(run: Run) -> None:
+    expected = {
+        "image:=/camera/image_raw",
+        "image/compressed:=/camera/image_raw/compressed",
+        "camera_info:=/camera/camera_info",
+        "__ns:=/arm",
+        "__node:=pose_estimation",
+    }
+    assert expected <= set(run.command)
+    assert run.command[run.command.index("--log-level") + 1] == "info"
+
+
+def test_the_node_starts_itself_says_what_is_wrong_and_ends_well(run: Run) -> None:
+    assert "[arm.pose_estimation]: loading bundle 'no_such_bundle'" in run.output
+    assert "not configured" in run.output
+    assert run.exit_code == 0, run.output
+    assert run.launch_code == 0
