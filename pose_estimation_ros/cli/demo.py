@@ -166,7 +166,7 @@ def _play_command(plan: Plan, rate_hz: float, count: int | None, stamps: Path) -
 def _sustainable_rate(graph: Graph, plan: Plan) -> float:
     """Send a few images slowly and return the rate that the node can take without dropping any."""
     recording, stamps = plan.output / "logs" / "probe.json", plan.output / "logs" / "probe_stamps.json"
-    graph.start("probe_recorder", [*_RECORD, "--json", str(recording), "--table"])
+    graph.start("probe_recorder", [*_RECORD, "--json", str(recording)])
     graph.wait_for_line("probe_recorder", _hears_the_node, _DISCOVERY_S)
     graph.start("probe_player", _play_command(plan, _PROBE_RATE_HZ, _PROBE_IMAGES, stamps))
     graph.wait("probe_player", _START_S)
@@ -205,8 +205,8 @@ def _play_and_record(graph: Graph, plan: Plan, rate_hz: float, count: int | None
 
 
 def _hears_the_node(line: str) -> bool:
-    """Tell whether a line of the recorder shows figures of the pose node: then both have found each other."""
-    return line.startswith("images") and "dropped    -" not in line
+    """Tell whether a line of the recorder says that it and the pose node have found each other."""
+    return "hears " in line
 
 
 def _wait_for_silence(graph: Graph, name: str, seconds: float) -> None:

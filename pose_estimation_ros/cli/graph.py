@@ -143,7 +143,8 @@ class Graph:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(patience_s)
         self._readers[name].join(timeout=5.0)
-        return process.poll() if process.poll() is not None else -signal.SIGKILL
+        code = process.poll()
+        return -signal.SIGKILL if code is None else code
 
     def is_running(self, name: str) -> bool:
         """Tell whether a process has not ended."""
