@@ -76,7 +76,7 @@ class MaskRCNNNetwork(nn.Module):
         mask_layers: number of 3x3 convolutions of the mask head.
         anchor_sizes: anchor sides in input pixels, one per pyramid level.
         proposals_train, proposals_test: regions kept (before, after) non-maximum suppression, before counts per level.
-        box_samples: regions per image on which the box head is trained; a quarter of them positive.
+        box_samples: regions per image on which the box head is trained; at most a quarter of them positive.
         region_scale: side in input pixels of a region whose features are read from stride 16; half of it from
             stride 8, and so on. Masks are read one level finer.
         detections_per_image: most detections returned.
@@ -96,7 +96,7 @@ class MaskRCNNNetwork(nn.Module):
         mask_layers: int = 2,
         anchor_sizes: Sequence[float] = (20.0, 40.0, 80.0, 160.0),
         proposals_train: tuple[int, int] = (256, 64),
-        proposals_test: tuple[int, int] = (100, 50),
+        proposals_test: tuple[int, int] = (300, 150),
         box_samples: int = 64,
         region_scale: float = 80.0,
         detections_per_image: int = 30,
