@@ -41,6 +41,7 @@ class Plan:
     dataset: BopDataset
     track: bool
     output: Path
+    transport: str
 
 
 def main(argv: list[str] | None = None, node_command: list[str] | None = None) -> int:
@@ -84,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
         help="keep identities and smooth over time; auto: on for the bundle's own sequence, off for --bop, whose "
         "images are single photographs",
     )  # fmt: skip
+    parser.add_argument(
+        "--transport", choices=("raw", "compressed"), default="compressed",
+        help="images over DDS; a busy machine loses raw ones, which travel in many pieces (default: compressed)",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, default=Path("out/demo"), help="folder to write (default: out/demo)")
     return parser
 
@@ -100,7 +105,9 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     if importlib.util.find_spec("rclpy") is None:
         raise ValueError("rclpy is not on the path; run scripts/demo.sh, or source scripts/env.sh first")
     track = arguments.bop is None if arguments.track == "auto" else arguments.track == "on"
-    return Plan(bundle, bop, arguments.split, BopDataset(bop, arguments.split), track, arguments.output)
+    return Plan(
+        bundle, bop, arguments.split, BopDataset(bop, arguments.split), track, arguments.output, arguments.transport
+    )
 
 
 def _run(arguments: argparse.Namespace, node_command: list[str]) -> int:
@@ -143,6 +150,7 @@ def _node_parameters(arguments: argparse.Namespace, plan: Plan) -> list[str]:
         "mesh_dir": str(mesh_dir.resolve()) if mesh_dir else "''",
         "detector.score_threshold": f"{arguments.score_threshold:f}",
         "tracking.enabled": str(plan.track).lower(),
+        "image_transport": plan.transport,
     }
     parameters = [item for name, value in values.items() for item in ("-p", f"{name}:={value}")]
     return ["--ros-args", *parameters]
@@ -160,6 +168,7 @@ def _play_command(plan: Plan, rate_hz: float, count: int | None, stamps: Path) -
         "--stamps",
         str(stamps),
     ]
+    command += ["--transport", plan.transport]
     return [*command, "--wait-subscribers", "1", *(["--count", str(count)] if count else [])]
 
 
