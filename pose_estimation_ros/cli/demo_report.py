@@ -134,7 +134,7 @@ def summarise(
         "definitions": {
             "recall_add_0_1d": "share of the instances at least 60 % visible, in the frames processed, whose ADD "
             "(ADD-S for symmetric objects) is below a tenth of the diameter; instances without a pose count as wrong",
-            "latency_ms": "stamp of the image at publication to receipt of its transforms by the recorder, over DDS; of "
+            "latency_ms": "stamp of the image at publication to receipt of its transforms by the recorder; of "
             "its empty detections where no pose came out",
             "stage_ms_p50": "the node's own clock, from its diagnostics",
         },
