@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -271,10 +272,12 @@ def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load
         print(f"pose_node: error: {error}", file=sys.stderr)
         return 2
     finally:
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # launch and impatient users send it twice
         if node is not None:
             node.release()
             node.destroy_node()
         rclpy.try_shutdown()
+        signal.signal(signal.SIGINT, previous)
     return 0
 
 
