@@ -14,6 +14,7 @@ from pose_estimation_ros.data.crops import Crops, cut_squares
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.pnp import PnpResult, solve_pnp
 from pose_estimation_ros.networks.pix2pose_net import STRIDE, CoordinateMaps, Pix2PoseNet
+from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle, BundleError
 from pose_estimation_ros.objects.catalog import Catalog
 
@@ -107,7 +108,7 @@ class Pix2Pose:
     def predict(self, crops: Crops) -> CoordinateMaps:
         """Run the network on crops."""
         pixels = crops.pixels.to(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with autocast(self.device):
             return self.network(pixels, crops.object_index)
 
     def _refined_crops(self, frame: Frame, crops: Crops, maps: CoordinateMaps) -> tuple[Crops, list[int]]:
