@@ -9,7 +9,7 @@ import numpy as np
 from pose_estimation_ros.geometry.camera import Camera
 
 _DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)  # what OpenCV's pinhole model takes
-_PINHOLE_MODELS = ("", "plumb_bob", "rational_polynomial", "thin_prism")
+PINHOLE_MODELS = ("", "plumb_bob", "rational_polynomial", "thin_prism")
 
 
 class CameraInfoError(ValueError):
@@ -68,7 +68,7 @@ def _distortion(message: Any) -> tuple[float, ...]:
         raise CameraInfoError(f"camera_info: d = {list(values)}: expected finite numbers")
     if not any(values):
         return ()
-    if message.distortion_model not in _PINHOLE_MODELS or len(values) not in _DISTORTION_COUNTS:
+    if message.distortion_model not in PINHOLE_MODELS or len(values) not in _DISTORTION_COUNTS:
         raise CameraInfoError(
             f"camera_info: distortion_model = {message.distortion_model!r} with {len(values)} coefficients: expected "
             "plumb_bob or rational_polynomial; rectify the image and set image_is_rectified: true"

@@ -13,6 +13,7 @@ import yaml
 
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.ros.camera_info import PINHOLE_MODELS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -142,14 +143,20 @@ def calibration_from_file(path: Path) -> Calibration:
     """Read the YAML file that camera_calibration and camera_info_manager write.
 
     Raises:
-        ValueError: if a field is missing; the message names it.
+        ValueError: if a field is missing or the lens is none of a pinhole camera; the message names it.
     """
-    content = yaml.safe_load(path.read_text())
     try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+    try:
+        model = content.get("distortion_model", "plumb_bob")
+        if model not in PINHOLE_MODELS:
+            raise ValueError(f"{path}: distortion_model = {model!r}, expected plumb_bob or rational_polynomial")
         intrinsics = np.asarray(content["camera_matrix"]["data"], dtype=np.float64).reshape(3, 3)
         distortion = tuple(content.get("distortion_coefficients", {}).get("data", ()))
         return Calibration(intrinsics, distortion, (content["image_width"], content["image_height"]), str(path))
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path}: {error} missing; expected image_width, image_height, camera_matrix and distortion_coefficients"
         ) from error

@@ -52,6 +52,22 @@ def test_calibration_file_of_camera_calibration_is_read_and_its_size_checked(tmp
         calibration_from_file(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (YAML.replace("plumb_bob", "equidistant"), "distortion_model = 'equidistant', expected plumb_bob"),
+        ("image_width: [64", r"camera\.yaml: while parsing"),
+        ("", r"camera\.yaml: .*expected image_width"),
+    ],
+    ids=["fisheye", "no YAML", "empty"],
+)
+def test_calibration_that_would_be_misread_is_refused(tmp_path, content, said):
+    path = tmp_path / "camera.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=said):
+        calibration_from_file(path)
+
+
 def test_video_frames_come_in_order(tmp_path):
     path = str(tmp_path / "video.avi")
     writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
