@@ -9,8 +9,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 _SEPARATOR = "=" * 80
 _PRIMITIVES = re.compile(r"bool|byte|char|float(32|64)|u?int(8|16|32|64)|w?string")
 
@@ -111,18 +109,3 @@ def read_messages(path: Path, topics: Collection[str] | None = None) -> Iterator
         reader = make_reader(file, decoder_factories=[DecoderFactory()])
         for _, channel, message, decoded in reader.iter_decoded_messages(topics=topics):
             yield channel.topic, message.log_time, decoded
-
-
-def read_overlays(path: Path, suffix: str = "/overlay") -> Iterator[tuple[int, np.ndarray]]:
-    """Yield stamp in nanoseconds and RGB image (H, W, 3) of the topic that ends in the suffix."""
-    from mcap.reader import make_reader
-
-    from pose_estimation_ros.ros.images import image_to_rgb
-
-    with Path(path).open("rb") as file:
-        summary = make_reader(file).get_summary()
-    topics = [item.topic for item in summary.channels.values() if item.topic.endswith(suffix)] if summary else []
-    if not topics:
-        return
-    for _, _, message in read_messages(path, topics):
-        yield message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec, image_to_rgb(message)

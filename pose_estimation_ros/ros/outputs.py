@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -35,7 +34,6 @@ def reliable(depth: int) -> QoSProfile:
 
 
 TF_QOS = reliable(100)  # as tf2_ros broadcasts
-DIAGNOSTICS_TYPE = DiagnosticArray
 
 
 class Outputs:

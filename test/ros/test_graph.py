@@ -90,7 +90,8 @@ def image_folder(tmp_path) -> Path:
 
 
 def test_graph_of_three_processes_records_every_pose(start, tmp_path, image_folder):
-    from pose_estimation_ros.ros.bag import read_messages, read_overlays
+    from pose_estimation_ros.cli.demo_report import read_overlays
+    from pose_estimation_ros.ros.bag import read_messages
 
     node = start("-c", NODE)
     files = ["--mcap", f"{tmp_path}/out.mcap", "--json", f"{tmp_path}/out.json"]
