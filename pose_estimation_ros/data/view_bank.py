@@ -63,8 +63,8 @@ class ViewBank:
 
     @staticmethod
     def load(path: Path) -> ViewBank:
-        """Read a bank written by `save`."""
-        return ViewBank(**torch.load(path, weights_only=True))
+        """Read a bank written by `save` into main memory, whatever device it was made on."""
+        return ViewBank(**torch.load(path, map_location="cpu", weights_only=True))
 
 
 def look_at(direction: np.ndarray) -> np.ndarray:
