@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from pose_estimation_ros.cli.evaluate import main as pose_evaluate
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_weights
@@ -38,7 +38,6 @@ def main() -> int:
     parser.add_argument("--bop", type=Path, required=True)
     parser.add_argument("--snapshots", type=Path, required=True, help="folder of SAMPLES.safetensors files")
     parser.add_argument("--network", default="pix2pose")
-    parser.add_argument("--input-size", type=int, help="crop side at inference (default: the bundle's)")
     parser.add_argument("--out", type=Path, required=True, help="output files without suffix")
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
@@ -57,8 +56,10 @@ def _evaluate(bundle: Bundle, file: Path, arguments: argparse.Namespace) -> dict
     entry = bundle.network(arguments.network)
     with tempfile.TemporaryDirectory() as folder:
         copy = replace(bundle, path=Path(folder) / "bundle")
-        size = arguments.input_size or entry.input_size
-        save_weights(copy, arguments.network, load_file(file), entry.architecture, size, {})
+        with safe_open(file, "pt") as content:
+            state = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 -- not a mapping
+            size = int(content.metadata()["stage"].split()[-2])  # "pix2pose 96 px": measured as it was trained
+        save_weights(copy, arguments.network, state, entry.architecture, size, {})
         report = Path(folder) / "report.json"
         command = ["--bundle", str(copy.path), "--bop", str(arguments.bop), "--backend", arguments.network]
         with contextlib.redirect_stdout(io.StringIO()):

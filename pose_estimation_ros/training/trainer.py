@@ -68,6 +68,7 @@ class Trainer:
         )
         self.average = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
         self._steps = 0
+        self._stage = ""
         self._stop = False
         checkpoint = self.folder / "checkpoint.pt"
         if resume and checkpoint.is_file():
@@ -97,7 +98,7 @@ class Trainer:
             FloatingPointError: if the loss is not finite; the last checkpoint stays.
         """
         previous = signal.getsignal(signal.SIGTERM)
-        self._stop = False
+        self._stop, self._stage = False, description
         signal.signal(signal.SIGTERM, self._request_stop)
         saved = started = time.monotonic()
         figures: dict[str, list[float]] = {}
@@ -152,9 +153,8 @@ class Trainer:
         file = self.folder / "snapshots" / f"{self.samples:09d}.safetensors"
         file.parent.mkdir(exist_ok=True)
         state = self.averaged_state()
-        save_file(
-            {key: value.cpu().half().contiguous() for key, value in state.items() if value.is_floating_point()}, file
-        )
+        half = {key: value.cpu().half().contiguous() for key, value in state.items() if value.is_floating_point()}
+        save_file(half, file, metadata={"stage": self._stage})
 
     def _load(self, path: Path) -> None:
         content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)

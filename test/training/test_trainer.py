@@ -79,3 +79,16 @@ def test_frozen_parameters_stay(tmp_path: Path) -> None:
     run = Trainer(network, CONFIG, 800, tmp_path, rate_factors={"0.": 0.0})
     run.train(batches(), step, 400, "half frozen")
     assert torch.equal(network[0].weight, before)
+
+
+def test_snapshots_say_when_and_in_which_stage_they_were_taken(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    config = CONFIG.model_copy(update={"snapshot_samples": 800})
+    run = Trainer(nn.Linear(2, 1), config, 1600, tmp_path)
+    run.train(batches(), step, 1600, "toy 64 px")
+    files = sorted((tmp_path / "snapshots").iterdir())
+    assert [file.stem for file in files] == ["000000800", "000001600"]
+    with safe_open(files[1], "pt") as content:
+        assert content.metadata() == {"stage": "toy 64 px"}
+        torch.testing.assert_close(content.get_tensor("weight"), run.averaged_state()["weight"].half())
