@@ -173,5 +173,6 @@ def readme_table() -> str:
     for parameter in TABLE:
         default = str(parameter.default).lower() if isinstance(parameter.default, bool) else repr(parameter.default)
         changeable = "no" if parameter.read_only else "yes"
-        rows.append(f"| `{parameter.name}` | `{default}` | {changeable} | {parameter.description} |")
+        meaning = parameter.description.replace("<", "&lt;")  # Markdown takes <name> for a tag and shows nothing
+        rows.append(f"| `{parameter.name}` | `{default}` | {changeable} | {meaning} |")
     return "\n".join(rows)

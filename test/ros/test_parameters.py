@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pose_estimation_ros.ros.parameters import TABLE, defaults, problem_with, readme_table
@@ -36,5 +38,7 @@ def test_good_and_foreign_values_pass(name, value):
     assert problem_with({name: value}) is None
 
 
-def test_readme_table_names_every_parameter():
+def test_readme_holds_the_table():
     assert all(f"`{parameter.name}`" in readme_table() for parameter in TABLE)
+    readme = Path(__file__).resolve().parents[2] / "README.md"
+    assert readme_table() in readme.read_text(), "README.md, Parameters: expected what readme_table() returns"
