@@ -10,79 +10,26 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from torch import Tensor
 
-from pose_estimation_ros.objects.catalog import Catalog, ContinuousSymmetry, ObjectModel
+from pose_estimation_ros.objects.bundle_file import (
+    BundleFile,
+    NetworkEntry,
+    PosePrior,
+    entry_from_object,
+    object_from_entry,
+)
+from pose_estimation_ros.objects.catalog import Catalog
 
 BUNDLE_FILE = "bundle.yaml"
 
 
 class BundleError(ValueError):
     """A bundle is missing, damaged or incomplete; the message names the file and the field."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class ContinuousSymmetryEntry(_Strict):
-    """Continuous symmetry as written in bundle.yaml."""
-
-    axis: tuple[float, float, float]
-    offset_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-
-class ObjectEntry(_Strict):
-    """One object as written in bundle.yaml."""
-
-    id: int
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-    mesh: str
-    mesh_unit: Literal["m", "cm", "mm"] = "m"
-    diameter_m: float
-    bounds_m: tuple[tuple[float, float, float], tuple[float, float, float]]
-    discrete_symmetries: list[tuple[float, ...]] = []
-    continuous_symmetries: list[ContinuousSymmetryEntry] = []
-
-
-class PosePrior(_Strict):
-    """What the user knows of the scene: where the camera is, seen from an upright object.
-
-    Angles in degrees, as users write them; `other` is the share of training views drawn from all orientations.
-    """
-
-    elevation_deg: tuple[float, float] = (-90.0, 90.0)
-    roll_deg: tuple[float, float] = (-180.0, 180.0)
-    distance_m: tuple[float, float] = (0.35, 1.5)
-    other: float = Field(default=0.1, ge=0.0, le=1.0)
-
-
-class NetworkEntry(_Strict):
-    """One network of the bundle: where its weights are and how they came about."""
-
-    file: str
-    sha256: str
-    architecture: dict[str, Any] = {}  # keyword arguments of the network's constructor
-    input_size: int
-    training: dict[str, Any] = {}  # recipe, seed, samples seen
-    metrics: dict[str, Any] = {}  # measured numbers with the command that made them
-    licence: str = "Apache-2.0"
-
-
-class _BundleFile(_Strict):
-    name: str
-    description: str = ""
-    licence: str = "Apache-2.0"
-    meshes: str | None = "meshes"  # folder inside the bundle; null where meshes are not shipped
-    mesh_source: str = ""  # where a user gets meshes that are not shipped
-    pose_prior: PosePrior = PosePrior()
-    objects: list[ObjectEntry]
-    networks: dict[str, NetworkEntry] = {}
 
 
 @dataclass(frozen=True)
@@ -187,8 +134,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     file = path / BUNDLE_FILE
     try:
         content = yaml.safe_load(file.read_text())
-        parsed = _BundleFile.model_validate(content)
-        catalog = Catalog(tuple(_object_from_entry(entry) for entry in parsed.objects))
+        parsed = BundleFile.model_validate(content)
+        catalog = Catalog(tuple(object_from_entry(entry) for entry in parsed.objects))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -210,14 +157,14 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
 
 def save_bundle(bundle: Bundle) -> None:
     """Write bundle.yaml, replacing the old one only when the new one is complete."""
-    parsed = _BundleFile(
+    parsed = BundleFile(
         name=bundle.name,
         description=bundle.description,
         licence=bundle.licence,
         meshes=bundle.meshes,
         mesh_source=bundle.mesh_source,
         pose_prior=bundle.pose_prior,
-        objects=[_entry_from_object(model) for model in bundle.catalog],
+        objects=[entry_from_object(model) for model in bundle.catalog],
         networks=bundle.networks,
     )
     bundle.path.mkdir(parents=True, exist_ok=True)
@@ -266,37 +213,3 @@ def save_weights(
     updated = replace(bundle, networks={**current, role: entry})
     save_bundle(updated)
     return updated
-
-
-def _object_from_entry(entry: ObjectEntry) -> ObjectModel:
-    return ObjectModel(
-        object_id=entry.id,
-        name=entry.name,
-        diameter_m=entry.diameter_m,
-        bounds_m=entry.bounds_m,
-        mesh=Path(entry.mesh),
-        mesh_unit=entry.mesh_unit,
-        discrete_symmetries=tuple(
-            np.asarray(values, dtype=np.float64).reshape(4, 4) for values in entry.discrete_symmetries
-        ),
-        continuous_symmetries=tuple(
-            ContinuousSymmetry(item.axis, item.offset_m) for item in entry.continuous_symmetries
-        ),
-    )
-
-
-def _entry_from_object(model: ObjectModel) -> ObjectEntry:
-    return ObjectEntry(
-        id=model.object_id,
-        name=model.name,
-        mesh=str(model.mesh),
-        mesh_unit=model.mesh_unit,  # type: ignore[arg-type]
-        diameter_m=float(model.diameter_m),
-        bounds_m=tuple(tuple(float(value) for value in corner) for corner in model.bounds_m),  # type: ignore[arg-type]
-        discrete_symmetries=[
-            tuple(float(value) for value in matrix.reshape(-1)) for matrix in model.discrete_symmetries
-        ],
-        continuous_symmetries=[
-            ContinuousSymmetryEntry(axis=item.axis, offset_m=item.offset_m) for item in model.continuous_symmetries
-        ],
-    )

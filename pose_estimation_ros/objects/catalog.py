@@ -48,8 +48,17 @@ class ObjectModel:
             raise ValueError(f"{where}: mesh_unit = {self.mesh_unit!r}: expected one of {', '.join(UNITS_M)}")
         for matrix in self.discrete_symmetries:
             rotation = matrix[:3, :3]
-            if matrix.shape != (4, 4) or np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3:
-                raise ValueError(f"{where}: discrete symmetry is not a rigid 4x4 transform")
+            if (
+                matrix.shape != (4, 4)
+                or np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3
+                or np.linalg.det(rotation) < 0.0
+            ):
+                raise ValueError(f"{where}: discrete symmetry is not a rigid 4x4 transform; mirror images are none")
+        diagonal = float(np.linalg.norm(np.asarray(self.bounds_m[1]) - np.asarray(self.bounds_m[0])))
+        if not self.diameter_m / 3.0 < diagonal < self.diameter_m * 3.0:  # exactly: between one and sqrt(3) diameters
+            raise ValueError(
+                f"{where}: bounds_m span {diagonal:.4g} m, diameter_m = {self.diameter_m:g}: expected both in metres"
+            )
 
     @property
     def is_symmetric(self) -> bool:

@@ -118,6 +118,22 @@ def test_missing_meshes_say_where_to_get_them(bundle, tmp_path):
         (lambda content: content["objects"][0].update(discrete_symmetries=[[1.0, 2.0]]), "reshape"),
         (lambda content: content["objects"][1].update(id=4), "object_id 4 is used more than once"),
         (lambda content: content["pose_prior"].update(other=2), r"pose_prior\.other = 2"),
+        (
+            lambda content: content["pose_prior"].update(elevation_deg=[80, 10]),
+            r"pose_prior\.elevation_deg = .*lower limit first",
+        ),
+        (lambda content: content["pose_prior"].update(elevation_deg=[0, 120]), r"elevation_deg = .*-90 and 90"),
+        (lambda content: content["pose_prior"].update(distance_m=[0, 1]), r"distance_m = .*positive metres"),
+        (
+            lambda content: content["objects"][1].update(bounds_m=[[-50, -30, -20], [50, 30, 40]]),
+            r"\(can\): bounds_m span 131\.1 m, diameter_m = 0\.12",
+        ),
+        (
+            lambda content: content["objects"][0].update(
+                discrete_symmetries=[[-1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]]
+            ),
+            "mirror images are none",
+        ),
         (lambda content: content.update(objects=[]), "no objects"),
     ],
 )

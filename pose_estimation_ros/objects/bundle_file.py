@@ -1,0 +1,133 @@
+"""What bundle.yaml may say: its fields, their limits, and the objects they describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectModel
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ContinuousSymmetryEntry(_Strict):
+    """Continuous symmetry as written in bundle.yaml."""
+
+    axis: tuple[float, float, float]
+    offset_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+class ObjectEntry(_Strict):
+    """One object as written in bundle.yaml."""
+
+    id: int
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    mesh: str
+    mesh_unit: Literal["m", "cm", "mm"] = "m"
+    diameter_m: float
+    bounds_m: tuple[tuple[float, float, float], tuple[float, float, float]]
+    discrete_symmetries: list[tuple[float, ...]] = []
+    continuous_symmetries: list[ContinuousSymmetryEntry] = []
+
+
+class PosePrior(_Strict):
+    """What the user knows of the scene: where the camera is, seen from an upright object.
+
+    Angles in degrees, as users write them; `other` is the share of training views drawn from all orientations.
+    """
+
+    elevation_deg: tuple[float, float] = (-90.0, 90.0)
+    roll_deg: tuple[float, float] = (-180.0, 180.0)
+    distance_m: tuple[float, float] = (0.35, 1.5)
+    other: float = Field(default=0.1, ge=0.0, le=1.0)
+
+    @field_validator("elevation_deg", "roll_deg", "distance_m")
+    @classmethod
+    def _ascends(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not limits[0] <= limits[1]:
+            raise ValueError("expected the lower limit first")
+        return limits
+
+    @field_validator("elevation_deg")
+    @classmethod
+    def _is_on_the_sphere(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if limits[0] < -90.0 or limits[1] > 90.0:
+            raise ValueError("expected degrees between -90 and 90")
+        return limits
+
+    @field_validator("distance_m")
+    @classmethod
+    def _is_ahead(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not limits[0] > 0.0:
+            raise ValueError("expected positive metres")
+        return limits
+
+
+class NetworkEntry(_Strict):
+    """One network of the bundle: where its weights are and how they came about."""
+
+    file: str
+    sha256: str
+    architecture: dict[str, Any] = {}  # keyword arguments of the network's constructor
+    input_size: int
+    training: dict[str, Any] = {}  # recipe, seed, samples seen
+    metrics: dict[str, Any] = {}  # measured numbers with the command that made them
+    licence: str = "Apache-2.0"
+
+
+class BundleFile(_Strict):
+    """bundle.yaml as a whole."""
+
+    name: str
+    description: str = ""
+    licence: str = "Apache-2.0"
+    meshes: str | None = "meshes"  # folder inside the bundle; null where meshes are not shipped
+    mesh_source: str = ""  # where a user gets meshes that are not shipped
+    pose_prior: PosePrior = PosePrior()
+    objects: list[ObjectEntry]
+    networks: dict[str, NetworkEntry] = {}
+
+
+def object_from_entry(entry: ObjectEntry) -> ObjectModel:
+    """Return the object that an entry describes.
+
+    Raises:
+        ValueError: if the entry contradicts itself.
+    """
+    return ObjectModel(
+        object_id=entry.id,
+        name=entry.name,
+        diameter_m=entry.diameter_m,
+        bounds_m=entry.bounds_m,
+        mesh=Path(entry.mesh),
+        mesh_unit=entry.mesh_unit,
+        discrete_symmetries=tuple(
+            np.asarray(values, dtype=np.float64).reshape(4, 4) for values in entry.discrete_symmetries
+        ),
+        continuous_symmetries=tuple(
+            ContinuousSymmetry(item.axis, item.offset_m) for item in entry.continuous_symmetries
+        ),
+    )
+
+
+def entry_from_object(model: ObjectModel) -> ObjectEntry:
+    """Return the entry that describes an object."""
+    return ObjectEntry(
+        id=model.object_id,
+        name=model.name,
+        mesh=str(model.mesh),
+        mesh_unit=model.mesh_unit,  # type: ignore[arg-type]
+        diameter_m=float(model.diameter_m),
+        bounds_m=tuple(tuple(float(value) for value in corner) for corner in model.bounds_m),  # type: ignore[arg-type]
+        discrete_symmetries=[
+            tuple(float(value) for value in matrix.reshape(-1)) for matrix in model.discrete_symmetries
+        ],
+        continuous_symmetries=[
+            ContinuousSymmetryEntry(axis=item.axis, offset_m=item.offset_m) for item in model.continuous_symmetries
+        ],
+    )
