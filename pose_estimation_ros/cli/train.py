@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,34 @@ import yaml
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle, save_bundle
 from pose_estimation_ros.objects.catalog import UNITS_M, Catalog, ObjectModel, catalog_from_bop
 
+_INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        bundle = open_or_create(arguments)
-        content = yaml.safe_load(arguments.config.read_text()) if arguments.config else {}
-        if not isinstance(content, dict):
-            raise ValueError(f"{arguments.config}: expected a mapping of recipe keys")
-        _train(arguments, bundle, content)
+        content = _recipe(arguments.config)
+        _train(arguments, open_or_create(arguments), content)
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"pose_train: error: {error}", file=sys.stderr)
+        print(f"pose_train: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the first image or after the last
+        print("pose_train: interrupted", file=sys.stderr)
+        return _INTERRUPTED
     return 0
+
+
+def _recipe(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a mapping of recipe keys")
+    return content
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,12 +91,19 @@ def open_or_create(arguments: argparse.Namespace) -> Bundle:
     """Load the bundle, or make it from the meshes on the command line.
 
     Raises:
-        ValueError: if there is neither a bundle nor a source of meshes.
+        ValueError: if there is neither a bundle nor a source of meshes, or what is given is for new bundles only.
     """
     if (arguments.bundle / BUNDLE_FILE).is_file():
         if arguments.mesh:
-            raise ValueError(f"{arguments.bundle}: exists already; --mesh makes new bundles only")
-        return load_bundle(arguments.bundle)
+            raise ValueError(f"{arguments.bundle}: exists already; --mesh is for new bundles: leave it out to go on")
+        bundle = load_bundle(arguments.bundle)
+        for name, value in _prior_fields(arguments).items():
+            if value != getattr(bundle.pose_prior, name):
+                raise ValueError(
+                    f"{arguments.bundle / BUNDLE_FILE}: pose_prior.{name} = {getattr(bundle.pose_prior, name)}, the "
+                    f"command line says {value}: expected the same; edit the file, or leave the option out"
+                )
+        return bundle
     if not arguments.bop and not arguments.mesh:
         raise ValueError(f"{arguments.bundle}: no {BUNDLE_FILE}; give --bop DIR or --mesh FILE to make a new bundle")
     bundle = Bundle(
@@ -89,7 +111,7 @@ def open_or_create(arguments: argparse.Namespace) -> Bundle:
         name=arguments.bundle.resolve().name,
         catalog=_catalog(arguments),
         networks={},
-        pose_prior=_prior(arguments),
+        pose_prior=PosePrior.model_validate(_prior_fields(arguments)),
         meshes=None if arguments.bop else "meshes",
         mesh_source="Use the models folder of the BOP data set the bundle was made from." if arguments.bop else "",
     )
@@ -97,9 +119,10 @@ def open_or_create(arguments: argparse.Namespace) -> Bundle:
     return bundle
 
 
-def _prior(arguments: argparse.Namespace) -> PosePrior:
+def _prior_fields(arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
+    """Return what the command line says of the pose prior, by the names of its fields."""
     given = {"elevation_deg": arguments.elevation, "roll_deg": arguments.roll, "distance_m": arguments.distance}
-    return PosePrior.model_validate({key: tuple(value) for key, value in given.items() if value is not None})
+    return {key: tuple(value) for key, value in given.items() if value is not None}
 
 
 def _catalog(arguments: argparse.Namespace) -> Catalog:
@@ -109,16 +132,12 @@ def _catalog(arguments: argparse.Namespace) -> Catalog:
 
 
 def _adopt(arguments: argparse.Namespace, number: int, path: Path) -> ObjectModel:
-    """Copy a mesh into the bundle and measure it."""
-    import shutil
-
-    from pose_estimation_ros.objects.mesh import diameter, load_mesh
+    """Copy a mesh into the bundle, with its materials and textures, and measure it."""
+    from pose_estimation_ros.objects.mesh import companion_files, diameter, load_mesh
 
     mesh = load_mesh(path, arguments.unit)
-    folder = arguments.bundle / "meshes"
-    folder.mkdir(parents=True, exist_ok=True)
-    for companion in [path, *path.parent.glob(f"{path.stem}*.mtl"), *path.parent.glob(f"{path.stem}*.png")]:
-        shutil.copy2(companion, folder / companion.name)
+    for file in [path, *companion_files(path)]:
+        _copy(file, path.parent, arguments.bundle / "meshes")
     low, high = mesh.bounds
     name = re.sub(r"[^A-Za-z0-9_]", "_", path.stem)
     return ObjectModel(
@@ -129,6 +148,17 @@ def _adopt(arguments: argparse.Namespace, number: int, path: Path) -> ObjectMode
         mesh=Path(path.name),
         mesh_unit=arguments.unit,
     )
+
+
+def _copy(file: Path, source: Path, target: Path) -> None:
+    """Copy a file to where it lies below the source folder."""
+    if source.resolve() not in file.resolve().parents:
+        raise ValueError(f"{file}: expected below {source}, where the mesh is, so that the bundle can hold a copy")
+    copy = target / file.resolve().relative_to(source.resolve())
+    if copy.is_file() and copy.read_bytes() != file.read_bytes():
+        raise ValueError(f"{file}: {copy} is another file of the same name; rename one of them")
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, copy)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,28 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
     return Mesh(vertices, np.asarray(raw.triangles, dtype=np.int64), normals, colors, corner_uv, texture)
 
 
+def companion_files(path: Path) -> list[Path]:
+    """Return the material files and textures that an OBJ file names and that are there; other formats have none."""
+    if path.suffix.lower() != ".obj":
+        return []
+    materials = [path.parent / name for name in _named_in(path, "mtllib")]
+    textures = [material.parent / name for material in materials for name in _named_in(material, "map_")]
+    return [file for file in dict.fromkeys([*materials, *textures]) if file.is_file()]
+
+
+def _named_in(path: Path, keyword: str) -> list[str]:
+    """Return the last argument of every line that starts with a keyword, or all of them where that names a file."""
+    names = []
+    if path.is_file():
+        with path.open(errors="replace") as lines:
+            for line in lines:
+                head, _, rest = line.strip().partition(" ")
+                if rest and head.lower().startswith(keyword):
+                    whole = rest.strip()
+                    names.append(whole if (path.parent / whole).is_file() else whole.split()[-1])
+    return names
+
+
 def check_scale(vertices: np.ndarray, path: Path, unit: str, diameter_m: float | None) -> None:
     """Refuse a mesh whose unit is evidently wrong.
 

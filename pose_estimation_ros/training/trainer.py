@@ -158,8 +158,14 @@ class Trainer:
 
     def _load(self, path: Path) -> None:
         content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
-        self.network.load_state_dict(content["network"])
-        self.optimiser.load_state_dict(content["optimiser"])
+        try:
+            self.network.load_state_dict(content["network"])
+            self.optimiser.load_state_dict(content["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{path}: made with another network; start over without --resume, or take its recipe ({reason})"
+            ) from error
         self.average = content["average"]
         self.samples, self.seconds = content["samples"], content["seconds"]
 

@@ -65,6 +65,12 @@ def test_an_interrupt_keeps_the_checkpoint(tmp_path: Path) -> None:
     assert trainer(tmp_path, resume=True).samples == 240
 
 
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    trainer(tmp_path).train(batches(), step, 80, "first")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: made with another network; start over without --resume"):
+        Trainer(nn.Linear(3, 1), CONFIG, 8000, tmp_path, resume=True)
+
+
 def test_a_loss_that_is_not_finite_stops_with_its_place(tmp_path: Path) -> None:
     def broken(network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return network(batch).mean() * float("nan"), {}
