@@ -76,6 +76,7 @@ class Pix2PoseRecipe(BaseModel):
     crops: CropConfig = CropConfig()
     bank: BankConfig = BankConfig()
     losses: LossWeights = LossWeights()
+    object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1: more for the harder ones
     workers: int = 1  # processes that make crops; 0 makes them in the training process
 
 
@@ -115,15 +116,18 @@ def load_bank(
 class _Endless(torch.utils.data.IterableDataset):
     """Crops for DataLoader workers, a different stream for each."""
 
-    def __init__(self, bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int) -> None:
+    def __init__(
+        self, bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, weights: Tensor
+    ) -> None:
         self.arguments = (bank, backgrounds, config)
+        self.weights = weights
         self.batch = batch
         self.seed = seed
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         torch.set_num_threads(1)
         worker = torch.utils.data.get_worker_info()
-        source = CropSource(*self.arguments, seed=self.seed * 1000 + (worker.id if worker else 0))
+        source = CropSource(*self.arguments, self.seed * 1000 + (worker.id if worker else 0), self.weights)
         while True:
             yield _joined([source.batch(min(16, self.batch)) for _ in range(max(1, self.batch // 16))])
 
@@ -135,14 +139,14 @@ def _joined(parts: list[CropBatch]) -> dict[str, Tensor]:
 
 
 def crop_batches(
-    bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, workers: int
+    bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, weights: Tensor, workers: int
 ) -> Iterator[CropBatch]:
     """Yield training crops without end, made by worker processes on a CPU or in this process on a GPU."""
     if bank.surface.is_cuda:
-        source = CropSource(bank, backgrounds, config, seed)
+        source = CropSource(bank, backgrounds, config, seed, weights)
         while True:
             yield source.batch(batch)
-    dataset = _Endless(bank, backgrounds, config, batch, seed)
+    dataset = _Endless(bank, backgrounds, config, batch, seed, weights)
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=None, num_workers=workers, prefetch_factor=6 if workers else None
     )
@@ -209,6 +213,7 @@ def train_pix2pose(
     trainer = Trainer(network, recipe.optimiser, total, folder, resume)
     step = Pix2PoseStep(bundle, recipe, torch.device(device))
     crops = recipe.crops.model_copy(update={"roll_deg": bundle.pose_prior.roll_deg})
+    weights = object_weights(bundle, recipe.object_weights)
     finished, until = True, 0
     for stage in recipe.stages:
         until += stage.samples
@@ -216,11 +221,26 @@ def train_pix2pose(
             continue
         config = crops.model_copy(update={"size": stage.size})
         seed = recipe.seed + trainer.samples  # a resumed run goes on with new crops
-        batches = crop_batches(bank, backgrounds, config, recipe.optimiser.batch, seed, recipe.workers)
+        batches = crop_batches(bank, backgrounds, config, recipe.optimiser.batch, seed, weights, recipe.workers)
         finished = trainer.train(batches, step, until, f"{ROLE} {stage.size} px")
         if not finished:
             break
     return export(bundle, recipe, trainer, finished)
+
+
+def object_weights(bundle: Bundle, by_name: dict[str, float]) -> Tensor:
+    """Return how often each object is drawn, shape (O,), 1 where nothing is said.
+
+    Raises:
+        ValueError: if a name is not in the catalog or a weight is not positive.
+    """
+    weights = torch.ones(len(bundle.catalog))
+    for name, weight in by_name.items():
+        index = bundle.catalog.index_of_name(name)
+        if index is None or not weight > 0.0:
+            raise ValueError(f"object_weights: {name} = {weight!r}: expected a known object and a positive number")
+        weights[index] = weight
+    return weights
 
 
 def export(bundle: Bundle, recipe: Pix2PoseRecipe, trainer: Trainer, finished: bool) -> Bundle:
