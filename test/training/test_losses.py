@@ -84,3 +84,13 @@ def test_expected_error_is_one_off_the_object_and_the_true_error_on_it() -> None
     full = torch.tensor([[[True, True], [False, False]]])
     maps = maps_of(target + 0.25)._replace(error=torch.tensor([[[0.25, 0.25], [1.0, 1.0]]]))
     assert float(coordinate_losses(maps, target, full, full)["error"]) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_harder_objects_can_be_drawn_more_often(tmp_path: Path) -> None:
+    from pose_estimation_ros.objects.bundle import Bundle, PosePrior
+    from pose_estimation_ros.training.pix2pose import object_weights
+
+    bundle = Bundle(tmp_path, "two", Catalog((model(1), model(2))), {}, PosePrior())
+    assert object_weights(bundle, {"object_2": 3.0}).tolist() == [1.0, 3.0]
+    with pytest.raises(ValueError, match=r"object_weights: object_3 = 2.0: expected a known object"):
+        object_weights(bundle, {"object_3": 2.0})
