@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from pose_estimation_ros.data.augmentation import color_jitter, sensor, uneven_light, uniform
-from pose_estimation_ros.data.synthetic import random_backgrounds, shaded_views
+from pose_estimation_ros.data.layers import random_backgrounds, shaded_views
 from pose_estimation_ros.data.view_bank import ViewBank, warp_grid
 
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from pose_estimation_ros.data.augmentation import color_jitter, low_resolution, uneven_light, uniform
+from pose_estimation_ros.data.layers import random_backgrounds, shaded_views
 from pose_estimation_ros.data.view_bank import ViewBank, bank_intrinsics, sample_maps, warp_grid
-from pose_estimation_ros.rendering.shading import random_lighting, shade
 
 STRIDE = 4  # input pixels per target cell
 
@@ -108,7 +108,7 @@ class CropSource:
         device = homography.device
         pixels = torch.arange(config.size, device=device, dtype=torch.float32)
         grid = warp_grid(homography, pixels, self.bank.size)
-        layers = self._shaded(view, grid)
+        layers = shaded_views(self.bank, view, grid, self.generator)
         images, alpha_visible = self._compose(layers, count)
         cells = (torch.arange(config.size // STRIDE, device=device) + 0.5) * STRIDE - 0.5
         coordinates, mask_full = self._coordinates(view[:count], homography[:count], cells)
@@ -164,10 +164,6 @@ class CropSource:
         turned = in_camera @ turn.transpose(1, 2)
         flat = turned[..., :2] / turned[..., 2:]
         return flat.amin(dim=1), flat.amax(dim=1)
-
-    def _shaded(self, view: Tensor, grid: Tensor) -> Tensor:
-        """Return lit views (N, 4, S, S): colour times coverage, and coverage."""
-        return shaded_views(self.bank, view, grid, self.generator)
 
     def _coordinates(self, view: Tensor, homography: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
         grid = warp_grid(homography, cells, self.bank.size)
@@ -240,51 +236,6 @@ class CropSource:
         chosen = (self._uniform(0.0, 1.0, count, 1, 1, 1) < self.config.masked_share).float()
         keep = 1.0 - chosen * (1.0 - keep)
         return images * keep + 0.5 * (1.0 - keep)
-
-
-def shaded_views(bank: ViewBank, view: Tensor, grid: Tensor, generator: torch.Generator) -> Tensor:
-    """Warp views (N,) by a grid and light them; return colour times coverage and coverage (N, 4, H, W)."""
-    surface = bank.surface[view].float() / 255.0
-    mask = surface[:, 7:]
-    surface = torch.cat([surface[:, :4], (surface[:, 4:7] - 128.0 / 255.0) * mask, mask], dim=1)
-    sampled = sample_maps(surface, grid)
-    coverage = sampled[:, 7:]
-    inverse = 1.0 / coverage.clamp(min=1e-3)
-    albedo = (sampled[:, :3] * inverse).clamp(0.0, 1.0)
-    count = len(view)
-    tint = torch.exp(
-        uniform(-0.15, 0.15, (count, 3, 1, 1), generator) + uniform(-0.2, 0.2, (count, 1, 1, 1), generator)
-    )
-    lighting = random_lighting(count, generator, surface.device)
-    color = shade(albedo * tint, (sampled[:, 3:4] * inverse).clamp(0.0, 1.0), _unit(sampled[:, 4:7]), lighting)
-    return torch.cat([color.clamp(0.0, 1.0) * coverage, coverage], dim=1)
-
-
-def random_backgrounds(
-    pool: Tensor,
-    count: int,
-    height: int,
-    width: int,
-    generator: torch.Generator,
-    zoom: tuple[float, float] = (0.3, 1.0),
-) -> Tensor:
-    """Cut random windows (N, 3, H, W) in [0, 1] out of a pool of pictures, turned, scaled and recoloured."""
-    pick = torch.randint(len(pool), (count,), generator=generator, device=pool.device)
-    angle = uniform(0.0, 6.2832, (count,), generator)
-    scale = uniform(*zoom, (count,), generator)
-    theta = torch.zeros(count, 2, 3, device=pool.device)
-    theta[:, 0, 0] = theta[:, 1, 1] = torch.cos(angle) * scale
-    theta[:, 0, 1], theta[:, 1, 0] = -torch.sin(angle) * scale, torch.sin(angle) * scale
-    theta[:, :, 2] = uniform(-0.6, 0.6, (count, 2), generator)
-    grid = F.affine_grid(theta, [count, 3, height, width], align_corners=False)
-    windows = F.grid_sample(pool[pick].float() / 255.0, grid, padding_mode="reflection", align_corners=False)
-    return windows * torch.exp(uniform(-0.5, 0.3, (count, 1, 1, 1), generator))
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    """Normalise (N, 3, H, W); three times as fast on a CPU as the general norm over a strided axis."""
-    x, y, z = vectors.unbind(1)
-    return vectors * torch.rsqrt(x * x + y * y + z * z + 1e-8)[:, None]
 
 
 def _over(layer: Tensor, canvas: Tensor) -> Tensor:

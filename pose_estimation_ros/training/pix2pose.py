@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +134,7 @@ class _Endless(torch.utils.data.IterableDataset):
 
 def _joined(parts: list[CropBatch]) -> dict[str, Tensor]:
     """Join small batches; small ones stay in the processor's cache while they are made."""
-    dicts = [asdict(part) for part in parts]
-    return {key: torch.cat([item[key] for item in dicts]) for key in dicts[0]}
+    return {field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(CropBatch)}
 
 
 def crop_batches(
