@@ -27,10 +27,10 @@ class Pix2PoseSettings:
     """How poses are read out of the maps. Errors are in units of the half box, as in the paper."""
 
     outlier_errors: tuple[float, ...] = (0.15, 0.25, 0.35)  # th_o of the first stage, one refined crop each
-    inlier_error: float = 0.15  # th_i: cells expected to be worse take no part in PnP
+    inlier_error: float = 0.35  # th_i: cells expected to be worse take no part in PnP (published: 0.15)
     mask_threshold: float = 0.5  # probability that a cell shows the object
     padding: float = 1.5  # crop side over box side
-    inlier_share_px: float = 0.03  # PnP inlier threshold as a share of the crop's side in the photograph
+    inlier_share_px: float = 0.06  # PnP inlier threshold as a share of the crop's side in the photograph
     iterations: int = 500  # of RANSAC
     seed: int = 0
 

@@ -48,7 +48,7 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
     add(
         "--candidates",
         type=int,
-        default=1,
+        default=2,
         metavar="N",
         help="detections that get a pose, per instance that the targets ask for (default: %(default)s)",
     )

@@ -56,7 +56,7 @@ class Runner:
     detector: Detector | None = None
     gt_box: GtBox = "full"
     score_threshold: float = 0.05
-    candidates: int = 1  # best detections that get a pose, per instance asked for
+    candidates: int = 2  # best detections that get a pose, per instance asked for
 
     def __call__(self, dataset: BopDataset, image: BopImage, targets: Sequence[BopTarget]) -> ImageRecord:
         """Estimate the poses that the targets of an image ask for."""
