@@ -75,11 +75,16 @@ def test_ground_truth_boxes_are_clipped_and_hidden_instances_left_out(tiny_bop: 
     assert [item.object_index for item in truth_detections(dataset.images[2], hidden, dataset.catalog)] == [1]
 
 
-def test_the_detector_fills_the_instances_asked_for(tiny_bop: Path) -> None:
+@pytest.mark.parametrize(
+    ("candidates", "expected"), [(1, [[0.9], [0.9, 0.8], [0.9]]), (2, [[0.9, 0.8], [0.9, 0.8, 0.7], [0.9, 0.8]])]
+)
+def test_the_detector_fills_the_instances_asked_for(
+    tiny_bop: Path, candidates: int, expected: list[list[float]]
+) -> None:
     dataset, pipeline = BopDataset(tiny_bop), _Pipeline()
-    runner = Runner(pipeline, dataset.catalog, _Detector(), score_threshold=0.65)
+    runner = Runner(pipeline, dataset.catalog, _Detector(), score_threshold=0.65, candidates=candidates)
     records = run_images(dataset, dataset.targets, runner)
-    assert [[item.score for item in items] for items in pipeline.seen] == [[0.9], [0.9, 0.8], [0.9]]
+    assert [[item.score for item in items] for items in pipeline.seen] == expected
     assert [len(record.boxes) for record in records] == [3, 3, 3]  # all of them count for the average precision
     assert records[0].estimates[0].object_id == 2
     assert records[0].time_s == records[0].estimates[0].time_s > 0
