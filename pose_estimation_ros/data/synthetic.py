@@ -21,8 +21,8 @@ class CropConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    size: int = 128  # side of a crop, pixels
-    roll_deg: tuple[float, float] = (-180.0, 180.0)  # in-plane rotation
+    size: int = 128  # side of a crop, pixels; recipes take their stages'
+    roll_deg: tuple[float, float] = (-180.0, 180.0)  # in-plane rotation; recipes take the bundle's pose prior
     off_axis_deg: tuple[float, float] = (26.0, 20.0)  # largest angle of the object from the optical axis
     padding: float = 1.5  # crop side over box side
     scale_jitter: float = 0.15  # deviation of the logarithm of the crop's side

@@ -199,11 +199,5 @@ def train_on_scenes(
     factors = {_trunk(network)[0]: recipe.encoder_rate}
     trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, rate_factors=factors)
     finished = trainer.train(scenes(trainer.samples), DetectorStep(recipe, device), recipe.samples, ROLE)
-    training = {
-        "recipe": recipe.model_dump(mode="json"),
-        "samples": trainer.samples,
-        "seconds": round(trainer.seconds),
-        "finished": finished,
-        "images": "synthetic only, rendered from the meshes",
-    }
+    training = trainer.record(recipe, finished)
     return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.input_width, training)

@@ -244,15 +244,19 @@ def object_weights(bundle: Bundle, by_name: dict[str, float]) -> Tensor:
 
 def export(bundle: Bundle, recipe: Pix2PoseRecipe, trainer: Trainer, finished: bool) -> Bundle:
     """Write the averaged weights with the recipe that made them."""
-    training = {
-        "recipe": recipe.model_dump(mode="json"),
-        "samples": trainer.samples,
-        "seconds": round(trainer.seconds),
-        "finished": finished,
-        "images": "synthetic only, rendered from the meshes",
-    }
-    size = recipe.stages[-1].size
+    size = size_reached(recipe, trainer.samples)
+    training = trainer.record(recipe, finished)
     return save_weights(bundle, ROLE, trainer.averaged_state(), recipe.network, size, training)
+
+
+def size_reached(recipe: Pix2PoseRecipe, samples: int) -> int:
+    """Return the crop side of the stage that saw the last of so many samples: what the weights are good for."""
+    until = 0
+    for stage in recipe.stages:
+        until += stage.samples
+        if samples <= until:
+            return stage.size
+    return recipe.stages[-1].size
 
 
 def load_matching(network: nn.Module, bundle_name: str) -> None:

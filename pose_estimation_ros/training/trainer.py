@@ -134,6 +134,16 @@ class Trainer:
         state = self.network.state_dict()
         return {key: self.average[key].to(value.dtype) for key, value in state.items()}
 
+    def record(self, recipe: BaseModel, finished: bool) -> dict[str, Any]:
+        """Return what a bundle says of how a network was trained."""
+        return {
+            "recipe": recipe.model_dump(mode="json"),
+            "samples": self.samples,
+            "seconds": round(self.seconds),
+            "finished": finished,
+            "images": "synthetic only, rendered from the meshes",
+        }
+
     def save(self, seconds: float) -> None:
         """Write the checkpoint; the old one stays until the new one is complete."""
         temporary = self.folder / "checkpoint.part"

@@ -17,7 +17,7 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.data.synthetic import CropConfig, CropSource
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.objects.bundle import load_bundle
-from pose_estimation_ros.training.pix2pose import Pix2PoseRecipe, load_bank
+from pose_estimation_ros.training.pix2pose import Pix2PoseRecipe, load_bank, size_reached
 
 RECIPE = """
 seed: 1
@@ -123,3 +123,9 @@ def test_errors_name_the_argument(tmp_path: Path, capsys: pytest.CaptureFixture[
     arguments = ["--bundle", str(tmp_path / "new"), "--network", "pix2pose", "--mesh", str(tmp_path / "box.ply")]
     assert main([*arguments, "--unit", "mm", "--config", str(tmp_path / "bad.yaml")]) == 2
     assert "stagess" in capsys.readouterr().err
+
+
+def test_an_interrupted_training_ships_the_crop_size_it_has_reached() -> None:
+    """A network that has seen 64-pixel crops alone is of no use at 96."""
+    recipe = Pix2PoseRecipe.model_validate({"stages": [{"size": 64, "samples": 100}, {"size": 96, "samples": 50}]})
+    assert [size_reached(recipe, samples) for samples in (10, 100, 101, 150, 160)] == [64, 64, 96, 96, 96]
