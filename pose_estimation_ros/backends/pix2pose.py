@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch import Tensor
 from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.data.crops import Crops, cut_squares
 from pose_estimation_ros.data.frame import Detection, Frame
-from pose_estimation_ros.geometry.pnp import PnpResult, solve_pnp
+from pose_estimation_ros.geometry.pnp import PlacedPoint, PnpResult, solve_pnp
 from pose_estimation_ros.networks.pix2pose_net import STRIDE, CoordinateMaps, Pix2PoseNet
+from pose_estimation_ros.networks.placement import depth_of
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle, BundleError
 from pose_estimation_ros.objects.catalog import Catalog
@@ -31,6 +33,7 @@ class Pix2PoseSettings:
     mask_threshold: float = 0.5  # probability that a cell shows the object
     padding: float = 1.5  # crop side over box side
     inlier_share_px: float = 0.06  # PnP inlier threshold as a share of the crop's side in the photograph
+    redundancy: float = 30.0  # so many cells err together; weighs them against the regressed middle and size
     iterations: int = 500  # of RANSAC
     seed: int = 0
 
@@ -62,6 +65,7 @@ class Pix2Pose:
         self.crop_size = crop_size
         self.crop_padding = self.settings.padding
         self.device = next(network.parameters()).device
+        self._diameter = torch.tensor([model.diameter_m for model in catalog]).float().to(self.device)
         self._centre = np.stack([model.centre_m for model in catalog])
         self._half = np.stack([model.half_size_m for model in catalog])
 
@@ -92,10 +96,11 @@ class Pix2Pose:
         if len(crops) == 0:
             return []
         first = self.predict(crops)
+        placed = self._placed(crops, first)
         refined, origin = self._refined_crops(frame, crops, first)
-        candidates = self._solve(crops, first, list(range(len(crops))), frame)
+        candidates = self._solve(crops, first, list(range(len(crops))), frame, placed)
         if origin:
-            candidates += self._solve(refined, self.predict(refined), origin, frame)
+            candidates += self._solve(refined, self.predict(refined), origin, frame, placed)
         hypotheses = []
         for number, detection in enumerate(detections):
             mine = [item for item in candidates if item.crop == number]
@@ -136,7 +141,29 @@ class Pix2Pose:
         pixels = refined.pixels * mask + 0.5 * (1.0 - mask)
         return Crops(pixels, refined.camera, refined.object_index, refined.square), origin
 
-    def _solve(self, crops: Crops, maps: CoordinateMaps, origin: list[int], frame: Frame) -> list[_Candidate]:
+    def _placed(self, crops: Crops, maps: CoordinateMaps) -> list[PlacedPoint | None]:
+        """Return where the network sees the middle of every object; nothing where it was not trained to."""
+        if maps.placement is None:
+            return [None] * len(crops)
+        medians, scales = maps.placement[:, :3].float(), math.sqrt(2.0) * torch.exp(maps.placement[:, 3:].float())
+        depth = depth_of(medians[:, 2], crops.camera, self._diameter[crops.object_index], self.crop_size)
+        pixel = crops.square[:, :2] + medians[:, :2] * crops.square[:, 2:]
+        columns = (crops.object_index, pixel, scales[:, :2] * crops.square[:, 2:], depth, scales[:, 2])
+        rows = zip(*(column.cpu().double().numpy() for column in columns), strict=True)
+        redundancy = self.settings.redundancy
+        return [
+            PlacedPoint(self._centre[int(index)], place, float(depth), deviation, float(relative), redundancy)
+            for index, place, deviation, depth, relative in rows
+        ]
+
+    def _solve(
+        self,
+        crops: Crops,
+        maps: CoordinateMaps,
+        origin: list[int],
+        frame: Frame,
+        placed: list[PlacedPoint | None],
+    ) -> list[_Candidate]:
         """Solve PnP for every crop from its reliable cells."""
         settings = self.settings
         visible = (torch.sigmoid(maps.mask_logits[:, 0].float()) > settings.mask_threshold).cpu().numpy()
@@ -159,6 +186,7 @@ class Pix2Pose:
                 threshold_px=max(1.0, settings.inlier_share_px * float(squares[number, 2])),
                 iterations=settings.iterations,
                 seed=settings.seed,
+                placed=placed[crop],
             )
             if result is not None and result.camera_from_object[2, 3] > 0.0:
                 support = float(result.inliers.sum()) / max(float(visible[number].sum()), 1.0)

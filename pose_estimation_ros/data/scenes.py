@@ -23,7 +23,8 @@ class SceneConfig(BaseModel):
     height: int = 288
     focal_px: tuple[float, float] = (380.0, 480.0)  # of the camera, at the detector's input size
     objects: tuple[int, int] = (3, 9)  # known objects in a scene
-    clutter: tuple[int, int] = (0, 4)
+    clutter: tuple[int, int] = (0, 12)  # foreign shapes, recoloured
+    collage: tuple[int, int] = (0, 14)  # pieces of other backgrounds, as the edges and colours of a full room
     roll_deg: tuple[float, float] = (-180.0, 180.0)
     distance_m: tuple[float, float] = (0.35, 1.5)
     patch: int = 96  # objects are shaded at this resolution before they are placed
@@ -72,11 +73,34 @@ class SceneSource:
         )
         targets = []
         for image in canvas:
+            for _ in range(self._number(*config.collage)):
+                self._stick(image)
             targets.append(self._populate(image))
         canvas = uneven_light(canvas, self.generator)
         canvas = color_jitter(canvas.clamp(0.0, 1.0), self.generator)
         canvas = sensor(canvas, self.generator, config.noise)
         return SceneBatch(canvas.clamp(0.0, 1.0), targets)
+
+    def _stick(self, image: Tensor) -> None:
+        """Stick a turned piece of another background, a box or an ellipse, onto an image (3, H, W)."""
+        height, width = image.shape[1:]
+        side = int(uniform(0.06, 0.5, (1,), self.generator) * width)
+        left, top = (int(uniform(-0.5 * side, length - 0.5 * side, (1,), self.generator)) for length in (width, height))
+        x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + side), min(height, top + side)
+        piece = random_backgrounds(self.backgrounds, 1, side, side, self.generator, zoom=(0.15, 0.7))[0]
+        line = torch.linspace(-1.0, 1.0, side, device=image.device)
+        angle = uniform(0.0, 3.1416, (1,), self.generator)
+        half = uniform(0.15, 0.7, (2,), self.generator)
+        along = (line[None, :] * angle.cos() + line[:, None] * angle.sin()) / half[0]
+        across = (line[:, None] * angle.cos() - line[None, :] * angle.sin()) / half[1]
+        square = bool(uniform(0.0, 1.0, (1,), self.generator) < 0.7)
+        reach = torch.maximum(along.abs(), across.abs()) if square else (along**2 + across**2).sqrt()
+        cover = ((1.0 - reach) * side * float(half.min()) / 2.0 + 0.5).clamp(0.0, 1.0)  # one pixel wide edge
+        rows, columns = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+        image[:, y0:y1, x0:x1].lerp_(piece[:, rows, columns], cover[rows, columns].expand(3, -1, -1))
+
+    def _number(self, low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (1,), generator=self.generator, device=self.generator.device))
 
     def _populate(self, image: Tensor) -> dict[str, Tensor]:
         """Paint objects into one image (3, H, W) and return their boxes, labels and masks."""
@@ -110,12 +134,8 @@ class SceneSource:
 
     def _choose(self) -> Tensor:
         config = self.config
-
-        def number(low: int, high: int) -> int:
-            return int(torch.randint(low, high + 1, (1,), generator=self.generator, device=self.generator.device))
-
-        known = torch.multinomial(self._known_odds, number(*config.objects), True, generator=self.generator)
-        clutter_count = number(*config.clutter)
+        known = torch.multinomial(self._known_odds, self._number(*config.objects), True, generator=self.generator)
+        clutter_count = self._number(*config.clutter)
         if clutter_count == 0 or not bool((self._clutter_odds > 0).any()):
             return known
         clutter = torch.multinomial(self._clutter_odds, clutter_count, True, generator=self.generator)
@@ -152,7 +172,13 @@ class SceneSource:
         transform[:, :2, 2] = (self.bank.size - 1) / 2.0 - turned
         transform[:, 2, 2] = 1.0
         grid = warp_grid(transform, torch.arange(side, device=view.device, dtype=torch.float32), self.bank.size)
-        return shaded_views(self.bank, view, grid, self.generator)
+        patches = shaded_views(self.bank, view, grid, self.generator)
+        foreign = (self.bank.object_index[view] >= self.bank.known)[:, None, None, None]
+        colour = torch.where(
+            foreign, uniform(0.2, 1.6, (len(view), 3, 1, 1), self.generator), torch.ones_like(roll)[:, None, None, None]
+        )
+        patches[:, :3] = torch.minimum(patches[:, :3] * colour, patches[:, 3:])
+        return patches
 
     def _paste(
         self, image: Tensor, patch: Tensor, centre: Tensor, scale: float

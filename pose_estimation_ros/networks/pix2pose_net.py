@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pose_estimation_ros.networks.encoder import ResNetEncoder
+from pose_estimation_ros.networks.placement import PlacementHead
 
 COORDINATE_LIMIT = 1.1  # bins span [-1.1, 1.1] in units of the half box
 STRIDE = 4  # input pixels per output cell
@@ -22,6 +23,7 @@ class CoordinateMaps(NamedTuple):
     error: Tensor  # (B, S, S) expected L1 error of the coordinates, in [0, 1]
     mask_logits: Tensor  # (B, 2, S, S) logits of the visible and of the full object mask
     bin_logits: Tensor  # (B, 3, K, S, S) logits of the coordinate bins
+    placement: Tensor | None = None  # (B, 6) middle and size with their uncertainties, see `PlacementHead`
 
 
 class _Merge(nn.Module):
@@ -50,7 +52,8 @@ class Pix2PoseNet(nn.Module):
 
     Follows Pix2Pose (Park et al., ICCV 2019): coordinates and an expected error per pixel. Differences: one network
     for all objects (an embedding of the object modulates the decoder, the last layer is chosen per sample), and the
-    coordinate of each axis is the mean of a distribution over bins, which learns faster than a regressed value.
+    coordinate of each axis is the mean of a distribution over bins, which learns faster than a regressed value; beside
+    the maps the object's middle and apparent size are regressed, which fix its distance.
 
     Args:
         objects: number of objects.
@@ -58,6 +61,7 @@ class Pix2PoseNet(nn.Module):
         blocks: encoder residual blocks.
         decoder: channels of the decoder at strides 16, 8 and 4.
         bins: bins per axis.
+        placement: regress the middle and the apparent size of the object as well.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Pix2PoseNet(nn.Module):
         blocks: Sequence[int] = (1, 2, 2, 2),
         decoder: Sequence[int] = (192, 128, 64),
         bins: int = 32,
+        placement: bool = True,
     ) -> None:
         super().__init__()
         self.objects = objects
@@ -82,6 +87,7 @@ class Pix2PoseNet(nn.Module):
         self.outputs = 3 * bins + 3  # bins, error, two masks
         self.head_weight = nn.Parameter(torch.randn(objects, self.outputs, channels) * 0.01)
         self.head_bias = nn.Parameter(torch.zeros(objects, self.outputs))
+        self.placement = PlacementHead(channels + 5, 64) if placement else None
         self.classifier = nn.Linear(widths[3], objects)
         centres = (torch.arange(bins) + 0.5) / bins * 2.0 - 1.0
         self.register_buffer("bin_centres", centres * COORDINATE_LIMIT, persistent=False)
@@ -106,7 +112,13 @@ class Pix2PoseNet(nn.Module):
         out = (flat.float() + self.head_bias[object_index][:, :, None]).reshape(batch, self.outputs, height, width)
         bin_logits = out[:, : 3 * self.bins].reshape(batch, 3, self.bins, height, width)
         error = torch.sigmoid(out[:, 3 * self.bins])
-        return CoordinateMaps(self.coordinates_of(bin_logits), error, out[:, 3 * self.bins + 1 :], bin_logits)
+        coordinates, mask_logits = self.coordinates_of(bin_logits), out[:, 3 * self.bins + 1 :]
+        placement = None
+        if self.placement is not None:
+            masks = torch.sigmoid(mask_logits)
+            dense = torch.cat([coordinates * masks[:, 1:], masks], dim=1).detach()
+            placement = self.placement(torch.cat([x, dense.to(x.dtype)], dim=1), embedding)
+        return CoordinateMaps(coordinates, error, mask_logits, bin_logits, placement)
 
     def coordinates_of(self, bin_logits: Tensor) -> Tensor:
         """Return the mean of each bin distribution: (B, 3, K, S, S) -> (B, 3, S, S)."""

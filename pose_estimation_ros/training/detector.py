@@ -17,7 +17,7 @@ from pose_estimation_ros.detection.mask_rcnn import ROLE, build_network
 from pose_estimation_ros.networks.mask_rcnn import CompactBackbone, MaskRCNNNetwork, ResNet50Backbone, load_coco_weights
 from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
-from pose_estimation_ros.training.pix2pose import BankConfig, load_bank
+from pose_estimation_ros.training.pix2pose import BankConfig, load_bank, load_matching
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 
@@ -31,6 +31,7 @@ class DetectorRecipe(BaseModel):
     input_width: int = Field(default=480, ge=64)  # to which camera images are resized at run time, pixels
     network: dict[str, Any] = {}  # keyword arguments of MaskRCNNNetwork
     encoder_from: Literal["pix2pose"] | None = "pix2pose"  # network of the bundle whose encoder starts ours
+    initial: str | None = None  # bundle whose detector gives the first weights; wins over encoder_from
     encoder_rate: float = Field(default=0.3, ge=0.0)  # learning rate of the encoder, relative; 0 freezes it
     pretrained: bool = False  # start resnet50_fpn from torchvision's COCO weights
     optimiser: OptimiserConfig = OptimiserConfig(
@@ -69,6 +70,8 @@ def new_network(bundle: Bundle, recipe: DetectorRecipe) -> tuple[MaskRCNNNetwork
             ) from error
     if recipe.pretrained:
         load_coco_weights(network)
+    if recipe.initial is not None:
+        load_matching(network, recipe.initial, ROLE)
     return network, {"classes": len(bundle.catalog), **architecture}
 
 

@@ -107,3 +107,12 @@ def coordinate_losses(
         "error": F.mse_loss(maps.error, truth),
         "mask": F.binary_cross_entropy_with_logits(maps.mask_logits, masks),
     }
+
+
+def placement_loss(placement: Tensor, target: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood of targets (B, 3) under Laplace distributions (B, 6).
+
+    The columns of `placement` are three medians and the logarithms of three scales.
+    """
+    middle, log_scale = placement[:, :3], placement[:, 3:]
+    return ((middle - target).abs() * torch.exp(-log_scale) + log_scale).mean()

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -17,9 +18,15 @@ from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.networks.pix2pose_net import Pix2PoseNet
+from pose_estimation_ros.networks.placement import placement_of
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle, save_weights
 from pose_estimation_ros.objects.mesh import load_mesh
-from pose_estimation_ros.training.losses import coordinate_losses, nearest_symmetric_target, symmetry_table
+from pose_estimation_ros.training.losses import (
+    coordinate_losses,
+    nearest_symmetric_target,
+    placement_loss,
+    symmetry_table,
+)
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 ROLE = "pix2pose"
@@ -57,6 +64,7 @@ class LossWeights(BaseModel):
     error: float = 1.0
     mask: float = 1.0
     classes: float = 0.1
+    placement: float = 0.1
 
 
 class Pix2PoseRecipe(BaseModel):
@@ -159,6 +167,8 @@ class Pix2PoseStep:
     def __init__(self, bundle: Bundle, recipe: Pix2PoseRecipe, device: torch.device) -> None:
         self.table = symmetry_table(bundle.catalog, device)
         self.weights = recipe.losses.model_dump()
+        self.centre = torch.tensor(np.stack([model.centre_m for model in bundle.catalog])).float().to(device)
+        self.diameter = torch.tensor([model.diameter_m for model in bundle.catalog]).float().to(device)
         self.bf16 = recipe.optimiser.bf16
         self.device = device
 
@@ -175,8 +185,16 @@ class Pix2PoseStep:
         target = nearest_symmetric_target(maps.coordinates, batch.coordinates.to(self.device), full, index, self.table)
         losses = coordinate_losses(maps, target, full, visible)
         losses["classes"] = nn.functional.cross_entropy(network.classify(features), index)
+        if maps.placement is not None:
+            losses["placement"] = placement_loss(maps.placement, self.placement(batch, index))
         total = sum(self.weights[key] * value for key, value in losses.items())
         return total, {key: value.detach() for key, value in losses.items()}
+
+    def placement(self, batch: CropBatch, index: Tensor) -> Tensor:
+        """Return where the middles of the objects (B,) are and how large they appear, shape (B, 3)."""
+        pose = batch.camera_from_object.to(self.device)
+        centre = torch.einsum("bij,bj->bi", pose[:, :3, :3], self.centre[index]) + pose[:, :3, 3]
+        return placement_of(centre, batch.camera.to(self.device), self.diameter[index], batch.images.shape[-1])
 
 
 def train_pix2pose(
@@ -206,7 +224,7 @@ def train_pix2pose(
     backgrounds = backgrounds.to(bank.surface.device)
     network = Pix2PoseNet(len(bundle.catalog), **recipe.network)
     if recipe.initial is not None:
-        load_matching(network, recipe.initial)
+        load_matching(network, recipe.initial, ROLE)
     network = network.to(device).to(memory_format=torch.channels_last).train()
     total = sum(stage.samples for stage in recipe.stages)
     trainer = Trainer(network, recipe.optimiser, total, folder, resume)
@@ -259,9 +277,9 @@ def size_reached(recipe: Pix2PoseRecipe, samples: int) -> int:
     return recipe.stages[-1].size
 
 
-def load_matching(network: nn.Module, bundle_name: str) -> None:
-    """Copy from another bundle's network all weights whose names and shapes fit (all but the objects' own)."""
-    state = load_bundle(find_bundle(bundle_name)).weights(ROLE)
+def load_matching(network: nn.Module, bundle_name: str, role: str) -> None:
+    """Copy from a bundle's network all weights whose names and shapes fit (of other objects: all but their own)."""
+    state = load_bundle(find_bundle(bundle_name)).weights(role)
     own = network.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     if not fitting:

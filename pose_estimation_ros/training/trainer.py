@@ -8,21 +8,24 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pose_estimation_ros.training.muon import Muon
+
 AVERAGE_EVERY = 8  # steps between updates of the averaged weights
 
 
 class OptimiserConfig(BaseModel):
-    """AdamW with warm-up and cosine decay over all samples of the recipe."""
+    """AdamW or Muon with warm-up and cosine decay over all samples of the recipe."""
 
     model_config = ConfigDict(extra="forbid")
 
+    kind: Literal["adamw", "muon"] = "adamw"  # muon: for the kernels of convolutions, AdamW for the rest
     batch: int = 64
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5
@@ -63,9 +66,7 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.samples = 0
         self.seconds = 0.0
-        self.optimiser = torch.optim.AdamW(
-            _parameter_groups(network, config.weight_decay, rate_factors or {}), lr=config.learning_rate, fused=True
-        )
+        self.optimisers = _optimisers(network, config, rate_factors or {})
         self.average = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
         self._steps = 0
         self._stage = ""
@@ -150,7 +151,7 @@ class Trainer:
         content = {
             "network": self.network.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [item.state_dict() for item in self.optimisers],
             "samples": self.samples,
             "seconds": seconds,
         }
@@ -170,8 +171,9 @@ class Trainer:
         content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
         try:
             self.network.load_state_dict(content["network"])
-            self.optimiser.load_state_dict(content["optimiser"])
-        except (RuntimeError, ValueError) as error:
+            for item, state in zip(self.optimisers, content["optimisers"], strict=True):
+                item.load_state_dict(state)
+        except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
                 f"{path}: made with another network; start over without --resume, or take its recipe ({reason})"
@@ -186,15 +188,18 @@ class Trainer:
         self, batch: Any, step: Callable[[nn.Module, Any], tuple[Tensor, Mapping[str, float | Tensor]]]
     ) -> tuple[int, dict[str, float | Tensor]]:
         config, rate = self.config, self._rate()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["factor"]
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["factor"]
         loss, values = step(self.network, batch)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"loss is {loss.item()} after {self.samples} samples; resume with a lower rate")
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_norm)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         count = len(batch)
         before, self.samples = self.samples, self.samples + count
         self._steps += 1
@@ -229,14 +234,32 @@ class Trainer:
             file.write(json.dumps({**entry, **{key: round(value, 5) for key, value in means.items()}}) + "\n")
 
 
-def _parameter_groups(network: nn.Module, weight_decay: float, factors: dict[str, float]) -> list[dict[str, Any]]:
-    """Group parameters by rate factor; biases and normalisation weights do not decay."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+def _optimisers(network: nn.Module, config: OptimiserConfig, factors: dict[str, float]) -> list[torch.optim.Optimizer]:
+    """Share the parameters out: Muon takes the kernels behind the first layer where it is wanted, AdamW the rest."""
+    groups = _parameter_groups(network, config, factors)
+    kernels = [group for group in groups if group["kernels"]]
+    others = [group for group in groups if not group["kernels"]]
+    optimisers: list[torch.optim.Optimizer] = []
+    if others:
+        optimisers.append(torch.optim.AdamW(others, lr=config.learning_rate, fused=True))
+    if kernels:
+        optimisers.append(Muon(kernels, lr=config.learning_rate))
+    return optimisers
+
+
+def _parameter_groups(network: nn.Module, config: OptimiserConfig, factors: dict[str, float]) -> list[dict[str, Any]]:
+    """Group parameters by rate factor and kind; biases and normalisation weights do not decay."""
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         factor = next((value for prefix, value in factors.items() if name.startswith(prefix)), 1.0)
         if factor == 0.0:
             parameter.requires_grad_(False)
             continue
-        decay = weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((factor, decay), []).append(parameter)
-    return [{"params": items, "factor": factor, "weight_decay": decay} for (factor, decay), items in groups.items()]
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        # Orthogonal steps are for maps between features; colours, 3 input channels, are none.
+        kernel = config.kind == "muon" and parameter.ndim == 4 and parameter.shape[1] > 3
+        groups.setdefault((factor, decay, kernel), []).append(parameter)
+    return [
+        {"params": items, "factor": factor, "weight_decay": decay, "kernels": kernel}
+        for (factor, decay, kernel), items in groups.items()
+    ]

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pose_estimation_ros.geometry.pnp import _jacobian, _Matches, _moved, _residuals, solve_pnp, solve_pnp_batch
+from pose_estimation_ros.geometry.pnp import solve_pnp, solve_pnp_batch
+from pose_estimation_ros.geometry.pose_refinement import (
+    Matches,
+    PlacedPoint,
+    _jacobian,
+    _moved,
+    _placement,
+    residuals_of,
+)
 
 INTRINSICS = np.array([[572.0, 0.0, 325.0], [0.0, 573.0, 242.0], [0.0, 0.0, 1.0]])
 
@@ -113,13 +121,13 @@ def test_covariance_predicts_the_spread():
 
 def test_jacobian_against_finite_differences():
     pixels, points, pose, _ = _problem(31, 10, noise_px=2.0)
-    matches = _Matches(pixels, points, np.ones(10), INTRINSICS)
-    _, in_camera, rotated = _residuals(matches, pose)
+    matches = Matches(pixels, points, np.ones(10), INTRINSICS)
+    _, in_camera, rotated = residuals_of(matches, pose)
     analytic = _jacobian(INTRINSICS, in_camera, rotated)
     for column in range(6):
         step = np.zeros(6)
         step[column] = 1e-6
-        numeric = (_residuals(matches, _moved(pose, step))[0] - _residuals(matches, _moved(pose, -step))[0]) / 2e-6
+        numeric = (residuals_of(matches, _moved(pose, step))[0] - residuals_of(matches, _moved(pose, -step))[0]) / 2e-6
         np.testing.assert_allclose(analytic[column], numeric, rtol=1e-5, atol=1e-4)
 
 
@@ -222,3 +230,46 @@ def test_wrong_arguments_are_named(change, name):
     arguments = {"pixels": np.zeros((5, 2)), "points": np.zeros((5, 3)), "intrinsics": INTRINSICS, **change}
     with pytest.raises(ValueError, match=name):
         solve_pnp(**arguments)
+
+
+def test_gradient_of_a_placed_point_against_finite_differences():
+    generator = np.random.default_rng(5)
+    pose = _moved(np.eye(4), np.array([0.05, -0.03, 0.8, 0.4, -0.2, 0.3]))
+    placed = PlacedPoint(np.array([0.02, 0.01, -0.03]), np.array([300.0, 250.0]), 0.7, np.array([2.0, 3.0]), 0.05)
+    term = _placement(placed, INTRINSICS, pose)
+    for axis in range(6):
+        step = np.zeros(6)
+        step[axis] = 1e-6
+        ahead, behind = (_placement(placed, INTRINSICS, _moved(pose, sign * step)).cost for sign in (1.0, -1.0))
+        assert term.gradient[axis] == pytest.approx((ahead - behind) / 2e-6, rel=1e-5, abs=1e-6)
+    direction = generator.normal(size=6)
+    assert direction @ term.hessian @ direction >= 0.0
+
+
+def test_a_placed_point_corrects_the_depth_where_coordinates_shrink():
+    generator = np.random.default_rng(6)
+    truth = _moved(np.eye(4), np.array([0.05, -0.03, 0.8, 0.4, -0.2, 0.3]))
+    points = generator.uniform(-0.05, 0.05, (200, 3))
+    in_camera = points @ truth[:3, :3].T + truth[:3, 3]
+    pixels = (in_camera @ INTRINSICS.T)[:, :2] / in_camera[:, 2:] + generator.normal(0.0, 0.5, (200, 2))
+    shrunk = 0.9 * points  # the mean of an uncertain coordinate lies nearer to the middle
+    alone = solve_pnp(pixels, shrunk, INTRINSICS)
+    middle = INTRINSICS[:2] @ truth[:3, 3] / truth[2, 3]
+    placed = PlacedPoint(np.zeros(3), middle, truth[2, 3], np.full(2, 1.0), 0.01, redundancy=30.0)
+    together = solve_pnp(pixels, shrunk, INTRINSICS, placed=placed)
+    assert alone is not None and together is not None
+    assert abs(alone.camera_from_object[2, 3] / 0.8 - 0.9) < 0.02
+    assert abs(together.camera_from_object[2, 3] / 0.8 - 1.0) < 0.04
+    assert together.covariance[2, 2] < 0.02**2
+
+
+def test_exact_matches_need_no_placed_point():
+    generator = np.random.default_rng(7)
+    truth = _moved(np.eye(4), np.array([0.0, 0.02, 0.6, -0.3, 0.5, 0.1]))
+    points = generator.uniform(-0.05, 0.05, (60, 3))
+    in_camera = points @ truth[:3, :3].T + truth[:3, 3]
+    pixels = (in_camera @ INTRINSICS.T)[:, :2] / in_camera[:, 2:]
+    wrong = PlacedPoint(np.zeros(3), np.array([100.0, 100.0]), 0.9, np.full(2, 5.0), 0.1, redundancy=30.0)
+    result = solve_pnp(pixels, points, INTRINSICS, placed=wrong)
+    assert result is not None
+    assert np.allclose(result.camera_from_object, truth, atol=1e-4)

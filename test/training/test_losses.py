@@ -8,7 +8,12 @@ import torch
 
 from pose_estimation_ros.networks.pix2pose_net import COORDINATE_LIMIT, CoordinateMaps
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
-from pose_estimation_ros.training.losses import coordinate_losses, nearest_symmetric_target, symmetry_table
+from pose_estimation_ros.training.losses import (
+    coordinate_losses,
+    nearest_symmetric_target,
+    placement_loss,
+    symmetry_table,
+)
 
 
 def model(number: int, *symmetries: np.ndarray) -> ObjectModel:
@@ -94,3 +99,16 @@ def test_harder_objects_can_be_drawn_more_often(tmp_path: Path) -> None:
     assert object_weights(bundle, {"object_2": 3.0}).tolist() == [1.0, 3.0]
     with pytest.raises(ValueError, match=r"object_weights: object_3 = 2.0: expected a known object"):
         object_weights(bundle, {"object_3": 2.0})
+
+
+def test_placement_loss_is_least_at_the_median_and_the_mean_deviation():
+    targets = torch.tensor([[-1.0], [0.0], [4.0]]).expand(3, 3)
+    best = torch.tensor([0.0, np.log(5.0 / 3.0)]).float()
+
+    def loss(middle, log_scale):
+        said = torch.cat([torch.full((3, 3), float(middle)), torch.full((3, 3), float(log_scale))], dim=1)
+        return float(placement_loss(said, targets))
+
+    for shift in (-0.1, 0.1):
+        assert loss(best[0], best[1]) < loss(best[0] + shift, best[1])
+        assert loss(best[0], best[1]) < loss(best[0], best[1] + shift)

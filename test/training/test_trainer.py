@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pose_estimation_ros.training.muon import Muon
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 CONFIG = OptimiserConfig(batch=8, learning_rate=0.05, warmup_samples=80, ema_samples=400, weight_decay=0.0, bf16=False)
@@ -51,6 +52,29 @@ def test_resumes_where_it_stopped(tmp_path: Path) -> None:
     assert again.samples == 800
     again.train(stream, step, 1600, "second")
     torch.testing.assert_close(again.network.weight, whole.network.weight)
+
+
+def test_muon_takes_the_kernels_and_resumes(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"kind": "muon"})
+
+    def convolutional(folder: Path, resume: bool = False) -> Trainer:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 1, 1))
+        return Trainer(network, config, 8000, folder, resume)
+
+    def brightest(network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = (network(batch.repeat(1, 2)[:, :3, None, None])[:, 0, 0, 0] - batch.amax(dim=1)).square().mean()
+        return loss, {"error": loss.detach()}
+
+    whole, stream = convolutional(tmp_path / "whole"), batches()
+    assert isinstance(whole.optimisers[1], Muon)
+    assert whole.optimisers[1].param_groups[0]["params"][0] is whole.network[2].weight
+    whole.train(stream, brightest, 1600, "whole")
+    parts, stream = convolutional(tmp_path / "parts"), batches()
+    parts.train(stream, brightest, 800, "first")
+    again = convolutional(tmp_path / "parts", resume=True)
+    again.train(stream, brightest, 1600, "second")
+    torch.testing.assert_close(again.network[2].weight, whole.network[2].weight)
 
 
 def test_an_interrupt_keeps_the_checkpoint(tmp_path: Path) -> None:
