@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pose_estimation_ros.backends import make_backend
-from pose_estimation_ros.backends.base import Backend, PoseHypothesis
+from pose_estimation_ros.backends.base import Backend, Explains, PoseHypothesis
 from pose_estimation_ros.data.crops import crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.detection.base import Detector
@@ -128,6 +128,21 @@ class Pipeline:
         if kept and not poses:
             reason = f"{len(kept)} poses, not seen often enough yet"
         return PipelineResult(sorted(poses, key=lambda pose: -pose.score), usable, watch.finish(), reason)
+
+    @property
+    def debug_names(self) -> tuple[str, ...]:
+        """Names of the pictures that `explain` draws."""
+        return (self._backend.debug_name,) if isinstance(self._backend, Explains) else ()
+
+    @torch.inference_mode()
+    def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
+        """Draw what the backend saw of detections, by name; pictures (H, W, 3) uint8 of the undistorted image."""
+        frame = prepared(frame)
+        usable = self._usable(detections, frame)
+        if not usable or not isinstance(self._backend, Explains):
+            return {}
+        crops = crop_frame(frame, usable, self._backend.crop_size, self._backend.crop_padding, self.device)
+        return {self._backend.debug_name: self._backend.explain(frame, crops, usable)}
 
     def _usable(self, detections: list[Detection], frame: Frame) -> list[Detection]:
         for item in detections:

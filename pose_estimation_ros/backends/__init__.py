@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from pose_estimation_ros.backends.base import Backend
     from pose_estimation_ros.objects.bundle import Bundle
 
-BACKENDS = {"pix2pose": "pose_estimation_ros.backends.pix2pose:Pix2Pose"}
+BACKENDS = {
+    "heatmaps": "pose_estimation_ros.backends.heatmaps:Heatmaps",
+    "pix2pose": "pose_estimation_ros.backends.pix2pose:Pix2Pose",
+}
 
 
 def make_backend(name: str, bundle: Bundle, device: torch.device) -> Backend:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,4 +33,15 @@ class Backend(Protocol):
 
     def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
         """Estimate at most one pose per crop, best first per crop; crops without a pose are left out."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A backend or refiner that can draw what it saw."""
+
+    debug_name: str  # of the topic ~/debug/NAME and of the folder of pictures
+
+    def explain(self, frame: Frame, crops: Crops, detections: list[Detection]) -> np.ndarray:
+        """Draw into a copy of the image, (H, W, 3) uint8; computed anew, so only when somebody looks."""
         ...

@@ -193,7 +193,15 @@ def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle) 
     pipeline.min_pose_score = 0.0  # a recall cannot profit from poses that are held back
     first = dataset.images[0].camera
     pipeline.warm_up(first.width, first.height)
-    return Runner(pipeline, bundle.catalog, detector, arguments.gt_box, arguments.score_threshold, arguments.candidates)
+    return Runner(
+        pipeline,
+        bundle.catalog,
+        detector,
+        arguments.gt_box,
+        arguments.score_threshold,
+        arguments.candidates,
+        debug_dir=arguments.plots,
+    )
 
 
 def _settings(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:

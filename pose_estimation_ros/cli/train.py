@@ -47,7 +47,9 @@ def _recipe(path: Path | None) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pose_train", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path, help="folder of the bundle; made if it does not exist")
-    parser.add_argument("--network", required=True, choices=["detector", "pix2pose"], help="which network to train")
+    parser.add_argument(
+        "--network", required=True, choices=["detector", "heatmaps", "pix2pose"], help="which network to train"
+    )
     source = parser.add_argument_group("objects of a new bundle")
     source.add_argument(
         "--bop", type=Path, help="BOP data set whose models folder holds the meshes (referenced, not copied)"
@@ -77,6 +79,11 @@ def _train(arguments: argparse.Namespace, bundle: Bundle, content: dict[str, Any
 
         recipe = Pix2PoseRecipe.model_validate(content)
         updated = train_pix2pose(bundle, recipe, folder, mesh_dir, device, arguments.resume)
+    elif arguments.network == "heatmaps":
+        from pose_estimation_ros.training.heatmaps import HeatmapsRecipe, train_heatmaps
+
+        heatmaps_recipe = HeatmapsRecipe.model_validate(content)
+        updated = train_heatmaps(bundle, heatmaps_recipe, folder, mesh_dir, device, arguments.resume)
     else:
         from pose_estimation_ros.training.detector import DetectorRecipe, train_detector
 

@@ -13,6 +13,7 @@ from pose_estimation_ros.evaluation.localisation import TargetErrors, match, mat
 from pose_estimation_ros.evaluation.metrics import ObjectPoints
 from pose_estimation_ros.evaluation.report import Evaluation
 from pose_estimation_ros.evaluation.silhouettes import Silhouettes
+from pose_estimation_ros.rendering.drawing import save_picture
 
 _TRUE, _GOOD, _BAD = (60, 220, 60), (60, 160, 255), (255, 70, 60)  # r g b
 _WHITE = (255, 255, 255)
@@ -32,7 +33,7 @@ def write_plots(
     The true contour is green; the estimated one is blue where ADD(-S) is below 0.1 diameters, red elsewhere.
     """
     folder = Path(folder)
-    (folder / "overlay").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     silhouettes = Silhouettes(dataset.models_dir, dataset.catalog)
     _write_curves(folder / "curves.png", evaluation, models, names)
     images = {image.key: image for image in dataset.images}
@@ -43,8 +44,8 @@ def write_plots(
         drawing = dataset.read_rgb(images[key])
         for item in items:
             _draw_target(drawing, images[key], item, models, silhouettes, names)
-        _save(folder / "overlay" / f"{key[0]:06d}_{key[1]:06d}.jpg", drawing)
-    _save(folder / "worst.png", _worst_failures(dataset, evaluation, models, names, silhouettes))
+        save_picture(folder / "overlay" / f"{key[0]:06d}_{key[1]:06d}.jpg", drawing)
+    save_picture(folder / "worst.png", _worst_failures(dataset, evaluation, models, names, silhouettes))
 
 
 def _draw_target(
@@ -181,8 +182,3 @@ def _text(drawing: np.ndarray, text: str, corner: tuple[int, int], color: tuple[
     plate = drawing[max(y - height - 2, 0) : y + base, max(x - 2, 0) : x + width + 2]
     plate[:] = plate // 4
     cv2.putText(drawing, text, (x, y), _FONT, 0.4, color, 1, cv2.LINE_AA)
-
-
-def _save(path: Path, rgb: np.ndarray) -> None:
-    if not cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1])):
-        raise OSError(f"{path}: could not be written")

@@ -19,6 +19,7 @@ from pose_estimation_ros.evaluation.detection_ap import BoxDetection
 from pose_estimation_ros.evaluation.localisation import asked_for
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import PipelineResult
+from pose_estimation_ros.rendering.drawing import save_picture
 
 GtBox = Literal["full", "visible"]
 
@@ -28,6 +29,10 @@ class PosePipeline(Protocol):
 
     def process(self, frame: Frame, detections: list[Detection] | None = None) -> PipelineResult:
         """Estimate the poses of the given detections."""
+        ...
+
+    def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
+        """Draw what the backend saw, by name."""
         ...
 
 
@@ -57,6 +62,7 @@ class Runner:
     gt_box: GtBox = "full"
     score_threshold: float = 0.05
     candidates: int = 2  # best detections that get a pose, per instance asked for
+    debug_dir: Path | None = None  # where the backend's own pictures go, debug_dir/NAME/SCENE_IMAGE.jpg
 
     def __call__(self, dataset: BopDataset, image: BopImage, targets: Sequence[BopTarget]) -> ImageRecord:
         """Estimate the poses that the targets of an image ask for."""
@@ -71,6 +77,9 @@ class Runner:
         detection_s = 0.0 if self.detector is None else time.perf_counter() - start
         result = self.pipeline.process(frame, chosen)
         elapsed = time.perf_counter() - start
+        if self.debug_dir is not None:
+            for name, drawing in self.pipeline.explain(frame, chosen).items():
+                save_picture(self.debug_dir / name / f"{image.key[0]:06d}_{image.key[1]:06d}.jpg", drawing)
         return ImageRecord(
             *image.key,
             time_s=elapsed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from itertools import combinations, product
+from pathlib import Path
 from typing import Protocol
 
 import cv2
@@ -35,6 +36,17 @@ def color_of(index: int) -> Color:
     """Return a colour (r, g, b) for an object, far from those of its neighbours in the catalog."""
     red, green, blue = colorsys.hsv_to_rgb((0.08 + index * 0.618034) % 1.0, 0.75, 1.0)
     return int(255 * red), int(255 * green), int(255 * blue)
+
+
+def save_picture(path: Path, rgb: np.ndarray) -> None:
+    """Write an image (H, W, 3) uint8, and its folder where there is none.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1])):
+        raise OSError(f"{path}: could not be written")
 
 
 def draw_poses(rgb: np.ndarray, camera: Camera, poses: Sequence[PoseLike], catalog: Catalog) -> np.ndarray:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from pose_estimation_ros.data.frame import Frame
+import numpy as np
+
+from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 
@@ -17,9 +19,14 @@ class PipelineLike(Protocol):
 
     score_threshold: float
     min_pose_score: float
+    debug_names: tuple[str, ...]  # of the pictures that `explain` draws
 
     def process(self, frame: Frame) -> Any:
         """Return a result with poses, detections, timings_s and reason."""
+        ...
+
+    def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
+        """Draw what the backend saw, by name."""
         ...
 
     def reset_tracks(self) -> None:

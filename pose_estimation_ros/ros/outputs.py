@@ -54,6 +54,8 @@ class Outputs:
         self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", reliable(10))
         self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(10))
         self._overlay = node.create_publisher(Image, "~/overlay", reliable(2))
+        names = loaded.pipeline.debug_names
+        self._debug = {name: node.create_publisher(Image, f"~/debug/{name}", reliable(2)) for name in names}
         self._sent_stamps_ns: deque[int] = deque(maxlen=1000)
         self._marked: set[Track] = set()
         self._last_header = Header()
@@ -75,7 +77,7 @@ class Outputs:
         return None
 
     def publish_rest(self, header: Header, frame: Frame, result: Any) -> None:
-        """Publish detections and markers, and the overlay if somebody subscribes to it."""
+        """Publish detections and markers, and the overlay and the backend's pictures if somebody subscribes."""
         catalog = self._loaded.catalog
         self._detections_3d.publish(detections_3d(header, result.poses, catalog))
         self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog))
@@ -88,6 +90,10 @@ class Outputs:
             camera = frame.camera
             image = draw_poses(camera.undistort_image(frame.rgb), camera.undistorted(), result.poses, catalog)
             self._overlay.publish(rgb_to_image(image, header))
+        watched = {name: topic for name, topic in self._debug.items() if topic.get_subscription_count()}
+        if watched:
+            for name, drawing in self._loaded.pipeline.explain(frame, result.detections).items():
+                watched[name].publish(rgb_to_image(drawing, header))
 
     def clear_markers(self) -> None:
         """Delete all markers that are shown."""
@@ -101,5 +107,6 @@ class Outputs:
 
     def destroy(self) -> None:
         """Destroy the publishers."""
-        for publisher in (self._tf, self._detections_3d, self._detections_2d, self._markers, self._overlay):
+        always = (self._tf, self._detections_3d, self._detections_2d, self._markers, self._overlay)
+        for publisher in (*always, *self._debug.values()):
             self._node.destroy_publisher(publisher)

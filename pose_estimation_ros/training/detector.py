@@ -10,14 +10,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.scenes import SceneBatch, SceneConfig, SceneSource
 from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.detection.mask_rcnn import ROLE, build_network
 from pose_estimation_ros.networks.mask_rcnn import CompactBackbone, MaskRCNNNetwork, ResNet50Backbone, load_coco_weights
 from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
-from pose_estimation_ros.training.pix2pose import BankConfig, load_bank, load_matching
+from pose_estimation_ros.training.crop_source import BankConfig, load_matching, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 
@@ -163,14 +162,12 @@ def train_detector(
     Returns:
         The bundle with the weights of an interrupted or a finished training, whichever it was.
     """
-    beside = folder.parent / "pix2pose"
-    bank = load_bank(bundle, recipe.bank, recipe.seed, beside if beside.is_dir() else folder, mesh_dir, device)
-    backgrounds = background_pool(recipe.bank.backgrounds, seed=recipe.seed, folder=recipe.bank.background_folder)
+    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
     prior = {"roll_deg": bundle.pose_prior.roll_deg, "distance_m": bundle.pose_prior.distance_m}
     recipe = recipe.model_copy(update={"scenes": recipe.scenes.model_copy(update=prior)})
 
     def scenes(seen: int) -> Iterator[SceneBatch]:
-        return scene_batches(bank, backgrounds.to(bank.surface.device), recipe, recipe.seed + seen)
+        return scene_batches(bank, backgrounds, recipe, recipe.seed + seen)
 
     return train_on_scenes(bundle, recipe, scenes, folder, torch.device(device), resume)
 

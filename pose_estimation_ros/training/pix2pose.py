@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +10,11 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from pose_estimation_ros.data.backgrounds import background_pool
-from pose_estimation_ros.data.clutter import clutter_meshes
-from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
-from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
+from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.networks.pix2pose_net import Pix2PoseNet
 from pose_estimation_ros.networks.placement import placement_of
-from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle, save_weights
-from pose_estimation_ros.objects.mesh import load_mesh
+from pose_estimation_ros.objects.bundle import Bundle, save_weights
+from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
 from pose_estimation_ros.training.losses import (
     coordinate_losses,
     nearest_symmetric_target,
@@ -39,19 +33,6 @@ class Stage(BaseModel):
 
     size: int
     samples: int
-
-
-class BankConfig(BaseModel):
-    """The bank of views."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    views: int = 1500
-    clutter: int = 24
-    clutter_views: int = 40
-    size: int = 112
-    backgrounds: int = 300
-    background_folder: Path | None = None
 
 
 class LossWeights(BaseModel):
@@ -86,79 +67,6 @@ class Pix2PoseRecipe(BaseModel):
     losses: LossWeights = LossWeights()
     object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1: more for the harder ones
     workers: int = 1  # processes that make crops; 0 makes them in the training process
-
-
-def load_bank(
-    bundle: Bundle, config: BankConfig, seed: int, folder: Path, mesh_dir: Path | None, device: str
-) -> ViewBank:
-    """Build the bank of a bundle's objects, or read it from the folder where an earlier run left the same one."""
-    paths = [bundle.mesh_path(index, mesh_dir) for index in range(len(bundle.catalog))]
-    identity = [
-        config.model_dump_json(exclude={"backgrounds", "background_folder"}),
-        bundle.pose_prior.model_dump_json(),
-    ]
-    identity += [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] + [str(seed)]
-    key = hashlib.sha256("".join(identity).encode()).hexdigest()[:16]
-    file = folder / f"views_{key}.pt"
-    if file.is_file():
-        return ViewBank.load(file).to(device)
-    meshes = [
-        load_mesh(path, model.mesh_unit, model.diameter_m) for path, model in zip(paths, bundle.catalog, strict=True)
-    ]
-    clutter = clutter_meshes(config.clutter, seed)
-    bank = build_view_bank(
-        list(bundle.catalog),
-        meshes,
-        bundle.pose_prior,
-        config.views,
-        clutter,
-        config.clutter_views,
-        config.size,
-        seed,
-        device,
-    )
-    bank.save(file)
-    return bank
-
-
-class _Endless(torch.utils.data.IterableDataset):
-    """Crops for DataLoader workers, a different stream for each."""
-
-    def __init__(
-        self, bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, weights: Tensor
-    ) -> None:
-        self.arguments = (bank, backgrounds, config)
-        self.weights = weights
-        self.batch = batch
-        self.seed = seed
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        torch.set_num_threads(1)
-        worker = torch.utils.data.get_worker_info()
-        source = CropSource(*self.arguments, self.seed * 1000 + (worker.id if worker else 0), self.weights)
-        while True:
-            yield _joined([source.batch(min(16, self.batch)) for _ in range(max(1, self.batch // 16))])
-
-
-def _joined(parts: list[CropBatch]) -> dict[str, Tensor]:
-    """Join small batches; small ones stay in the processor's cache while they are made."""
-    return {field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(CropBatch)}
-
-
-def crop_batches(
-    bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, weights: Tensor, workers: int
-) -> Iterator[CropBatch]:
-    """Yield training crops without end, made by worker processes on a CPU or in this process on a GPU."""
-    if bank.surface.is_cuda:
-        source = CropSource(bank, backgrounds, config, seed, weights)
-        while True:
-            yield source.batch(batch)
-    dataset = _Endless(bank, backgrounds, config, batch, seed, weights)
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_size=None, num_workers=workers, prefetch_factor=6 if workers else None
-    )
-    for item in loader:
-        yield CropBatch(**item)
 
 
 class Pix2PoseStep:
@@ -219,9 +127,7 @@ def train_pix2pose(
         The bundle with the weights of an interrupted or a finished training, whichever it was.
     """
     torch.manual_seed(recipe.seed)
-    bank = load_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
-    backgrounds = background_pool(recipe.bank.backgrounds, seed=recipe.seed, folder=recipe.bank.background_folder)
-    backgrounds = backgrounds.to(bank.surface.device)
+    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
     network = Pix2PoseNet(len(bundle.catalog), **recipe.network)
     if recipe.initial is not None:
         load_matching(network, recipe.initial, ROLE)
@@ -245,21 +151,6 @@ def train_pix2pose(
     return export(bundle, recipe, trainer, finished)
 
 
-def object_weights(bundle: Bundle, by_name: dict[str, float]) -> Tensor:
-    """Return how often each object is drawn, shape (O,), 1 where nothing is said.
-
-    Raises:
-        ValueError: if a name is not in the catalog or a weight is not positive.
-    """
-    weights = torch.ones(len(bundle.catalog))
-    for name, weight in by_name.items():
-        index = bundle.catalog.index_of_name(name)
-        if index is None or not weight > 0.0:
-            raise ValueError(f"object_weights: {name} = {weight!r}: expected a known object and a positive number")
-        weights[index] = weight
-    return weights
-
-
 def export(bundle: Bundle, recipe: Pix2PoseRecipe, trainer: Trainer, finished: bool) -> Bundle:
     """Write the averaged weights with the recipe that made them."""
     size = size_reached(recipe, trainer.samples)
@@ -275,13 +166,3 @@ def size_reached(recipe: Pix2PoseRecipe, samples: int) -> int:
         if samples <= until:
             return stage.size
     return recipe.stages[-1].size
-
-
-def load_matching(network: nn.Module, bundle_name: str, role: str) -> None:
-    """Copy from a bundle's network all weights whose names and shapes fit (of other objects: all but their own)."""
-    state = load_bundle(find_bundle(bundle_name)).weights(role)
-    own = network.state_dict()
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    if not fitting:
-        raise ValueError(f"initial bundle {bundle_name!r}: no weights fit this network")
-    network.load_state_dict(fitting, strict=False)

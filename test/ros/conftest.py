@@ -75,6 +75,12 @@ class FakePipeline:
     frames: list[Frame] = field(default_factory=list)
     thresholds: list[float] = field(default_factory=list)
     resets: int = 0
+    explained: int = 0
+    debug_names: tuple[str, ...] = ("votes",)
+
+    def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
+        self.explained += 1
+        return {"votes": np.full_like(frame.rgb, 7 * len(detections))}
 
     def process(self, frame: Frame) -> SimpleNamespace:
         self.frames.append(frame)

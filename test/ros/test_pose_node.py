@@ -317,6 +317,23 @@ def test_overlay_is_drawn_only_while_somebody_subscribes(make_bench):
     assert np.frombuffer(drawn.data, np.uint8).std() > 5.0
 
 
+def test_pictures_of_the_backend_are_drawn_only_while_somebody_subscribes(make_bench, pipeline):
+    bench = make_bench()
+    bench.wait_until_connected()
+    send_until_processed(bench, 1)
+    bench.wait(lambda: bench.value("frames_processed") == "1", "the end of the first frame")
+    assert pipeline.explained == 0
+    bench.listen("/pose_estimation/debug/votes", Image)
+    bench.wait(lambda: bench.node._outputs._debug["votes"].get_subscription_count(), "the subscription")
+    time.sleep(0.1)
+    send_until_processed(bench, 2)
+    bench.wait(lambda: bench.received["votes"], "the picture")
+    picture = bench.received["votes"][0]
+    assert picture.header == header(2)
+    assert set(bytes(picture.data)) == {14}  # seven for each of two detections
+    assert pipeline.explained == 1
+
+
 def test_compressed_images_are_taken_when_asked_for(make_bench, pipeline):
     bench = make_bench(image_transport="compressed")
     bench.wait(lambda: bench.compressed_topic.get_subscription_count(), "the subscription")

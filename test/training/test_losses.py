@@ -93,7 +93,7 @@ def test_expected_error_is_one_off_the_object_and_the_true_error_on_it() -> None
 
 def test_harder_objects_can_be_drawn_more_often(tmp_path: Path) -> None:
     from pose_estimation_ros.objects.bundle import Bundle, PosePrior
-    from pose_estimation_ros.training.pix2pose import object_weights
+    from pose_estimation_ros.training.crop_source import object_weights
 
     bundle = Bundle(tmp_path, "two", Catalog((model(1), model(2))), {}, PosePrior())
     assert object_weights(bundle, {"object_2": 3.0}).tolist() == [1.0, 3.0]

@@ -17,7 +17,8 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.data.synthetic import CropConfig, CropSource
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.objects.bundle import load_bundle
-from pose_estimation_ros.training.pix2pose import Pix2PoseRecipe, load_bank, size_reached
+from pose_estimation_ros.training.crop_source import load_bank
+from pose_estimation_ros.training.pix2pose import Pix2PoseRecipe, size_reached
 
 RECIPE = """
 seed: 1

@@ -1,0 +1,144 @@
+"""Where the crops of every training come from: the bank of views, backgrounds, and processes that compose them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from pose_estimation_ros.data.backgrounds import background_pool
+from pose_estimation_ros.data.clutter import clutter_meshes
+from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
+from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
+from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
+from pose_estimation_ros.objects.mesh import load_mesh
+
+
+class BankConfig(BaseModel):
+    """The bank of views."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    views: int = 1500
+    clutter: int = 24
+    clutter_views: int = 40
+    size: int = 112
+    backgrounds: int = 300
+    background_folder: Path | None = None
+
+
+def load_bank(
+    bundle: Bundle, config: BankConfig, seed: int, folder: Path, mesh_dir: Path | None, device: str
+) -> ViewBank:
+    """Build the bank of a bundle's objects, or read it from the folder where an earlier run left the same one."""
+    paths = [bundle.mesh_path(index, mesh_dir) for index in range(len(bundle.catalog))]
+    identity = [
+        config.model_dump_json(exclude={"backgrounds", "background_folder"}),
+        bundle.pose_prior.model_dump_json(),
+    ]
+    identity += [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] + [str(seed)]
+    key = hashlib.sha256("".join(identity).encode()).hexdigest()[:16]
+    file = folder / f"views_{key}.pt"
+    if file.is_file():
+        return ViewBank.load(file).to(device)
+    meshes = [
+        load_mesh(path, model.mesh_unit, model.diameter_m) for path, model in zip(paths, bundle.catalog, strict=True)
+    ]
+    clutter = clutter_meshes(config.clutter, seed)
+    bank = build_view_bank(
+        list(bundle.catalog),
+        meshes,
+        bundle.pose_prior,
+        config.views,
+        clutter,
+        config.clutter_views,
+        config.size,
+        seed,
+        device,
+    )
+    bank.save(file)
+    return bank
+
+
+def open_bank(
+    bundle: Bundle, config: BankConfig, seed: int, folder: Path, mesh_dir: Path | None, device: str
+) -> tuple[ViewBank, Tensor]:
+    """Return the bank of views and the backgrounds, both on the device.
+
+    The bank is kept in the folder `pix2pose` beside that of the training where there is one, so that all trainings of a
+    bundle share it.
+    """
+    beside = folder.parent / "pix2pose"
+    bank = load_bank(bundle, config, seed, beside if beside.is_dir() else folder, mesh_dir, device)
+    backgrounds = background_pool(config.backgrounds, seed=seed, folder=config.background_folder)
+    return bank, backgrounds.to(bank.surface.device)
+
+
+class _Endless(torch.utils.data.IterableDataset):
+    """Crops for DataLoader workers, a different stream for each."""
+
+    def __init__(
+        self, bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, weights: Tensor
+    ) -> None:
+        self.arguments = (bank, backgrounds, config)
+        self.weights = weights
+        self.batch = batch
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        torch.set_num_threads(1)
+        worker = torch.utils.data.get_worker_info()
+        source = CropSource(*self.arguments, self.seed * 1000 + (worker.id if worker else 0), self.weights)
+        while True:
+            yield _joined([source.batch(min(16, self.batch)) for _ in range(max(1, self.batch // 16))])
+
+
+def _joined(parts: list[CropBatch]) -> dict[str, Tensor]:
+    """Join small batches; small ones stay in the processor's cache while they are made."""
+    return {field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(CropBatch)}
+
+
+def crop_batches(
+    bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, weights: Tensor, workers: int
+) -> Iterator[CropBatch]:
+    """Yield training crops without end, made by worker processes on a CPU or in this process on a GPU."""
+    if bank.surface.is_cuda:
+        source = CropSource(bank, backgrounds, config, seed, weights)
+        while True:
+            yield source.batch(batch)
+    dataset = _Endless(bank, backgrounds, config, batch, seed, weights)
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=None, num_workers=workers, prefetch_factor=6 if workers else None
+    )
+    for item in loader:
+        yield CropBatch(**item)
+
+
+def object_weights(bundle: Bundle, by_name: dict[str, float]) -> Tensor:
+    """Return how often each object is drawn, shape (O,), 1 where nothing is said.
+
+    Raises:
+        ValueError: if a name is not in the catalog or a weight is not positive.
+    """
+    weights = torch.ones(len(bundle.catalog))
+    for name, weight in by_name.items():
+        index = bundle.catalog.index_of_name(name)
+        if index is None or not weight > 0.0:
+            raise ValueError(f"object_weights: {name} = {weight!r}: expected a known object and a positive number")
+        weights[index] = weight
+    return weights
+
+
+def load_matching(network: nn.Module, bundle_name: str, role: str) -> None:
+    """Copy from a bundle's network all weights whose names and shapes fit (of other objects: all but their own)."""
+    state = load_bundle(find_bundle(bundle_name)).weights(role)
+    own = network.state_dict()
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    if not fitting:
+        raise ValueError(f"initial bundle {bundle_name!r}: no weights fit this network")
+    network.load_state_dict(fitting, strict=False)

@@ -1,0 +1,134 @@
+"""The heatmaps backend: sub-cell peaks, exact votes give exact poses, occluded votes do not matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pose_estimation_ros.backends.heatmaps import Heatmaps, HeatmapsSettings, find_peaks
+from pose_estimation_ros.data.crops import crop_frame
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.networks.heatmap_net import (
+    STRIDE,
+    HeatmapNet,
+    accumulate,
+    first_cell,
+    patch_centres,
+    patch_grid,
+)
+from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.objects.control_points import box_corners, farthest_points
+from pose_estimation_ros.training.heatmaps import CanonicalPoses, projected, target_heatmaps
+
+CAMERA = Camera(np.array([[600.0, 0.0, 320.0], [0.0, 600.0, 240.0], [0.0, 0.0, 1.0]]), 640, 480)
+SIZE = 128
+
+
+def pose_of(turn: tuple[float, float, float], place: tuple[float, float, float]) -> np.ndarray:
+    import cv2
+
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(np.array(turn))[0], place
+    return pose
+
+
+class Oracle(HeatmapNet):
+    """A network that knows the answer: every patch draws the true control points, some patches lie."""
+
+    def __init__(self, catalog: Catalog, pose: np.ndarray, lying: float = 0.0) -> None:
+        super().__init__(len(catalog), points=8, widths=(4, 4, 4, 4), hidden=4)
+        for index, model in enumerate(catalog):
+            self.control_points[index] = torch.from_numpy(box_corners(model))
+        self.pose, self.lying = torch.from_numpy(pose).float(), lying
+        self.camera: torch.Tensor | None = None
+
+    def forward(self, crops, object_index, chosen=None):
+        assert self.camera is not None
+        line, grid = patch_centres(SIZE), patch_grid(SIZE)
+        centres = torch.stack([line[chosen % grid], line[chosen // grid]], dim=-1)
+        poses = self.pose[None].expand(len(crops), -1, -1)
+        pixels = projected(self.control_points[object_index], poses, self.camera)
+        maps = target_heatmaps(pixels, centres, 8.0)
+        lies = torch.arange(maps.shape[1]) < self.lying * maps.shape[1]
+        maps[:, lies] = maps[:, lies].flip(3)
+        return maps
+
+
+def estimate(catalog: Catalog, pose: np.ndarray, lying: float = 0.0):
+    frame = Frame(np.zeros((480, 640, 3), np.uint8), CAMERA)
+    corners = box_corners(catalog[0]) @ pose[:3, :3].T + pose[:3, 3]
+    pixels = corners @ CAMERA.intrinsics.T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    detection = Detection(0, 0.9, np.concatenate([pixels.min(axis=0), pixels.max(axis=0)]))
+    crops = crop_frame(frame, [detection], SIZE, 1.5, torch.device("cpu"))
+    network = Oracle(catalog, pose, lying)
+    network.camera = crops.camera
+    backend = Heatmaps(network.eval(), SIZE, HeatmapsSettings(points="corners"))
+    return backend.estimate(frame, crops, [detection])
+
+
+@pytest.mark.parametrize("turn", [(0.3, -0.4, 0.2), (2.0, 0.5, -0.7)])
+def test_true_votes_give_the_true_pose(catalog: Catalog, turn: tuple[float, float, float]) -> None:
+    pose = pose_of(turn, (0.05, -0.02, 0.7))
+    (found,) = estimate(catalog, pose)
+    turned = np.degrees(
+        np.arccos(np.clip((np.trace(found.camera_from_object[:3, :3].T @ pose[:3, :3]) - 1) / 2, -1, 1))
+    )
+    assert turned < 0.5
+    assert np.linalg.norm(found.camera_from_object[:3, 3] - pose[:3, 3]) < 0.003
+    assert found.score > 0.5
+
+
+def test_a_third_of_the_patches_may_lie(catalog: Catalog) -> None:
+    pose = pose_of((0.3, -0.4, 0.2), (0.05, -0.02, 0.7))
+    (found,), (honest,) = estimate(catalog, pose, lying=0.33), estimate(catalog, pose)
+    assert np.linalg.norm(found.camera_from_object[:3, 3] - pose[:3, 3]) < 0.01
+    assert found.score < honest.score
+
+
+def test_peaks_are_found_to_a_fraction_of_a_cell() -> None:
+    pixels = torch.tensor([[[50.3, 71.9], [88.8, 33.1]]])
+    line, grid = patch_centres(SIZE), patch_grid(SIZE)
+    chosen = torch.arange(grid * grid)[None]
+    centres = torch.stack([line[chosen % grid], line[chosen // grid]], dim=-1)
+    maps = accumulate(target_heatmaps(pixels, centres, 8.0), chosen, grid)
+    found = find_peaks(maps, 1)
+    assert float((found.pixels[0, :, 0] - pixels[0]).abs().max()) < 0.02 * STRIDE
+    assert float(found.heights.min()) > 0.5 * grid * grid
+
+
+def test_the_higher_of_two_peaks_comes_first() -> None:
+    maps = torch.zeros(1, 1, 20, 20)
+    maps[0, 0, 4, 5], maps[0, 0, 12, 15] = 1.0, 2.0
+    found = find_peaks(maps, 2)
+    expected = torch.tensor([[15.0, 12.0], [5.0, 4.0]]) * STRIDE + first_cell()
+    torch.testing.assert_close(found.pixels[0, 0], expected)
+    assert found.heights[0, 0].tolist() == [2.0, 1.0]
+
+
+def test_surface_points_need_a_network_that_has_them(catalog: Catalog) -> None:
+    with pytest.raises(ValueError, match="points = 'surface': the network has 8, corners only"):
+        Heatmaps(HeatmapNet(2, points=8), SIZE, HeatmapsSettings(points="surface"))
+
+
+def test_farthest_points_spread_over_a_square() -> None:
+    line = np.linspace(0.0, 1.0, 11)
+    square = np.stack(np.meshgrid(line, line, [0.0]), axis=-1).reshape(-1, 3)
+    corners = farthest_points(square, 4)
+    assert {tuple(point[:2]) for point in corners} == {(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)}
+    with pytest.raises(ValueError, match="2 candidates, expected at least 3"):
+        farthest_points(square[:2], 3)
+
+
+def test_canonical_poses_look_the_same_and_agree(catalog: Catalog) -> None:
+    from dataclasses import replace
+
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+    canonical = CanonicalPoses(Catalog((replace(catalog[0], discrete_symmetries=(flip,)), catalog[1])))
+    pose = pose_of((0.1, 0.2, 2.5), (0.0, 0.0, 0.5))
+    both = torch.from_numpy(np.stack([pose, pose @ flip])).float()
+    first, second = canonical(both, torch.tensor([0, 0]))
+    torch.testing.assert_close(first, second)
+    torch.testing.assert_close(canonical(both, torch.tensor([1, 1])), both)

@@ -1,0 +1,114 @@
+"""Patch heatmaps: what a patch sees, what ambiguous patches say, how votes add up."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pose_estimation_ros.networks.heatmap_net import (
+    CANVAS,
+    PATCH,
+    STRIDE,
+    HeatmapNet,
+    accumulate,
+    first_cell,
+    patch_centres,
+    patch_grid,
+    spread_patches,
+)
+
+SMALL = {"points": 2, "widths": (8, 8, 8, 16), "hidden": 32}
+
+
+def network() -> HeatmapNet:
+    torch.manual_seed(0)
+    net = HeatmapNet(2, **SMALL)
+    torch.nn.init.normal_(net.out.weight, std=0.1)
+    return net.eval()
+
+
+def test_a_patch_sees_its_own_pixels_and_no_others() -> None:
+    net, images = network(), torch.rand(1, 3, 64, 64)
+    grid = patch_grid(64)
+    changed = images.clone()
+    changed[:, :, :PATCH, :PATCH] = 0.0  # exactly the first patch
+    difference = (net(images, torch.tensor([0])) - net(changed, torch.tensor([0]))).abs().amax(dim=(2, 3, 4))[0]
+    rows, columns = torch.arange(grid * grid) // grid, torch.arange(grid * grid) % grid
+    touched = (rows * STRIDE < PATCH) & (columns * STRIDE < PATCH)
+    assert float(difference[~touched].max()) == 0.0
+    assert float(difference[touched].min()) > 0.0
+
+
+def test_a_patch_alone_says_the_same_as_in_its_crop() -> None:
+    net, images = network(), torch.rand(1, 3, 64, 64)
+    number = 1 * patch_grid(64) + 3
+    alone = net(images[:, :, STRIDE : STRIDE + PATCH, 3 * STRIDE : 3 * STRIDE + PATCH], torch.tensor([1]))
+    torch.testing.assert_close(net(images, torch.tensor([1]))[:, number], alone[:, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_the_sum_over_points_is_the_sum_of_the_heatmaps() -> None:
+    net, index = network(), torch.tensor([1, 0])
+    features = net.patch_features(torch.rand(2, 3, 64, 64))
+    torch.testing.assert_close(
+        net.summed_heatmaps(features, index), net.heatmaps(features, index).sum(dim=2), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_patches_that_look_alike_answer_with_the_mean() -> None:
+    """Two targets for one patch: the squared error leaves both peaks at half their height."""
+    torch.manual_seed(1)
+    net = HeatmapNet(1, points=1, widths=(8, 8, 8, 16), hidden=64)
+    patch = torch.rand(1, 3, PATCH, PATCH).expand(2, -1, -1, -1)
+    target = torch.zeros(2, 1, 1, CANVAS, CANVAS)
+    target[0, 0, 0, 5, 6], target[1, 0, 0, 18, 15] = 1.0, 1.0
+    net.train()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(150):
+        loss = 100.0 * (net(patch, torch.zeros(2, dtype=torch.long)) - target).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    said = net(patch[:1], torch.tensor([0])).detach()[0, 0, 0]
+    assert float(said[5, 6]) == pytest.approx(0.5, abs=0.05)
+    assert float(said[18, 15]) == pytest.approx(0.5, abs=0.05)
+    said[5, 6] = said[18, 15] = 0.0
+    assert float(said.abs().max()) < 0.1
+
+
+def test_votes_land_where_the_patches_point() -> None:
+    size, point = 96, torch.tensor([43.5, 59.5])
+    line, grid = patch_centres(size), patch_grid(size)
+    maps = torch.zeros(1, grid * grid, 1, CANVAS, CANVAS)
+    for number in range(grid * grid):
+        centre = torch.stack([line[number % grid], line[number // grid]])
+        column, row = ((point - centre) / STRIDE + (CANVAS - 1) / 2.0).round().long().tolist()
+        maps[0, number, 0, row, column] = 1.0
+    total = accumulate(maps, torch.arange(grid * grid)[None], grid)[0, 0]
+    row, column = divmod(int(total.argmax()), total.shape[1])
+    assert float(total[row, column]) == grid * grid
+    assert first_cell() + STRIDE * column == pytest.approx(float(point[0]), abs=STRIDE / 2)
+    assert first_cell() + STRIDE * row == pytest.approx(float(point[1]), abs=STRIDE / 2)
+
+
+def test_moving_the_patches_moves_the_sum() -> None:
+    generator = torch.Generator().manual_seed(2)
+    maps = torch.rand(1, 3, 2, CANVAS, CANVAS, generator=generator)
+    here, there = torch.tensor([[0, 3, 8]]), torch.tensor([[8, 11, 16]])  # one row further down in a grid of eight
+    total, moved = accumulate(maps, here, 8), accumulate(maps, there, 8)
+    torch.testing.assert_close(total[:, :, :-1], moved[:, :, 1:])
+
+
+@pytest.mark.parametrize(("count", "expected"), [(64, 64), (1, 1), (1000, 169)])
+def test_spread_patches_are_different_and_reach_the_rim(count: int, expected: int) -> None:
+    chosen = spread_patches(13, count)
+    assert len(chosen.unique()) == len(chosen) == expected
+    if expected > 1:
+        assert {0, 12, 156, 168} <= set(chosen.tolist())
+
+
+def test_a_crop_smaller_than_a_patch_is_refused() -> None:
+    with pytest.raises(ValueError, match="crops of 16 pixels, expected at least 32"):
+        patch_grid(16)
