@@ -18,7 +18,11 @@ ARGUMENTS = (
     ("namespace", "", "Namespace of the node and of its relative topics."),
     ("params_file", str(SHARE / "config" / "pose.yaml"), "YAML file with the parameters of the node."),
     ("bundle", "", "Folder of a bundle or name of a shipped one (demo, lmo); empty: what params_file says."),
-    ("backend", "", "Pose estimator that the bundle has weights for (pix2pose); empty: what params_file says."),
+    (
+        "backend",
+        "",
+        "Pose estimator that the bundle has weights for (pix2pose, heatmaps); empty: what params_file says.",
+    ),
     ("device", "", "auto, cpu, cuda or cuda:N; empty: what params_file says."),
     ("image_topic", "image", "Image topic; with image_transport compressed, /compressed is appended."),
     ("camera_info_topic", "camera_info", "CameraInfo topic that belongs to the image."),

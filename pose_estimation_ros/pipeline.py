@@ -15,6 +15,7 @@ from pose_estimation_ros.backends import make_backend
 from pose_estimation_ros.backends.base import Backend, Explains, PoseHypothesis
 from pose_estimation_ros.data.crops import crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.detection import make_detector
 from pose_estimation_ros.detection.base import Detector
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.objects.bundle import Bundle
@@ -47,7 +48,7 @@ class Pipeline:
         device: "auto", "cpu", "cuda" or "cuda:N".
         score_threshold: detections below are ignored; may change between frames.
         mesh_dir: folder of the meshes where the bundle does not ship them; for refiners that render.
-        detector: finds the boxes; the bundle's own where absent.
+        detector: name of a detector, or one ready made.
         track: keep identities and smooth over time; otherwise every frame stands alone.
 
     Raises:
@@ -63,14 +64,14 @@ class Pipeline:
         device: str = "auto",
         score_threshold: float = 0.5,
         mesh_dir: Path | None = None,
-        detector: Detector | None = None,
+        detector: str | Detector = "mask_rcnn",
         track: bool = True,
     ) -> None:
         self.bundle = bundle
         self.device = resolve_device(device)
         self.score_threshold = score_threshold
         self.min_pose_score = 0.0  # poses below are held back; may change between frames
-        self._detector = detector if detector is not None else _detector_of(bundle, self.device)
+        self._detector = make_detector(detector, bundle, self.device) if isinstance(detector, str) else detector
         self._backend = make_backend(backend, bundle, self.device) if isinstance(backend, str) else backend
         self._refiner = make_refiner(refiner, bundle, self.device, mesh_dir) if isinstance(refiner, str) else refiner
         self._tracker = Tracker(bundle.catalog) if track else None
@@ -222,9 +223,3 @@ def _is_inside(box: np.ndarray, camera: Camera) -> bool:
         return False
     visible = min(x1, camera.width - 0.5) - max(x0, -0.5), min(y1, camera.height - 0.5) - max(y0, -0.5)
     return min(visible) >= _LEAST_VISIBLE_PX
-
-
-def _detector_of(bundle: Bundle, device: torch.device) -> Detector:
-    from pose_estimation_ros.detection.mask_rcnn import MaskRCNN
-
-    return MaskRCNN.from_bundle(bundle, device)

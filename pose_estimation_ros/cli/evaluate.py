@@ -114,7 +114,7 @@ def _results(
     context |= settings | {"images_without_pose": report.reasons(records)}
     return _Results(
         estimates=[item for record in records for item in record.estimates],
-        boxes=[box for record in records for box in record.boxes] if arguments.detections == "model" else None,
+        boxes=[box for record in records for box in record.boxes] if arguments.detections != "gt" else None,
         records=tuple(records),
     )
 
@@ -173,10 +173,11 @@ def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle) 
     from pose_estimation_ros.pipeline import Pipeline, resolve_device
 
     detector = None
-    if arguments.detections == "model":
-        from pose_estimation_ros.detection.mask_rcnn import MaskRCNN
+    if arguments.detections != "gt":
+        from pose_estimation_ros.detection import make_detector
 
-        detector = MaskRCNN.from_bundle(bundle, resolve_device(arguments.device))
+        name = {"model": "mask_rcnn", "patches": "patches"}[arguments.detections]
+        detector = make_detector(name, bundle, resolve_device(arguments.device))
     mesh_dir = arguments.mesh_dir
     if mesh_dir is None and bundle.meshes is None:
         mesh_dir = arguments.bop / "models"

@@ -36,7 +36,12 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--backend", default="pix2pose", help="pose estimator (default: %(default)s)")
     add("--refiner", default="none", help="pose refiner (default: %(default)s)")
-    add("--detections", choices=("model", "gt"), default="model", help="boxes of the detector or of the ground truth")
+    add(
+        "--detections",
+        choices=("model", "gt", "patches"),
+        default="model",
+        help="boxes of the detector, of the ground truth, or of the heatmaps network's sliding patches",
+    )
     add(
         "--gt-box",
         choices=("full", "visible"),

@@ -1,1 +1,30 @@
-"""Find the known objects in an image."""
+"""Selectable detectors. A new one is one file and one line in DETECTORS."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from pose_estimation_ros.detection.base import Detector
+    from pose_estimation_ros.objects.bundle import Bundle
+
+DETECTORS = {
+    "mask_rcnn": "pose_estimation_ros.detection.mask_rcnn:MaskRCNN",
+    "patches": "pose_estimation_ros.detection.patches:PatchLocaliser",
+}
+
+
+def make_detector(name: str, bundle: Bundle, device: torch.device) -> Detector:
+    """Load a detector with its weights from a bundle.
+
+    Raises:
+        ValueError: if there is no such detector.
+        BundleError: if the bundle has no weights for it.
+    """
+    if name not in DETECTORS:
+        raise ValueError(f"detector = {name!r}: expected one of {', '.join(sorted(DETECTORS))}")
+    module, _, attribute = DETECTORS[name].partition(":")
+    return getattr(import_module(module), attribute).from_bundle(bundle, device)

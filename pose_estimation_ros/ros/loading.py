@@ -65,6 +65,7 @@ def load_pipeline(parameters: Mapping[str, Any]) -> LoadedPipeline:
         device=parameters["device"],
         score_threshold=parameters["detector.score_threshold"],
         mesh_dir=mesh_dir,
+        detector=parameters["detector.method"],
         track=parameters["tracking.enabled"],
     )
     pipeline.warm_up()

