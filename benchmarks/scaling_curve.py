@@ -4,7 +4,8 @@ r"""Measure what more training buys: accuracy on a BOP data set against crops se
         --snapshots runs/lmo/pix2pose/snapshots --out docs/images/scaling_lmo
 
 Evaluates every snapshot that pose_train left, with ground-truth boxes, and writes a table (.md, .json)
-and a plot (.png).
+and a plot (.png). A training that started from trained weights goes on with the curve of theirs:
+--continues CURVE.json --seen CROPS.
 """
 
 from __future__ import annotations
@@ -39,11 +40,14 @@ def main() -> int:
     parser.add_argument("--snapshots", type=Path, required=True, help="folder of SAMPLES.safetensors files")
     parser.add_argument("--network", default="pix2pose")
     parser.add_argument("--out", type=Path, required=True, help="output files without suffix")
+    parser.add_argument("--continues", type=Path, help="curve (.json) of the weights that the training started from")
+    parser.add_argument("--seen", type=int, default=0, help="crops that those weights had seen")
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
-    rows = []
+    before = json.loads(arguments.continues.read_text()) if arguments.continues else []
+    rows = [row for row in before if row["samples"] <= arguments.seen]
     for file in sorted(arguments.snapshots.glob("*.safetensors")):
-        rows.append({"samples": int(file.stem), **_evaluate(bundle, file, arguments)})
+        rows.append({"samples": arguments.seen + int(file.stem), **_evaluate(bundle, file, arguments)})
         print(json.dumps(rows[-1]), flush=True)
     if not rows:
         print(f"{arguments.snapshots}: no snapshots", file=sys.stderr)

@@ -33,7 +33,7 @@ class Pix2PoseSettings:
     mask_threshold: float = 0.5  # probability that a cell shows the object
     padding: float = 1.5  # crop side over box side
     inlier_share_px: float = 0.06  # PnP inlier threshold as a share of the crop's side in the photograph
-    redundancy: float = 30.0  # so many cells err together; weighs them against the regressed middle and size
+    redundancy: float = 100.0  # so many cells err together; weighs them against the regressed middle and size
     iterations: int = 500  # of RANSAC
     seed: int = 0
 

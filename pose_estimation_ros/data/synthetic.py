@@ -30,6 +30,7 @@ class CropConfig(BaseModel):
     photo_side_px: tuple[float, float] = (45.0, 200.0)  # side of the crop in the photograph
     front_layers: int = 2  # most occluders
     back_layers: int = 3  # most distractors behind the object
+    bar_share: float = 0.25  # samples that an edge or a bar of something else cuts off
     clutter_share: float = 0.25  # extra clutter views per target view
     min_visibility: float = 0.2  # samples more occluded than this lose their occluders
     masked_share: float = 0.2  # samples with background removed, as in the second stage of Pix2Pose
@@ -223,7 +224,7 @@ class CropSource:
         along = line[None, None, :] * torch.cos(angle) + line[None, :, None] * torch.sin(angle) - offset
         steep = self.config.size / 3.0
         cover = torch.sigmoid(along * steep) * torch.sigmoid((width - along) * steep)
-        present = self._uniform(0.0, 1.0, count, 1, 1) < 0.25
+        present = self._uniform(0.0, 1.0, count, 1, 1) < self.config.bar_share
         return (cover * present)[:, None]
 
     def _remove_background(self, images: Tensor, visible: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from pose_estimation_ros.data.bop import BopDataset, BopImage
 from pose_estimation_ros.evaluation import metrics
 from pose_estimation_ros.evaluation.localisation import TargetErrors, match, matched_errors
 from pose_estimation_ros.evaluation.metrics import ObjectPoints
+from pose_estimation_ros.evaluation.reliability import reliability, scored_poses, write_reliability
 from pose_estimation_ros.evaluation.report import Evaluation
 from pose_estimation_ros.evaluation.silhouettes import Silhouettes
 from pose_estimation_ros.rendering.drawing import save_picture
@@ -28,7 +29,7 @@ def write_plots(
     models: dict[int, ObjectPoints],
     names: dict[int, str],
 ) -> None:
-    """Write `curves.png`, `worst.png` and `overlay/SCENE_IMAGE.jpg`.
+    """Write `curves.png`, `reliability.png`, `worst.png` and `overlay/SCENE_IMAGE.jpg`.
 
     The true contour is green; the estimated one is blue where ADD(-S) is below 0.1 diameters, red elsewhere.
     """
@@ -36,6 +37,9 @@ def write_plots(
     folder.mkdir(parents=True, exist_ok=True)
     silhouettes = Silhouettes(dataset.models_dir, dataset.catalog)
     _write_curves(folder / "curves.png", evaluation, models, names)
+    scores, right = scored_poses(list(evaluation.targets), models)
+    if len(scores):
+        write_reliability(folder / "reliability.png", reliability(scores, right))
     images = {image.key: image for image in dataset.images}
     by_image: dict[tuple[int, int], list[TargetErrors]] = {}
     for item in evaluation.targets:

@@ -1,0 +1,303 @@
+r"""Measure the claim of the Deep Heatmaps paper: patches that vote lose less to an occluder than a whole-crop network.
+
+    python benchmarks/occlusion_curve.py --bundle models/demo --out docs/images/occlusion_curve
+
+Trains four networks on the same crops for the same number of samples: patches and whole crops, each without and with
+occluders in its training images. Then covers 0 to 70 % of the visible object in renders never trained on, and prints
+the median error of the control points, the share found within 5 pixels, and the share of poses within 10 % of the
+diameter. Training goes on where it was interrupted (--work).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pose_estimation_ros.backends.heatmaps import find_peaks
+from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
+from pose_estimation_ros.evaluation.metrics import add_error, adi_error
+from pose_estimation_ros.geometry.pnp import solve_pnp
+from pose_estimation_ros.networks.encoder import ResNetEncoder
+from pose_estimation_ros.networks.heatmap_net import (
+    CANVAS,
+    STRIDE,
+    HeatmapNet,
+    accumulate,
+    first_cell,
+    patch_grid,
+)
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
+from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_bank, object_weights, open_bank
+from pose_estimation_ros.training.heatmaps import (
+    CanonicalPoses,
+    HeatmapsRecipe,
+    HeatmapsStep,
+    SquaredError,
+    control_points,
+    projected,
+)
+from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
+
+SIZE = 128
+POINTS = 8
+LEVELS = tuple(range(0, 80, 10))  # percent
+FOUND_PX = 5.0
+HELD_OUT_SEED = 4321  # no training uses it
+SIDE = patch_grid(SIZE) + CANVAS - 1  # cells of accumulated heatmaps
+
+
+class WholeCropNet(nn.Module):
+    """The rival: one network that looks at the whole crop and draws the same heatmaps at once."""
+
+    control_points: Tensor
+
+    def __init__(self, objects: int, points: int = POINTS, hidden: int = 512) -> None:
+        super().__init__()
+        self.points = points
+        self.encoder = ResNetEncoder()
+        self.embedding = nn.Embedding(objects, 64)
+        self.read = nn.Linear(256 * (SIZE // 32) ** 2 + 64, hidden)
+        self.out = nn.Linear(hidden, points * SIDE * SIDE)
+        nn.init.normal_(self.out.weight, std=1e-3)
+        self.register_buffer("control_points", torch.zeros(objects, points, 3))
+
+    def forward(self, crops: Tensor, object_index: Tensor) -> Tensor:
+        """Return heatmaps (B, points, SIDE, SIDE) of crops (B, 3, SIZE, SIZE)."""
+        features = self.encoder(crops)[3].flatten(1)
+        hidden = torch.relu(self.read(torch.cat([features, self.embedding(object_index).to(features.dtype)], dim=1)))
+        return self.out(hidden).reshape(-1, self.points, SIDE, SIDE)
+
+
+class WholeCropStep:
+    """Squared error of the heatmaps of a whole crop."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.canonical = CanonicalPoses(bundle.catalog)
+
+    def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss."""
+        assert isinstance(network, WholeCropNet)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            predicted = network(pixels_of(batch), batch.object_index)
+        where = true_points(batch, network.control_points, self.canonical)
+        cells = torch.arange(SIDE) * STRIDE + first_cell()
+        profiles = torch.exp(-0.5 * ((where[..., None] - cells) / STRIDE) ** 2)
+        loss = 100.0 * SquaredError.apply(predicted, profiles[..., 1, :], profiles[..., 0, :])
+        return loss, {"squared": loss.detach()}
+
+
+def pixels_of(batch: CropBatch) -> Tensor:
+    """Return the crops as the networks take them."""
+    return batch.images.float().div(255.0).contiguous(memory_format=torch.channels_last)
+
+
+def true_points(batch: CropBatch, points: Tensor, canonical: CanonicalPoses) -> Tensor:
+    """Return the pixels (B, K, 2) of the control points in the crops."""
+    poses = canonical(batch.camera_from_object, batch.object_index)
+    return projected(points[batch.object_index], poses, batch.camera)
+
+
+def train(
+    name: str, bundle: Bundle, occluders: bool, arguments: argparse.Namespace
+) -> tuple[Callable[[CropBatch], Tensor], float]:
+    """Train a network, or read it; return what draws its heatmaps and its milliseconds per crop of inference."""
+    whole = name.startswith("whole")
+    torch.manual_seed(0)
+    optimiser = OptimiserConfig(kind="muon", batch=32, learning_rate=1e-3, warmup_samples=3000, ema_samples=8000)
+    config = CropConfig(size=SIZE, roll_deg=bundle.pose_prior.roll_deg, masked_share=0.0)
+    if not occluders:
+        config = config.model_copy(update={"front_layers": 0, "bar_share": 0.0})
+    bank_config = BankConfig(views=arguments.views)
+    folder = arguments.work / name
+    bank, backgrounds = open_bank(bundle, bank_config, 0, folder, arguments.mesh_dir, "cpu")
+    network: nn.Module = WholeCropNet(len(bundle.catalog)) if whole else HeatmapNet(len(bundle.catalog), POINTS)
+    network.get_buffer("control_points").copy_(control_points(bundle, 0, arguments.mesh_dir))
+    network = network.to(memory_format=torch.channels_last).train()
+    recipe = HeatmapsRecipe(optimiser=optimiser, patches=48, surface_points=0)
+    step: Any = WholeCropStep(bundle) if whole else HeatmapsStep(bundle, recipe, torch.device("cpu"))
+    trainer = Trainer(network, optimiser, arguments.samples, folder, resume=True)
+    if trainer.samples < arguments.samples:
+        weights = object_weights(bundle, {})
+        batches = crop_batches(bank, backgrounds, config, optimiser.batch, trainer.samples, weights, 1)
+        if not trainer.train(batches, step, arguments.samples, name):
+            raise KeyboardInterrupt
+    network.load_state_dict(trainer.averaged_state())
+    network.eval()
+    chosen = torch.arange(patch_grid(SIZE) ** 2)[None]
+
+    def heatmaps(batch: CropBatch) -> Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            if whole:
+                return network(pixels_of(batch), batch.object_index).float().clamp(min=0.0)
+            every = chosen.expand(len(batch), -1)
+            return accumulate(network(pixels_of(batch), batch.object_index).float(), every, patch_grid(SIZE)).clamp(0.0)
+
+    return heatmaps, _milliseconds(heatmaps, bank, backgrounds, config)
+
+
+def _milliseconds(heatmaps: Callable[[CropBatch], Tensor], bank: Any, backgrounds: Tensor, config: CropConfig) -> float:
+    batch = CropSource(bank, backgrounds, config, 1).batch(16)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        heatmaps(batch)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds) / 16 * 1000.0
+
+
+def cover(batch: CropBatch, share: float, backgrounds: Tensor, generator: torch.Generator) -> Tensor:
+    """Hide a share of each object's visible pixels behind a straight-edged occluder; return the images (B, 3, S, S)."""
+    images = batch.images.clone()
+    if share <= 0.0:
+        return images
+    count, side = len(images), images.shape[-1]
+    angle = torch.rand(count, 1, 1, generator=generator) * 6.2832
+    line = torch.linspace(-1.0, 1.0, side)
+    along = line[None, None, :] * torch.cos(angle) + line[None, :, None] * torch.sin(angle)
+    visible = nn.functional.interpolate(batch.mask_visible[:, None].float(), size=(side, side))[:, 0] > 0.5
+    pick = torch.randint(len(backgrounds), (count,), generator=generator)
+    texture = nn.functional.interpolate(backgrounds[pick].float(), size=(side, side), mode="bilinear").byte()
+    for number in range(count):
+        limit = torch.quantile(along[number][visible[number]], 1.0 - share)
+        hidden = along[number] > limit
+        images[number, :, hidden] = texture[number, :, hidden]
+    return images
+
+
+def measure(
+    heatmaps: Callable[[CropBatch], Tensor], batches: list[CropBatch], bundle: Bundle, arguments: argparse.Namespace
+) -> list[dict[str, float]]:
+    """Return the figures at every level of occlusion."""
+    canonical = CanonicalPoses(bundle.catalog)
+    points = control_points(bundle, 0, arguments.mesh_dir)
+    surfaces = [
+        sample_surface(load_mesh(bundle.mesh_path(index, arguments.mesh_dir), model.mesh_unit), 500)
+        for index, model in enumerate(bundle.catalog)
+    ]
+    backgrounds = open_backgrounds()
+    rows = []
+    for level in LEVELS:
+        generator = torch.Generator().manual_seed(level)
+        errors, within = [], []
+        for batch in batches:
+            covered = CropBatch(**{**batch.__dict__, "images": cover(batch, level / 100.0, backgrounds, generator)})
+            peaks = find_peaks(heatmaps(covered), 1)
+            pixels = peaks.pixels[:, :, 0]
+            errors.append(torch.linalg.norm(pixels - true_points(batch, points, canonical), dim=2))
+            within += _poses_within(covered, pixels, peaks.heights[:, :, 0], points, surfaces, bundle)
+        joined = torch.cat(errors)
+        rows.append(
+            {
+                "occlusion": level,
+                "median_px": float(joined.median()),
+                "found": float((joined < FOUND_PX).float().mean()),
+                "add_0_1d": float(np.mean(within)),
+            }
+        )
+    return rows
+
+
+def open_backgrounds() -> Tensor:
+    """Return pictures that no training used."""
+    from pose_estimation_ros.data.backgrounds import background_pool
+
+    return background_pool(60, seed=HELD_OUT_SEED)
+
+
+def _poses_within(
+    batch: CropBatch, pixels: Tensor, heights: Tensor, points: Tensor, surfaces: list[np.ndarray], bundle: Bundle
+) -> list[bool]:
+    within = []
+    for number in range(len(batch)):
+        index = int(batch.object_index[number])
+        model = bundle.catalog[index]
+        weights = heights[number].double().numpy()
+        result = solve_pnp(
+            pixels[number].double().numpy(),
+            points[index].double().numpy(),
+            batch.camera[number].double().numpy(),
+            weights=np.sqrt(np.maximum(weights, 1e-9) / max(float(weights.max()), 1e-9)),
+            threshold_px=0.06 * SIZE,
+            iterations=500,
+        )
+        if result is None:
+            within.append(False)
+            continue
+        truth = batch.camera_from_object[number].double().numpy()
+        distance = (adi_error if model.is_symmetric else add_error)(surfaces[index], result.camera_from_object, truth)
+        within.append(bool(distance < 0.1 * model.diameter_m))
+    return within
+
+
+def held_out(bundle: Bundle, arguments: argparse.Namespace) -> list[CropBatch]:
+    """Make crops without occluders from views that no training used."""
+    bank = load_bank(
+        bundle, BankConfig(views=60), HELD_OUT_SEED, arguments.work / "held_out", arguments.mesh_dir, "cpu"
+    )
+    config = CropConfig(size=SIZE, roll_deg=bundle.pose_prior.roll_deg, masked_share=0.0, front_layers=0, bar_share=0.0)
+    source = CropSource(bank, open_backgrounds(), config, HELD_OUT_SEED)
+    return [source.batch(16) for _ in range(arguments.crops // 16)]
+
+
+def plot(results: dict[str, list[dict[str, float]]], path: Path) -> None:
+    """Draw error and recall against occlusion."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4))
+    keys = (("median_px", "median error, px of 128"), ("found", "found within 5 px"), ("add_0_1d", "ADD(-S) 0.1d"))
+    for axis, (key, label) in zip(axes, keys, strict=True):
+        for name, rows in results.items():
+            axis.plot([row["occlusion"] for row in rows], [row[key] for row in rows], marker="o", label=name)
+        axis.set_xlabel("occlusion, %")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Train, measure, print and plot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="models/demo")
+    parser.add_argument("--mesh-dir", type=Path)
+    parser.add_argument("--samples", type=int, default=60_000, help="crops per network")
+    parser.add_argument("--views", type=int, default=600, help="views per object in the bank")
+    parser.add_argument("--crops", type=int, default=320, help="held-out crops per level")
+    parser.add_argument("--work", type=Path, default=Path("runs/occlusion_curve"))
+    parser.add_argument("--out", type=Path, required=True, help="output files without suffix")
+    arguments = parser.parse_args()
+    bundle = load_bundle(arguments.bundle)
+    (arguments.work / "pix2pose").mkdir(parents=True, exist_ok=True)  # where the networks share their bank of views
+    batches = held_out(bundle, arguments)
+    results, costs = {}, {}
+    for name, occluders in (
+        ("patches", False),
+        ("patches, occluders", True),
+        ("whole crop", False),
+        ("whole crop, occluders", True),
+    ):
+        heatmaps, costs[name] = train(name, bundle, occluders, arguments)
+        results[name] = measure(heatmaps, batches, bundle, arguments)
+        for row in results[name]:
+            print(f"{name:24s}", json.dumps({key: round(value, 3) for key, value in row.items()}), flush=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.with_suffix(".json").write_text(json.dumps({"results": results, "ms_per_crop": costs}, indent=1))
+    plot(results, arguments.out.with_suffix(".png"))
+    print("milliseconds per crop:", {name: round(value, 2) for name, value in costs.items()})
+
+
+if __name__ == "__main__":
+    main()
