@@ -233,7 +233,7 @@ def _minimise(
         parts_next = _linearised(x, z, camera, *candidate)
         cost_next = (w * parts_next[0].square().sum(dim=2)).sum(dim=1)
         ahead = (((parts_next[2] @ camera[:, 2, :, None])[..., 0] > 0.0) | (w <= 0.0)).all(dim=1)
-        better = (cost_next <= cost) & ahead
+        better = (cost_next <= cost * (1.0 + 1e-12) + 1e-24) & ahead  # the last steps are lost in rounding
         rotation = torch.where(better[:, None, None], candidate[0], rotation)
         translation = torch.where(better[:, None], candidate[1], translation)
         parts = tuple(
@@ -242,7 +242,7 @@ def _minimise(
         )
         cost = torch.where(better, cost_next, cost)
         damping = torch.where(better, damping * 0.1, damping * 10.0).clamp(1e-14, 1e6)
-        if bool((step.abs().amax(dim=1) < 1e-13).all()):
+        if bool((step.abs().amax(dim=1) < 1e-11).all()):
             break
     return rotation, translation
 

@@ -163,6 +163,24 @@ def test_keypoints_learn_a_pose() -> None:
     assert float(loss) < 1e-2
 
 
+def test_a_focal_length_is_learnt_through_the_poses_that_it_implies() -> None:
+    pixels, points, _, _ = problem(0.4, 0.0, batch=6)
+    focal = torch.tensor([500.0], dtype=torch.float64, requires_grad=True)  # it was 572 and 573
+    optimiser = torch.optim.Adam([focal], lr=5.0)
+    pose = None
+    for _ in range(150):
+        camera = torch.zeros(len(pixels), 3, 3, dtype=torch.float64)
+        camera[:, 0, 0] = camera[:, 1, 1] = focal
+        camera[:, 0, 2], camera[:, 1, 2], camera[:, 2, 2] = 325.0, 242.0, 1.0
+        pose = bpnp(pixels, points, camera, initial=pose)
+        loss = (project_pose(pose, points, camera) - pixels).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        pose = pose.detach()
+    assert focal.item() == pytest.approx(572.5, abs=3.0)
+
+
 @pytest.mark.parametrize(
     ("name", "shape"), [("points", (1, 7, 3)), ("intrinsics", (3, 3)), ("weights", (1, 9)), ("initial", (1, 7))]
 )
