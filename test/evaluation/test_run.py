@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -45,6 +46,9 @@ class _Pipeline:
         poses = [_Pose(item.object_index, pose, item.score) for item in detections]
         return _Result(poses, {"detection": 0.0, "pose": 0.01, "total": 0.01}, None if poses else "no detections")
 
+    def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
+        return {"votes": np.full_like(frame.rgb, 40 * len(detections))}
+
 
 class _Detector:
     def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
@@ -73,6 +77,15 @@ def test_ground_truth_boxes_are_clipped_and_hidden_instances_left_out(tiny_bop: 
     assert areas[0] >= areas[1] > 0
     hidden = [BopTarget(7, 2, 1, 1), BopTarget(7, 2, 2, 1)]
     assert [item.object_index for item in truth_detections(dataset.images[2], hidden, dataset.catalog)] == [1]
+
+
+def test_pictures_of_the_backend_are_kept_by_name_and_image(tiny_bop: Path, tmp_path: Path) -> None:
+    dataset = BopDataset(tiny_bop)
+    runner = Runner(_Pipeline(), dataset.catalog, _Detector(), score_threshold=0.65, debug_dir=tmp_path)
+    run_images(dataset, dataset.targets, runner)
+    keys = [f"{scene:06d}_{image:06d}.jpg" for scene, image in sorted(item.key for item in dataset.images)]
+    assert sorted(path.name for path in (tmp_path / "votes").iterdir()) == keys
+    assert abs(float(cv2.imread(str(tmp_path / "votes" / keys[0])).mean()) - 80.0) < 3.0  # two detections
 
 
 @pytest.mark.parametrize(
