@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -44,11 +45,11 @@ def relative_error(which: int, distance: float, noise_px: float, gauss_newton: b
     worst = 0.0
     pixels, points, camera, poses = problem(5, CORNERS, distance, noise_px)
     for number in range(5):
-        inputs = [pixels[number : number + 1], points[number : number + 1], camera[:1]]
+        inputs = [pixels[number : number + 1], points[number : number + 1]]
         start = poses[number : number + 1]
         leaf = inputs[which].clone().requires_grad_()
-        arguments = [leaf if index == which else item for index, item in enumerate(inputs)]
-        out = _entries(bpnp(*arguments, initial=start, gauss_newton=gauss_newton))[0]
+        seen, known = (leaf if index == which else item for index, item in enumerate(inputs))
+        out = _entries(bpnp(seen, known, camera[:1], initial=start, gauss_newton=gauss_newton))[0]
         analytic = torch.stack([torch.autograd.grad(value, leaf, retain_graph=True)[0].flatten() for value in out])
         step = (1e-3, 1e-6)[which]
         columns = []
@@ -57,8 +58,8 @@ def relative_error(which: int, distance: float, noise_px: float, gauss_newton: b
             for sign in (1.0, -1.0):
                 moved = inputs[which].clone()
                 moved.view(-1)[index] += sign * step
-                arguments = [moved if place == which else item for place, item in enumerate(inputs)]
-                ends.append(_entries(bpnp(*arguments, initial=start))[0])
+                seen, known = (moved if place == which else item for place, item in enumerate(inputs))
+                ends.append(_entries(bpnp(seen, known, camera[:1], initial=start))[0])
             columns.append((ends[0] - ends[1]) / (2.0 * step))
         numeric = torch.stack(columns, dim=1)
         worst = max(worst, float((analytic - numeric).norm() / numeric.norm()))
@@ -85,7 +86,7 @@ def times(batch: int, count: int, repeats: int) -> tuple[float, float, float]:
     backward = []
     for gauss_newton in (False, True):
         loss = bpnp(leaf, many.float(), camera.float(), initial=start, gauss_newton=gauss_newton).square().sum()
-        backward.append(_milliseconds(lambda kept=loss: kept.backward(retain_graph=True), repeats))
+        backward.append(_milliseconds(partial(loss.backward, retain_graph=True), repeats))
     return forward, backward[0], backward[1]
 
 

@@ -102,11 +102,13 @@ class _Bpnp(torch.autograd.Function):
         hessian = _hessian(residual, jacobian, in_camera, turned, camera, w, ctx.gauss_newton)
         solution, good = _solved(hessian, local, in_camera, w, solved)
         with torch.enable_grad():
-            leaves = [item.detach().requires_grad_() for item in (x, z, camera, w)]
-            residual, jacobian, _, _ = _linearised(*leaves[:3], rotation, translation)
+            x_leaf, z_leaf, camera_leaf, w_leaf = leaves = [
+                item.detach().requires_grad_() for item in (x, z, camera, w)
+            ]
+            residual, jacobian, _, _ = _linearised(x_leaf, z_leaf, camera_leaf, rotation, translation)
             if ctx.gauss_newton:
                 jacobian = jacobian.detach()  # f changes with the residuals alone
-            f = -2.0 * torch.einsum("bn,bnk,bnkj->bj", leaves[3], residual, jacobian)
+            f = -2.0 * torch.einsum("bn,bnk,bnkj->bj", w_leaf, residual, jacobian)
             wanted = torch.autograd.grad((f * solution).sum(), leaves)
         usable = (w > 0.0) & good[:, None]
         masks = (usable[..., None], usable[..., None], good[:, None, None], usable)
@@ -137,7 +139,10 @@ def _check(pixels: Tensor, points: Tensor, intrinsics: Tensor, weights: Tensor |
     if pixels.ndim != 3 or pixels.shape[2] != 2:
         raise ValueError(f"bpnp: pixels has shape {tuple(pixels.shape)}, expected (B, N, 2)")
     batch, count = pixels.shape[:2]
-    expected = {"points": (points, (batch, count, 3)), "intrinsics": (intrinsics, (batch, 3, 3))}
+    expected: dict[str, tuple[Tensor, tuple[int, ...]]] = {
+        "points": (points, (batch, count, 3)),
+        "intrinsics": (intrinsics, (batch, 3, 3)),
+    }
     if weights is not None:
         expected["weights"] = (weights, (batch, count))
     if initial is not None:
@@ -154,9 +159,9 @@ def _robust_start(
     start = torch.zeros(len(x), 6, dtype=torch.float64)
     start[:, 5] = 1.0
     used, solved = torch.zeros_like(w), torch.zeros(len(x), dtype=torch.bool)
-    columns = [item.cpu().numpy() for item in (x, z, camera, torch.sqrt(w.clamp(min=0.0)))]
-    for number, row in enumerate(zip(*columns, strict=True)):
-        result = solve_pnp(*row, threshold_px=threshold_px)
+    pixels, points, cameras, trust = (item.cpu().numpy() for item in (x, z, camera, torch.sqrt(w.clamp(min=0.0))))
+    for number in range(len(pixels)):
+        result = solve_pnp(pixels[number], points[number], cameras[number], trust[number], threshold_px)
         if result is None:
             continue
         matrix = torch.from_numpy(np.ascontiguousarray(result.camera_from_object))
@@ -236,10 +241,11 @@ def _minimise(
         better = (cost_next <= cost * (1.0 + 1e-12) + 1e-24) & ahead  # the last steps are lost in rounding
         rotation = torch.where(better[:, None, None], candidate[0], rotation)
         translation = torch.where(better[:, None], candidate[1], translation)
-        parts = tuple(
+        residual, jacobian, in_camera, turned = (
             torch.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
             for new, old in zip(parts_next, parts, strict=True)
         )
+        parts = (residual, jacobian, in_camera, turned)
         cost = torch.where(better, cost_next, cost)
         damping = torch.where(better, damping * 0.1, damping * 10.0).clamp(1e-14, 1e6)
         if bool((step.abs().amax(dim=1) < 1e-11).all()):

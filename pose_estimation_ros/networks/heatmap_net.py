@@ -72,11 +72,12 @@ class HeatmapNet(nn.Module):
         )
         self.embedding = nn.Embedding(objects, 64)
         self.enter = nn.Linear(last, hidden)
-        self.modulate = nn.ModuleList(nn.Linear(64, 2 * hidden) for _ in range(3))
+        modulate = [nn.Linear(64, 2 * hidden) for _ in range(3)]
         self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(2))
-        for layer in self.modulate:
+        for layer in modulate:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.modulate = nn.ModuleList(modulate)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(3))
         self.out = nn.Linear(hidden, points * CANVAS * CANVAS)
         nn.init.normal_(self.out.weight, std=1e-3)

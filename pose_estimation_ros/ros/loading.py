@@ -19,7 +19,11 @@ class PipelineLike(Protocol):
 
     score_threshold: float
     min_pose_score: float
-    debug_names: tuple[str, ...]  # of the pictures that `explain` draws
+
+    @property
+    def debug_names(self) -> tuple[str, ...]:
+        """Names of the pictures that `explain` draws."""
+        ...
 
     def process(self, frame: Frame) -> Any:
         """Return a result with poses, detections, timings_s and reason."""
