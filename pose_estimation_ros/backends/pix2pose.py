@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ ROLE = "pix2pose"
 MIN_CELLS = 8
 
 
+FRAMINGS = ((0.9, 0.05, 0.03), (1.1, -0.05, -0.03))
+
+
 @dataclass(frozen=True)
 class Pix2PoseSettings:
     """How poses are read out of the maps. Errors are in units of the half box, as in the paper."""
@@ -32,8 +35,9 @@ class Pix2PoseSettings:
     inlier_error: float = 0.35  # th_i: cells expected to be worse take no part in PnP (published: 0.15)
     mask_threshold: float = 0.5  # probability that a cell shows the object
     padding: float = 1.5  # crop side over box side
-    inlier_share_px: float = 0.06  # PnP inlier threshold as a share of the crop's side in the photograph
+    inlier_share_px: float = 0.04  # PnP inlier threshold as a share of the crop's side in the photograph
     redundancy: float = 100.0  # so many cells err together; weighs them against the regressed middle and size
+    framings: tuple[tuple[float, float, float], ...] = FRAMINGS  # scale and shift, in sides, of more first-stage crops
     iterations: int = 500  # of RANSAC
     seed: int = 0
 
@@ -95,12 +99,15 @@ class Pix2Pose:
         """
         if len(crops) == 0:
             return []
-        first = self.predict(crops)
-        placed = self._placed(crops, first)
-        refined, origin = self._refined_crops(frame, crops, first)
-        candidates = self._solve(crops, first, list(range(len(crops))), frame, placed)
+        framed = self._framed(frame, crops)
+        maps = self.predict(framed)
+        views = [list(range(number, len(framed), len(crops))) for number in range(len(crops))]
+        placed = self._placed(framed, maps, views)
+        refined, origin = self._refined_crops(frame, crops, _head(maps, len(crops)))
+        candidates = self._solve(framed, maps, views, list(range(len(crops))), frame, placed)
         if origin:
-            candidates += self._solve(refined, self.predict(refined), origin, frame, placed)
+            singles = [[row] for row in range(len(origin))]
+            candidates += self._solve(refined, self.predict(refined), singles, origin, frame, placed)
         hypotheses = []
         for number, detection in enumerate(detections):
             mine = [item for item in candidates if item.crop == number]
@@ -108,6 +115,30 @@ class Pix2Pose:
                 best = max(mine, key=lambda item: item.support)
                 hypotheses.append(self._hypothesis(best, detection))
         return hypotheses
+
+    def _framed(self, frame: Frame, crops: Crops) -> Crops:
+        """Return the N crops, then the same N once more for every other framing."""
+        if not self.settings.framings:
+            return crops
+        squares = [crops.square]
+        for scale, right, down in self.settings.framings:
+            shift = crops.square[:, 2:] * crops.square.new_tensor([right, down])
+            squares.append(torch.cat([crops.square[:, :2] + shift, crops.square[:, 2:] * scale], dim=1))
+        count = len(self.settings.framings)
+        image, intrinsics = self._tensors(frame)
+        index = crops.object_index.repeat(count)
+        more = cut_squares(image, intrinsics, torch.cat(squares[1:]), index, self.crop_size)
+        return Crops(
+            torch.cat([crops.pixels, more.pixels]),
+            torch.cat([crops.camera, more.camera]),
+            torch.cat([crops.object_index, more.object_index]),
+            torch.cat([crops.square, more.square]),
+        )
+
+    def _tensors(self, frame: Frame) -> tuple[Tensor, Tensor]:
+        """Return image (3, H, W) in [0, 1] and intrinsics (3, 3) on the device."""
+        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
+        return image, torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
 
     @torch.inference_mode()
     def predict(self, crops: Crops) -> CoordinateMaps:
@@ -133,63 +164,70 @@ class Pix2Pose:
                 origin.append(number)
         if not origin:
             return crops, []
-        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
-        intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
+        image, intrinsics = self._tensors(frame)
         square = torch.stack(squares)
         refined = cut_squares(image, intrinsics, square, crops.object_index[origin], self.crop_size)
         mask = _transfer(torch.stack(kept), crops.square[origin], square, self.crop_size)
         pixels = refined.pixels * mask + 0.5 * (1.0 - mask)
         return Crops(pixels, refined.camera, refined.object_index, refined.square), origin
 
-    def _placed(self, crops: Crops, maps: CoordinateMaps) -> list[PlacedPoint | None]:
-        """Return where the network sees the middle of every object; nothing where it was not trained to."""
+    def _placed(self, crops: Crops, maps: CoordinateMaps, views: list[list[int]]) -> list[PlacedPoint | None]:
+        """Return where the network sees the middles of objects, the mean over the crops that show each.
+
+        Nothing where the network was not trained to.
+        """
         if maps.placement is None:
-            return [None] * len(crops)
+            return [None] * len(views)
         medians, scales = maps.placement[:, :3].float(), math.sqrt(2.0) * torch.exp(maps.placement[:, 3:].float())
         depth = depth_of(medians[:, 2], crops.camera, self._diameter[crops.object_index], self.crop_size)
         pixel = crops.square[:, :2] + medians[:, :2] * crops.square[:, 2:]
-        columns = (crops.object_index, pixel, scales[:, :2] * crops.square[:, 2:], depth, scales[:, 2])
-        rows = zip(*(column.cpu().double().numpy() for column in columns), strict=True)
-        redundancy = self.settings.redundancy
-        return [
-            PlacedPoint(self._centre[int(index)], place, float(depth), deviation, float(relative), redundancy)
-            for index, place, deviation, depth, relative in rows
-        ]
+        deviation = torch.cat([scales[:, :2] * crops.square[:, 2:], scales[:, 2:]], dim=1)
+        table = torch.cat([pixel, torch.log(depth)[:, None], deviation], dim=1).cpu().double().numpy()
+        index = crops.object_index.tolist()
+        placed: list[PlacedPoint | None] = []
+        for rows in views:
+            mean = table[rows].mean(axis=0)  # views of one image err together: their mean is hardly surer than one
+            centre, far = self._centre[index[rows[0]]], float(np.exp(mean[2]))
+            placed.append(PlacedPoint(centre, mean[:2], far, mean[3:5], float(mean[5]), self.settings.redundancy))
+        return placed
 
     def _solve(
         self,
         crops: Crops,
         maps: CoordinateMaps,
+        views: list[list[int]],
         origin: list[int],
         frame: Frame,
         placed: list[PlacedPoint | None],
     ) -> list[_Candidate]:
-        """Solve PnP for every crop from its reliable cells."""
+        """Solve PnP from the reliable cells of each group of crops, which show the same object."""
         settings = self.settings
         visible = (torch.sigmoid(maps.mask_logits[:, 0].float()) > settings.mask_threshold).cpu().numpy()
         error = maps.error.float().cpu().numpy()
         coordinates = maps.coordinates.float().permute(0, 2, 3, 1).cpu().numpy()
         squares, index = crops.square.cpu().numpy(), crops.object_index.cpu().numpy()
         candidates = []
-        for number, crop in enumerate(origin):
-            chosen = visible[number] & (error[number] < settings.inlier_error)
+        for rows, crop in zip(views, origin, strict=True):
+            chosen = visible[rows] & (error[rows] < settings.inlier_error)
             if chosen.sum() < MIN_CELLS:
-                chosen = visible[number] & (error[number] < 2.0 * settings.inlier_error)
+                chosen = visible[rows] & (error[rows] < 2.0 * settings.inlier_error)
             if chosen.sum() < MIN_CELLS:
                 continue
-            points = coordinates[number][chosen] * self._half[index[number]] + self._centre[index[number]]
+            pixels = [
+                _cell_pixels(cells, squares[row], self.crop_size) for cells, row in zip(chosen, rows, strict=True)
+            ]
             result = solve_pnp(
-                _cell_pixels(chosen, squares[number], self.crop_size),
-                points,
+                np.concatenate(pixels),
+                coordinates[rows][chosen] * self._half[index[rows[0]]] + self._centre[index[rows[0]]],
                 frame.camera.intrinsics,
-                weights=1.0 / (error[number][chosen] + 0.02),
-                threshold_px=max(1.0, settings.inlier_share_px * float(squares[number, 2])),
+                weights=1.0 / (error[rows][chosen] + 0.02),
+                threshold_px=max(1.0, settings.inlier_share_px * float(squares[rows[0], 2])),
                 iterations=settings.iterations,
                 seed=settings.seed,
-                placed=placed[crop],
+                placed=_less_sure(placed[crop], len(rows)),
             )
             if result is not None and result.camera_from_object[2, 3] > 0.0:
-                support = float(result.inliers.sum()) / max(float(visible[number].sum()), 1.0)
+                support = float(result.inliers.sum()) / max(float(visible[rows].sum()), 1.0)
                 candidates.append(_Candidate(crop, result, support))
         return candidates
 
@@ -203,6 +241,16 @@ class Pix2Pose:
             inliers=int(candidate.pose.inliers.sum()),
             covariance=candidate.pose.covariance,
         )
+
+
+def _head(maps: CoordinateMaps, count: int) -> CoordinateMaps:
+    """Return the maps of the first crops."""
+    return CoordinateMaps(*(None if item is None else item[:count] for item in maps))
+
+
+def _less_sure(placed: PlacedPoint | None, views: int) -> PlacedPoint | None:
+    """Return a placed point for correspondences from so many views of the same pixels: none is worth a new one."""
+    return None if placed is None else replace(placed, redundancy=placed.redundancy * views)
 
 
 def _cell_pixels(chosen: np.ndarray, square: np.ndarray, crop_size: int) -> np.ndarray:
