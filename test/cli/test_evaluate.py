@@ -61,7 +61,12 @@ def test_scores_of_a_result_file(tiny_bop: Path, truth_csv: Path, tmp_path: Path
     assert "62.5" in printed
     assert (out / "poses/obj_000001/000000.txt").is_file()
     assert not (out / "poses/obj_000001/000002.txt").exists()
-    assert sorted(path.name for path in (out / "plots").iterdir()) == ["curves.png", "overlay", "worst.png"]
+    assert sorted(path.name for path in (out / "plots").iterdir()) == [
+        "curves.png",
+        "overlay",
+        "reliability.png",
+        "worst.png",
+    ]
     before = cv2.imread(str(tiny_bop / "test/000007/rgb/000000.png"))
     overlay = cv2.imread(str(out / "plots/overlay/000007_000000.jpg"))
     assert np.abs(overlay.astype(int) - before).max() > 100  # something was drawn
