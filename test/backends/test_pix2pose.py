@@ -11,6 +11,7 @@ from pose_estimation_ros.data.crops import Crops, crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.networks.pix2pose_net import STRIDE, CoordinateMaps, Pix2PoseNet
+from pose_estimation_ros.networks.placement import placement_of
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, PosePrior
 from pose_estimation_ros.objects.catalog import Catalog
 
@@ -162,3 +163,58 @@ def test_errors_name_what_is_missing(catalog: Catalog, tmp_path) -> None:
 
 def test_outlier_thresholds_are_the_published_ones() -> None:
     assert Pix2PoseSettings().outlier_errors == (0.15, 0.25, 0.35)
+
+
+class PlacingNetwork(PerfectNetwork):
+    """Gives coordinates that shrink and scatter, as means of uncertain ones do, and the true middles and sizes."""
+
+    def __init__(self, catalog: Catalog, poses: list[np.ndarray], places: bool) -> None:
+        super().__init__(catalog, poses)
+        self.places = places
+
+    def forward(self, pixels: Tensor, object_index: Tensor) -> CoordinateMaps:
+        maps = super().forward(pixels, object_index)
+        noise = 0.05 * torch.randn(maps.coordinates.shape, generator=torch.Generator().manual_seed(0))
+        maps = maps._replace(coordinates=0.9 * maps.coordinates + noise)
+        if not self.places:
+            return maps
+        assert self.squares is not None
+        rows = []
+        for square, index in zip(self.squares.tolist(), object_index.tolist(), strict=True):
+            model, pose = self.catalog[index], self.poses[index]
+            camera = torch.tensor(CAMERA.intrinsics)[None]
+            zoom = SIZE / square[2]
+            camera[:, :2] *= zoom
+            camera[0, 0, 2] = (SIZE - 1) / 2 + (CAMERA.intrinsics[0, 2] - square[0]) * zoom
+            camera[0, 1, 2] = (SIZE - 1) / 2 + (CAMERA.intrinsics[1, 2] - square[1]) * zoom
+            centre = torch.tensor(pose[:3, :3] @ model.centre_m + pose[:3, 3])[None]
+            said = placement_of(centre, camera, torch.tensor([model.diameter_m]), SIZE)
+            rows.append(torch.cat([said[0].float(), torch.full((3,), -5.0)]))
+        return maps._replace(placement=torch.stack(rows))
+
+
+def test_regressed_middle_and_size_mend_the_distance(catalog: Catalog) -> None:
+    frame, detections = scene(catalog)
+    errors = {}
+    for places in (False, True):
+        backend = Watching(PlacingNetwork(catalog, poses(), places), catalog, SIZE)  # type: ignore[arg-type]
+        crops = crop_frame(frame, detections, SIZE, backend.crop_padding, torch.device("cpu"))
+        found = backend.estimate(frame, crops, detections)
+        errors[places] = max(
+            abs(item.camera_from_object[2, 3] / pose[2, 3] - 1.0) for item, pose in zip(found, poses(), strict=True)
+        )
+    assert errors[False] > 0.05
+    assert errors[True] < 0.02
+
+
+def test_every_framing_shows_the_same_object_from_its_own_square(catalog: Catalog) -> None:
+    frame, detections = scene(catalog)
+    settings = Pix2PoseSettings(framings=((0.9, 0.1, 0.0), (1.2, 0.0, -0.1)))
+    backend = Pix2Pose(PerfectNetwork(catalog, poses()), catalog, SIZE, settings)  # type: ignore[arg-type]
+    crops = crop_frame(frame, detections, SIZE, backend.crop_padding, torch.device("cpu"))
+    framed = backend._framed(frame, crops)
+    assert framed.object_index.tolist() == [0, 1, 0, 1, 0, 1]
+    side = float(crops.square[1, 2])
+    expected = crops.square[1] + torch.tensor([0.1 * side, 0.0, -0.1 * side])
+    torch.testing.assert_close(framed.square[3], expected)
+    torch.testing.assert_close(framed.square[5], crops.square[1] + torch.tensor([0.0, -0.1 * side, 0.2 * side]))
