@@ -245,7 +245,10 @@ class Pix2Pose:
 
 def _head(maps: CoordinateMaps, count: int) -> CoordinateMaps:
     """Return the maps of the first crops."""
-    return CoordinateMaps(*(None if item is None else item[:count] for item in maps))
+    placement = None if maps.placement is None else maps.placement[:count]
+    return CoordinateMaps(
+        maps.coordinates[:count], maps.error[:count], maps.mask_logits[:count], maps.bin_logits[:count], placement
+    )
 
 
 def _less_sure(placed: PlacedPoint | None, views: int) -> PlacedPoint | None:
