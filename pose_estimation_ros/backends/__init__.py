@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import torch
+
+from pose_estimation_ros.registry import chosen_class
 
 if TYPE_CHECKING:
     from pose_estimation_ros.backends.base import Backend
@@ -24,7 +25,5 @@ def make_backend(name: str, bundle: Bundle, device: torch.device) -> Backend:
         ValueError: if there is no such backend.
         BundleError: if the bundle has no weights for it.
     """
-    if name not in BACKENDS:
-        raise ValueError(f"backend = {name!r}: expected one of {', '.join(sorted(BACKENDS))}")
-    module, _, attribute = BACKENDS[name].partition(":")
-    return getattr(import_module(module), attribute).from_bundle(bundle, device)
+    made: Backend = chosen_class("backend", name, BACKENDS).from_bundle(bundle, device)
+    return made

@@ -17,7 +17,7 @@ from pose_estimation_ros.geometry.pnp import PlacedPoint, PnpResult, solve_pnp
 from pose_estimation_ros.networks.pix2pose_net import STRIDE, CoordinateMaps, Pix2PoseNet
 from pose_estimation_ros.networks.placement import depth_of
 from pose_estimation_ros.networks.precision import autocast
-from pose_estimation_ros.objects.bundle import Bundle, BundleError
+from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
 
 ROLE = "pix2pose"
@@ -80,14 +80,8 @@ class Pix2Pose:
         Raises:
             BundleError: if the weights are missing, damaged or do not fit the architecture.
         """
-        entry = bundle.network(ROLE)
-        try:
-            network = Pix2PoseNet(len(bundle.catalog), **entry.architecture)
-            network.load_state_dict(bundle.weights(ROLE))
-        except (TypeError, RuntimeError) as error:
-            raise BundleError(f"{bundle.path / entry.file}: weights do not fit the architecture: {error}") from error
-        network = network.to(device).to(memory_format=torch.channels_last).eval()
-        return Pix2Pose(network, bundle.catalog, entry.input_size, settings)
+        network = bundle.load_network(ROLE, Pix2PoseNet, device)
+        return Pix2Pose(network, bundle.catalog, bundle.network(ROLE).input_size, settings)
 
     def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
         """Estimate at most one pose per crop; crops without a pose are left out.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from pose_estimation_ros.registry import chosen_class
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,5 @@ def make_detector(name: str, bundle: Bundle, device: torch.device) -> Detector:
         ValueError: if there is no such detector.
         BundleError: if the bundle has no weights for it.
     """
-    if name not in DETECTORS:
-        raise ValueError(f"detector = {name!r}: expected one of {', '.join(sorted(DETECTORS))}")
-    module, _, attribute = DETECTORS[name].partition(":")
-    return getattr(import_module(module), attribute).from_bundle(bundle, device)
+    made: Detector = chosen_class("detector", name, DETECTORS).from_bundle(bundle, device)
+    return made

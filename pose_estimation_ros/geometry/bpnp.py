@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose_estimation_ros.geometry.pnp import solve_pnp
+from pose_estimation_ros.geometry.pnp import MIN_POINTS, solve_pnp
 from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle, skew_matrix
 
 # Samples without a gradient since the program began, by reason: "no pose", "behind the camera", "singular".
@@ -23,7 +23,6 @@ failures: Counter[str] = Counter()
 
 _STEPS = 30  # of damped Newton, at most
 _LARGEST_CONDITION = 1e10  # of df/dy with a unit diagonal
-_LEAST_WEIGHT = 4  # points that must take part
 _logger = logging.getLogger(__name__)
 
 
@@ -84,7 +83,7 @@ class _Bpnp(torch.autograd.Function):
             start, used, solved = _robust_start(x, z, camera, w, threshold_px)
             w = w * used
         else:
-            start, solved = initial.detach().double(), (w > 0.0).sum(dim=1) >= _LEAST_WEIGHT
+            start, solved = initial.detach().double(), (w > 0.0).sum(dim=1) >= MIN_POINTS
         rotation, translation = _minimise(x, z, camera, w, matrix_from_axis_angle(start[:, :3]), start[:, 3:])
         ctx.save_for_backward(x, z, camera, w, rotation, translation, solved)
         ctx.gauss_newton = gauss_newton

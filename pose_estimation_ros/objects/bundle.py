@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 import yaml
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from pose_estimation_ros.objects.bundle_file import (
     BundleFile,
@@ -26,6 +28,7 @@ from pose_estimation_ros.objects.bundle_file import (
 from pose_estimation_ros.objects.catalog import Catalog
 
 BUNDLE_FILE = "bundle.yaml"
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class BundleError(ValueError):
@@ -85,6 +88,25 @@ class Bundle:
             )
         tensors = load(content)
         return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+
+    def load_network(self, role: str, make: Callable[..., Network], device: torch.device) -> Network:
+        """Make a network with its stored architecture and weights, on a device, ready for inference.
+
+        Args:
+            role: name of the network in the bundle.
+            make: its class; called with the number of objects and the architecture.
+            device: where it goes.
+
+        Raises:
+            BundleError: if the weights are missing, damaged or do not fit the architecture.
+        """
+        entry = self.network(role)
+        try:
+            network = make(len(self.catalog), **entry.architecture)
+            network.load_state_dict(self.weights(role))
+        except (TypeError, RuntimeError) as error:
+            raise BundleError(f"{self.path / entry.file}: weights do not fit the architecture: {error}") from error
+        return network.to(device).to(memory_format=torch.channels_last).eval()
 
     def network(self, role: str) -> NetworkEntry:
         """Return the entry of a network.
@@ -185,7 +207,6 @@ def save_weights(
     metrics: dict[str, Any] | None = None,
 ) -> Bundle:
     """Write a network's weights as fp16 safetensors and return the bundle that names them (also saved)."""
-    import torch
     from safetensors.torch import save
 
     half = {

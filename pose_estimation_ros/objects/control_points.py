@@ -6,6 +6,7 @@ import numpy as np
 
 from pose_estimation_ros.objects.catalog import ObjectModel
 
+CORNERS = 8  # of a box
 _CORNER_SIGNS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
 
 

@@ -6,13 +6,13 @@ A refiner is a class with the method of `base.Refiner` and, if it has weights or
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import torch
 
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.refinement.base import NoRefiner, Refiner
+from pose_estimation_ros.registry import chosen_class
 
 REFINERS: dict[str, str] = {}  # name -> "module:Class", imported when asked for
 
@@ -25,8 +25,5 @@ def make_refiner(name: str, bundle: Bundle, device: torch.device, mesh_dir: Path
     """
     if name == "none":
         return NoRefiner()
-    if name not in REFINERS:
-        raise ValueError(f"refiner = {name!r}: expected one of {', '.join(['none', *sorted(REFINERS)])}")
-    module, _, cls = REFINERS[name].partition(":")
-    refiner: Refiner = getattr(import_module(module), cls).from_bundle(bundle, device, mesh_dir)
+    refiner: Refiner = chosen_class("refiner", name, REFINERS, ("none",)).from_bundle(bundle, device, mesh_dir)
     return refiner
