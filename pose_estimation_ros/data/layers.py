@@ -45,9 +45,26 @@ def random_backgrounds(
     theta[:, 0, 0] = theta[:, 1, 1] = torch.cos(angle) * scale
     theta[:, 0, 1], theta[:, 1, 0] = -torch.sin(angle) * scale, torch.sin(angle) * scale
     theta[:, :, 2] = uniform(-0.6, 0.6, (count, 2), generator)
-    grid = F.affine_grid(theta, [count, 3, height, width], align_corners=False)
+    grid = affine_grid(theta, height, width)
     windows = F.grid_sample(pool[pick].float() / 255.0, grid, padding_mode="reflection", align_corners=False)
     return windows * torch.exp(uniform(-0.5, 0.3, (count, 1, 1, 1), generator))
+
+
+def affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
+    """Do what `F.affine_grid` (align_corners=False) does, in a fraction of its time on a CPU.
+
+    Args:
+        theta: affine maps (N, 2, 3) between places in [-1, 1].
+        height: rows of the target.
+        width: columns of the target.
+
+    Returns:
+        Grid (N, height, width, 2).
+    """
+    x = (torch.arange(width, device=theta.device) * 2.0 + 1.0) / width - 1.0
+    y = (torch.arange(height, device=theta.device) * 2.0 + 1.0) / height - 1.0
+    down = y[None, :, None] * theta[:, None, :, 1] + theta[:, None, :, 2]  # (N, H, 2)
+    return x[None, None, :, None] * theta[:, None, None, :, 0] + down[:, :, None]
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from pose_estimation_ros.data.augmentation import color_jitter, low_resolution, uneven_light, uniform
-from pose_estimation_ros.data.layers import random_backgrounds, shaded_views
+from pose_estimation_ros.data.layers import affine_grid, random_backgrounds, shaded_views
 from pose_estimation_ros.data.view_bank import ViewBank, bank_intrinsics, sample_maps, warp_grid
 
 STRIDE = 4  # input pixels per target cell
@@ -118,7 +118,8 @@ class CropSource:
         images = uneven_light(images, self.generator)
         images = color_jitter(images.clamp(0.0, 1.0), self.generator)
         images = low_resolution(images, self.generator, config.photo_side_px, config.noise)
-        images = self._remove_background(images, alpha_visible)
+        if config.masked_share > 0.0:
+            images = self._remove_background(images, alpha_visible)
         pose = self.bank.camera_from_object[view[:count]].clone()
         pose[:, :3] = place.turn[:count] @ pose[:, :3]
         return CropBatch(
@@ -183,23 +184,36 @@ class CropSource:
         config = self.config
         canvas = self._background(count)
         for number in range(config.back_layers):
-            canvas = _over(self._scattered(layers, count, number, 0.0, 0.75), canvas)
+            chosen, layer = self._scattered(layers, count, number, 0.0, 0.75)
+            canvas[chosen] = _over(layer, canvas[chosen])
         canvas = _over(layers[:count], canvas)
-        visible = layers[:count, 3:]
-        clear = canvas
+        visible = layers[:count, 3:].clone()
+        clear = canvas.clone()
         for number in range(config.front_layers):
-            layer = self._scattered(layers, count, number, 0.25, 0.65)
-            canvas = _over(layer, canvas)
-            visible = visible * (1.0 - layer[:, 3:])
-        patch = self._half_plane(count)
-        canvas = canvas * (1.0 - patch) + patch * self._background(count)
-        visible = visible * (1.0 - patch)
+            chosen, layer = self._scattered(layers, count, number, 0.25, 0.65)
+            canvas[chosen] = _over(layer, canvas[chosen])
+            visible[chosen] *= 1.0 - layer[:, 3:]
+        chosen = self._some(config.bar_share, count)
+        patch = self._half_plane(len(chosen))
+        canvas[chosen] = canvas[chosen] * (1.0 - patch) + patch * self._background(len(chosen))
+        visible[chosen] *= 1.0 - patch
         share = visible.sum(dim=(1, 2, 3)) / layers[:count, 3:].sum(dim=(1, 2, 3)).clamp(min=1.0)
         keep = (share >= config.min_visibility)[:, None, None, None]
         return torch.where(keep, canvas, clear), torch.where(keep, visible, layers[:count, 3:])
 
-    def _scattered(self, layers: Tensor, count: int, number: int, nearest: float, farthest: float) -> Tensor:
-        """Return other views of the batch, each moved to a random place; later layers appear less often."""
+    def _some(self, share: float, count: int) -> Tensor:
+        """Return the numbers of a random share of the samples."""
+        return torch.nonzero(self._uniform(0.0, 1.0, count) < share)[:, 0]
+
+    def _scattered(
+        self, layers: Tensor, count: int, number: int, nearest: float, farthest: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return other views of the batch, each moved to a random place, and the samples that they are for.
+
+        Later layers appear less often.
+        """
+        chosen = self._some(0.65 / (1.0 + 0.3 * number), count)
+        count = len(chosen)
         pick = torch.randint(len(layers), (count,), generator=self.generator, device=layers.device)
         angle = self._uniform(0.0, 6.2832, count)
         radius = self._uniform(nearest, farthest, count) * 2.0
@@ -210,22 +224,18 @@ class CropSource:
         theta[:, 0, 1], theta[:, 1, 0] = -torch.sin(roll) / scale, torch.sin(roll) / scale
         shift = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
         theta[:, :, 2] = -(theta[:, :, :2] @ shift[:, :, None])[:, :, 0]
-        side = self.config.size
-        grid = F.affine_grid(theta, [count, 4, side, side], align_corners=False)
-        absent = self._uniform(0.0, 1.0, count, 1, 1, 1) > 0.65 / (1.0 + 0.3 * number)
-        return sample_maps(layers[pick], grid) * (~absent)
+        grid = affine_grid(theta, self.config.size, self.config.size)
+        return chosen, sample_maps(layers[pick], grid)
 
     def _half_plane(self, count: int) -> Tensor:
-        """Return the coverage (N, 1, S, S) of an edge or a bar that hides a part of some crops."""
+        """Return the coverage (N, 1, S, S) of edges or bars that hide a part of crops."""
         angle = self._uniform(0.0, 6.2832, count, 1, 1)
         offset = self._uniform(0.15, 0.7, count, 1, 1)
         width = self._uniform(0.1, 1.5, count, 1, 1)
         line = torch.linspace(-1.0, 1.0, self.config.size, device=angle.device)
         along = line[None, None, :] * torch.cos(angle) + line[None, :, None] * torch.sin(angle) - offset
         steep = self.config.size / 3.0
-        cover = torch.sigmoid(along * steep) * torch.sigmoid((width - along) * steep)
-        present = self._uniform(0.0, 1.0, count, 1, 1) < self.config.bar_share
-        return (cover * present)[:, None]
+        return (torch.sigmoid(along * steep) * torch.sigmoid((width - along) * steep))[:, None]
 
     def _remove_background(self, images: Tensor, visible: Tensor) -> Tensor:
         """Set what is not the object to grey in some crops, with a ragged edge, as the second stage sees them."""
