@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +25,29 @@ from torch import Tensor, nn
 from pose_estimation_ros.backends.heatmaps import find_peaks
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
+from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.geometry.pnp import solve_pnp
 from pose_estimation_ros.networks.encoder import ResNetEncoder
 from pose_estimation_ros.networks.heatmap_net import (
-    CANVAS,
-    STRIDE,
     HeatmapNet,
     accumulate,
-    first_cell,
+    cells_along,
     patch_grid,
+    spread_patches,
+    votes_to_heatmaps,
 )
+from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_bank, object_weights, open_bank
 from pose_estimation_ros.training.heatmaps import (
     CanonicalPoses,
     HeatmapsRecipe,
     HeatmapsStep,
-    SquaredError,
     control_points,
-    projected,
+    target_votes,
+    vote_losses,
 )
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
@@ -52,47 +56,49 @@ POINTS = 8
 LEVELS = tuple(range(0, 80, 10))  # percent
 FOUND_PX = 5.0
 HELD_OUT_SEED = 4321  # no training uses it
-SIDE = patch_grid(SIZE) + CANVAS - 1  # cells of accumulated heatmaps
+WHOLE_CANVAS = (cells_along(patch_grid(SIZE)) + 1) // 2  # the same cells as those of all patches of a crop together
 
 
 class WholeCropNet(nn.Module):
-    """The rival: one network that looks at the whole crop and draws the same heatmaps at once."""
+    """The rival: one network that looks at the whole crop and casts one vote per control point, on a larger canvas."""
 
     control_points: Tensor
 
     def __init__(self, objects: int, points: int = POINTS, hidden: int = 512) -> None:
         super().__init__()
         self.points = points
-        self.encoder = ResNetEncoder()
+        self.encoder = ResNetEncoder((48, 96, 144, 192))
         self.embedding = nn.Embedding(objects, 64)
-        self.read = nn.Linear(256 * (SIZE // 32) ** 2 + 64, hidden)
-        self.out = nn.Linear(hidden, points * SIDE * SIDE)
+        self.read = nn.Linear(self.encoder.channels[-1] * (SIZE // 32) ** 2 + 64, hidden)
+        self.out = nn.Linear(hidden, points * (WHOLE_CANVAS**2 + 1))
         nn.init.normal_(self.out.weight, std=1e-3)
         self.register_buffer("control_points", torch.zeros(objects, points, 3))
 
-    def forward(self, crops: Tensor, object_index: Tensor) -> Tensor:
-        """Return heatmaps (B, points, SIDE, SIDE) of crops (B, 3, SIZE, SIZE)."""
-        features = self.encoder(crops)[3].flatten(1)
+    def log_votes(self, crops: Tensor, object_index: Tensor) -> Tensor:
+        """Return logarithms of votes (B, 1, points, WHOLE_CANVAS ** 2 + 1) of crops (B, 3, SIZE, SIZE)."""
+        features = self.encoder(crops)[-1].flatten(1)
         hidden = torch.relu(self.read(torch.cat([features, self.embedding(object_index).to(features.dtype)], dim=1)))
-        return self.out(hidden).reshape(-1, self.points, SIDE, SIDE)
+        return self.out(hidden).reshape(len(crops), 1, self.points, -1).float().log_softmax(dim=-1)
 
 
 class WholeCropStep:
-    """Squared error of the heatmaps of a whole crop."""
+    """The losses of the patches, for a whole crop."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, recipe: HeatmapsRecipe) -> None:
         self.canonical = CanonicalPoses(bundle.catalog)
+        self.recipe = recipe
 
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss."""
         assert isinstance(network, WholeCropNet)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            predicted = network(pixels_of(batch), batch.object_index)
+        with autocast(torch.device("cpu")):
+            log_votes = network.log_votes(pixels_of(batch), batch.object_index)
         where = true_points(batch, network.control_points, self.canonical)
-        cells = torch.arange(SIDE) * STRIDE + first_cell()
-        profiles = torch.exp(-0.5 * ((where[..., None] - cells) / STRIDE) ** 2)
-        loss = 100.0 * SquaredError.apply(predicted, profiles[..., 1, :], profiles[..., 0, :])
-        return loss, {"squared": loss.detach()}
+        centres = torch.full((len(batch), 1, 2), (SIZE - 1) / 2.0)
+        shows = torch.ones(len(batch), 1, dtype=torch.bool)
+        entropy, squared = vote_losses(log_votes, target_votes(where, centres, shows, WHOLE_CANVAS))
+        loss = self.recipe.entropy * entropy + self.recipe.squared * squared
+        return loss, {"entropy": entropy.detach(), "squared": squared.detach()}
 
 
 def pixels_of(batch: CropBatch) -> Tensor:
@@ -103,7 +109,7 @@ def pixels_of(batch: CropBatch) -> Tensor:
 def true_points(batch: CropBatch, points: Tensor, canonical: CanonicalPoses) -> Tensor:
     """Return the pixels (B, K, 2) of the control points in the crops."""
     poses = canonical(batch.camera_from_object, batch.object_index)
-    return projected(points[batch.object_index], poses, batch.camera)
+    return project_points(points[batch.object_index], poses, batch.camera)
 
 
 def train(
@@ -112,7 +118,7 @@ def train(
     """Train a network, or read it; return what draws its heatmaps and its milliseconds per crop of inference."""
     whole = name.startswith("whole")
     torch.manual_seed(0)
-    optimiser = OptimiserConfig(kind="muon", batch=32, learning_rate=1e-3, warmup_samples=3000, ema_samples=8000)
+    optimiser = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3, warmup_samples=2000, ema_samples=4000)
     config = CropConfig(size=SIZE, roll_deg=bundle.pose_prior.roll_deg, masked_share=0.0)
     if not occluders:
         config = config.model_copy(update={"front_layers": 0, "bar_share": 0.0})
@@ -123,7 +129,7 @@ def train(
     network.get_buffer("control_points").copy_(control_points(bundle, 0, arguments.mesh_dir))
     network = network.to(memory_format=torch.channels_last).train()
     recipe = HeatmapsRecipe(optimiser=optimiser, patches=48, surface_points=0)
-    step: Any = WholeCropStep(bundle) if whole else HeatmapsStep(bundle, recipe, torch.device("cpu"))
+    step: Any = WholeCropStep(bundle, recipe) if whole else HeatmapsStep(bundle, recipe, torch.device("cpu"))
     trainer = Trainer(network, optimiser, arguments.samples, folder, resume=True)
     if trainer.samples < arguments.samples:
         weights = object_weights(bundle, {})
@@ -132,14 +138,15 @@ def train(
             raise KeyboardInterrupt
     network.load_state_dict(trainer.averaged_state())
     network.eval()
-    chosen = torch.arange(patch_grid(SIZE) ** 2)[None]
+    chosen = spread_patches(patch_grid(SIZE), 64)[None]
 
     def heatmaps(batch: CropBatch) -> Tensor:
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.inference_mode(), autocast(torch.device("cpu")):
             if whole:
-                return network(pixels_of(batch), batch.object_index).float().clamp(min=0.0)
+                votes = network.log_votes(pixels_of(batch), batch.object_index)
+                return accumulate(votes_to_heatmaps(votes), torch.zeros(len(batch), 1, dtype=torch.long), 1)
             every = chosen.expand(len(batch), -1)
-            return accumulate(network(pixels_of(batch), batch.object_index).float(), every, patch_grid(SIZE)).clamp(0.0)
+            return accumulate(network(pixels_of(batch), batch.object_index, every), every, patch_grid(SIZE))
 
     return heatmaps, _milliseconds(heatmaps, bank, backgrounds, config)
 
@@ -273,13 +280,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="models/demo")
     parser.add_argument("--mesh-dir", type=Path)
-    parser.add_argument("--samples", type=int, default=60_000, help="crops per network")
+    parser.add_argument("--objects", nargs="*", help="names of the objects to take; all if left out")
+    parser.add_argument("--samples", type=int, default=30_000, help="crops per network")
     parser.add_argument("--views", type=int, default=600, help="views per object in the bank")
     parser.add_argument("--crops", type=int, default=320, help="held-out crops per level")
     parser.add_argument("--work", type=Path, default=Path("runs/occlusion_curve"))
     parser.add_argument("--out", type=Path, required=True, help="output files without suffix")
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
+    if arguments.objects:
+        chosen = tuple(model for model in bundle.catalog if model.name in arguments.objects)
+        bundle = replace(bundle, catalog=Catalog(chosen))
     (arguments.work / "pix2pose").mkdir(parents=True, exist_ok=True)  # where the networks share their bank of views
     batches = held_out(bundle, arguments)
     results, costs = {}, {}

@@ -24,10 +24,11 @@ from pose_estimation_ros.networks.heatmap_net import (
     spread_patches,
 )
 from pose_estimation_ros.networks.precision import autocast
-from pose_estimation_ros.objects.bundle import Bundle, BundleError
+from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.objects.control_points import CORNERS
 
 ROLE = "heatmaps"
-CORNERS = 8  # of the box; they come first among the control points
+_NEAR_CELLS = 3.5  # 28 pixels: two deviations of an accumulated Gaussian
 Points = Literal["corners", "surface", "all"]
 
 
@@ -39,7 +40,7 @@ class HeatmapsSettings:
     points: Points = "all"  # control points that take part
     modes: int = 2  # highest peaks per control point, each a correspondence
     least_peak: float = 0.25  # lower peaks than this share of the point's highest are none
-    padding: float = 1.5  # crop side over box side
+    padding: float = 2.0  # crop side over box side
     inlier_share_px: float = 0.06  # PnP inlier threshold as a share of the crop's side in the photograph
     iterations: int = 500  # of RANSAC
     seed: int = 0
@@ -87,14 +88,8 @@ class Heatmaps:
         Raises:
             BundleError: if the weights are missing, damaged or do not fit the architecture.
         """
-        entry = bundle.network(ROLE)
-        try:
-            network = HeatmapNet(len(bundle.catalog), **entry.architecture)
-            network.load_state_dict(bundle.weights(ROLE))
-        except (TypeError, RuntimeError) as error:
-            raise BundleError(f"{bundle.path / entry.file}: weights do not fit the architecture: {error}") from error
-        network = network.to(device).to(memory_format=torch.channels_last).eval()
-        return Heatmaps(network, entry.input_size, settings)
+        network = bundle.load_network(ROLE, HeatmapNet, device)
+        return Heatmaps(network, bundle.network(ROLE).input_size, settings)
 
     def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
         """Estimate at most one pose per crop; crops without a pose are left out.
@@ -146,7 +141,7 @@ class Heatmaps:
         chosen = self._patches[None].expand(len(crops), -1)
         with autocast(self.device):
             patches = self.network(pixels, crops.object_index, chosen)
-        return accumulate(patches.float(), chosen, self.grid).clamp(min=0.0)
+        return accumulate(patches, chosen, self.grid)
 
     def _solve(
         self, pixels: np.ndarray, heights: np.ndarray, points: np.ndarray, square: np.ndarray, frame: Frame
@@ -173,8 +168,7 @@ class Heatmaps:
     ) -> float:
         """Return the share of the votes of all patches (K, H, H) that lies about the projected control points."""
         pose = result.camera_from_object
-        homogeneous = (points @ pose[:3, :3].T + pose[:3, 3]) @ frame.camera.intrinsics.T
-        in_image = homogeneous[:, :2] / homogeneous[:, 2:]
+        in_image = frame.camera.project(points @ pose[:3, :3].T + pose[:3, 3])
         in_crop = (in_image - square[:2]) * (self.crop_size / square[2]) + (self.crop_size - 1) / 2.0
         cells = torch.from_numpy((in_crop - first_cell()) / STRIDE).to(maps.device).float()
         side = maps.shape[-1]
@@ -183,7 +177,7 @@ class Heatmaps:
             line[None, None, :] - cells[:, 0, None, None]
         ) ** 2
         votes = maps.sum(dim=(1, 2)).clamp(min=1e-6)
-        return float(((maps * (near < 4.0)).sum(dim=(1, 2)) / votes).mean())
+        return float(((maps * (near < _NEAR_CELLS**2)).sum(dim=(1, 2)) / votes).mean())
 
 
 def draw_heatmaps(

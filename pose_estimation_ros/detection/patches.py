@@ -11,13 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.data.frame import Detection, Frame
-from pose_estimation_ros.networks.heatmap_net import PATCH, STRIDE, HeatmapNet, accumulate, first_cell
+from pose_estimation_ros.networks.heatmap_net import (
+    CELL,
+    PATCH,
+    STRIDE,
+    VOTE_MASS,
+    HeatmapNet,
+    accumulate,
+    first_cell,
+    votes_to_heatmaps,
+)
 from pose_estimation_ros.networks.precision import autocast
-from pose_estimation_ros.objects.bundle import Bundle, BundleError
+from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.objects.control_points import CORNERS
 
 ROLE = "heatmaps"
 _EVERY = 2  # patches are taken every second place in both directions: 16 pixels
-_PADDING = 1.5  # side of the crops the network was trained on over the side of the object
+_PADDING = 2.0  # side of the crops the network was trained on over the side of the object
 
 
 class PatchLocaliser:
@@ -49,6 +59,9 @@ class PatchLocaliser:
         self._diameters_m = np.asarray(diameters_m, dtype=np.float64)
         self._distance_m = distance_m
         self._scales = scales
+        # Points on the surface stay within the object's outline; four of them are enough to find it.
+        first = CORNERS if network.points > CORNERS else 0
+        self._points = range(first, min(first + 4, network.points))
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, device: torch.device) -> PatchLocaliser:
@@ -57,15 +70,9 @@ class PatchLocaliser:
         Raises:
             BundleError: if the weights are missing, damaged or do not fit the architecture.
         """
-        entry = bundle.network(ROLE)
-        try:
-            network = HeatmapNet(len(bundle.catalog), **entry.architecture)
-            network.load_state_dict(bundle.weights(ROLE))
-        except (TypeError, RuntimeError) as error:
-            raise BundleError(f"{bundle.path / entry.file}: weights do not fit the architecture: {error}") from error
-        network = network.to(device).to(memory_format=torch.channels_last).eval()
+        network = bundle.load_network(ROLE, HeatmapNet, device)
         diameters = [model.diameter_m for model in bundle.catalog]
-        return cls(network, diameters, entry.input_size, bundle.pose_prior.distance_m)
+        return cls(network, diameters, bundle.network(ROLE).input_size, bundle.pose_prior.distance_m)
 
     @torch.inference_mode()
     def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
@@ -102,8 +109,9 @@ class PatchLocaliser:
         found = []
         for index in range(self.network.objects):
             with autocast(self.device):
-                votes = self.network.summed_heatmaps(features, torch.tensor([index], device=self.device))
-            total = accumulate(votes.float()[:, :, None].clamp(min=0.0), number[None], rows, columns)[0, 0]
+                log_votes = self.network.read(features, torch.tensor([index], device=self.device), self._points)
+            votes = votes_to_heatmaps(log_votes).sum(dim=2, keepdim=True)
+            total = accumulate(votes, number[None], rows, columns)[0, 0]
             found.append(self._best_window(index, total, frame, width, height))
         return found
 
@@ -115,7 +123,7 @@ class PatchLocaliser:
         row, column = divmod(int(place), inside.shape[1])
         # A window full of patches, all certain, holds a vote of a Gaussian's mass for every point from every patch.
         patches = (self._window_px / STRIDE / _EVERY) ** 2
-        score = float(value) / (patches * self.network.points * 2.0 * np.pi)
+        score = float(value) / (patches * len(self._points) * VOTE_MASS * (CELL / STRIDE) ** 2)
         centre = np.array([column, row]) * STRIDE + first_cell()
         zoom = np.array([frame.rgb.shape[1] / width, frame.rgb.shape[0] / height])
         half = self._window_px / 2.0 * zoom

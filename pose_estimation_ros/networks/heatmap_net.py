@@ -7,6 +7,7 @@ padding give all patches of a crop in one pass: a cell of the last map has a rec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,8 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 PATCH = 32  # side of a patch, pixels of the crop
-STRIDE = 8  # from one patch to the next; also the side of a heatmap's cell
-CANVAS = 24  # cells a side of a patch's heatmaps, centred on the patch: 96 pixels to every side
+STRIDE = 8  # pixels from one patch to the next, and from one cell of accumulated heatmaps to the next
+CELL = 2 * STRIDE  # side of the cells of a patch's heatmaps, pixels
+CANVAS = 14  # cells a side of a patch's heatmaps, centred on the patch: 112 pixels to every side
+DEVIATION = 12.0  # of the Gaussians that the network is trained to draw at the control points, pixels
+VOTE_MASS = 2.0 * math.pi * (DEVIATION / CELL) ** 2  # sum over the cells of such a Gaussian with a peak of 1
 
 
 def patch_grid(size: int) -> int:
@@ -36,19 +40,25 @@ def patch_centres(size: int, device: torch.device | str = "cpu") -> Tensor:
 
 def first_cell() -> float:
     """Return the pixel column, or row, of the first cell of accumulated heatmaps; the next are STRIDE apart."""
-    return (PATCH - 1) / 2.0 - (CANVAS - 1) / 2.0 * STRIDE
+    return (PATCH - 1) / 2.0 - (CANVAS - 1) / 2.0 * CELL
+
+
+def cells_along(patches: int, canvas: int = CANVAS) -> int:
+    """Return how many cells accumulated heatmaps have along a side with so many patches."""
+    return patches + (canvas - 1) * CELL // STRIDE
 
 
 class HeatmapNet(nn.Module):
     """Predict, from every patch of a crop alone, where the object's control points are about it.
 
-    Trained with squared errors: a patch that looks like another answers with the mean of what both should say, several
-    low peaks, and only what is common to all patches adds up. The outputs are therefore never normalised per patch.
+    Trained so that a patch that looks like another answers with the mean of what both should say, several low peaks,
+    and only what is common to all patches adds up. Each heatmap is the share of a vote that every cell gets, and one
+    share more goes to "nowhere here": what a patch cannot tell, or a patch without the object, adds nothing.
 
     Args:
         objects: number of objects; the layers behind the convolutions are modulated by an embedding of the object.
         points: control points per object.
-        widths: channels of the four convolutions.
+        widths: channels of the five convolutions.
         hidden: width of the layers that see a whole patch.
     """
 
@@ -58,18 +68,20 @@ class HeatmapNet(nn.Module):
         self,
         objects: int,
         points: int = 16,
-        widths: Sequence[int] = (64, 128, 192, 384),
+        widths: Sequence[int] = (32, 64, 96, 192, 384),
         hidden: int = 512,
     ) -> None:
         super().__init__()
         self.objects, self.points = objects, points
-        first, second, third, last = widths
+        first, second, third, fourth, last = widths
         self.convolutions = nn.Sequential(
-            *_convolution(3, first, 8, 4),  # sees 8 pixels
-            *_convolution(first, second, 3, 1),  # 16
-            *_convolution(second, third, 3, 1),  # 24
-            *_convolution(third, last, 3, 2),  # 32, one patch
+            *_convolution(3, first, 4, 2),  # sees 4 pixels
+            *_convolution(first, second, 3, 2),  # 8
+            *_convolution(second, third, 3, 1),  # 16
+            *_convolution(third, fourth, 3, 2),  # 24
         )
+        self.join = nn.Conv2d(fourth, last, 2, bias=False)  # 32, one patch
+        self.join_norm = nn.BatchNorm1d(last)
         self.embedding = nn.Embedding(objects, 64)
         self.enter = nn.Linear(last, hidden)
         modulate = [nn.Linear(64, 2 * hidden) for _ in range(3)]
@@ -79,7 +91,7 @@ class HeatmapNet(nn.Module):
             nn.init.zeros_(layer.bias)
         self.modulate = nn.ModuleList(modulate)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(3))
-        self.out = nn.Linear(hidden, points * CANVAS * CANVAS)
+        self.out = nn.Linear(hidden, points * (CANVAS * CANVAS + 1))
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
         self.register_buffer("control_points", torch.zeros(objects, points, 3))  # metres, object frame
@@ -93,28 +105,33 @@ class HeatmapNet(nn.Module):
             chosen: numbers (B, N) of the patches wanted, row by row; all G * G where absent.
 
         Returns:
-            (B, N, points, CANVAS, CANVAS), centred on each patch, not bounded: about 1 where a patch is certain.
+            (B, N, points, CANVAS, CANVAS), centred on each patch; about 1 where a patch is certain, never negative.
         """
-        features = self.patch_features(crops)
+        return votes_to_heatmaps(self.log_votes(crops, object_index, chosen))
+
+    def log_votes(self, crops: Tensor, object_index: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Predict as `forward` does, but return the logarithms of the votes (B, N, points, CANVAS * CANVAS + 1).
+
+        The votes of a patch for a point sum to one; the last one is for no cell.
+        """
+        features = self.patch_features(crops, chosen)
+        return self.read(features, object_index, range(self.points))
+
+    def patch_features(self, images: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Return (B, N, C): one row per patch of images (B, 3, H, W), which no other pixels had a part in."""
+        quarters = self.convolutions((images - 0.45) / 0.25)
+        windows = F.unfold(quarters, 2)  # (B, 4 C', G * G')
         if chosen is not None:
-            features = features.gather(1, chosen[:, :, None].expand(-1, -1, features.shape[2]))
-        return self.heatmaps(features, object_index)
+            windows = windows.gather(2, chosen[:, None, :].expand(-1, windows.shape[1], -1))
+        joined = F.linear(windows.transpose(1, 2), self.join.weight.flatten(1))
+        return F.relu(self.join_norm(joined.flatten(0, 1))).unflatten(0, joined.shape[:2])
 
-    def patch_features(self, images: Tensor) -> Tensor:
-        """Return (B, G * G', C): one row per patch of images (B, 3, H, W), which no other pixels had a part in."""
-        return self.convolutions((images - 0.45) / 0.25).flatten(2).transpose(1, 2)
-
-    def heatmaps(self, features: Tensor, object_index: Tensor) -> Tensor:
-        """Turn features (B, N, C) of patches into heatmaps (B, N, points, CANVAS, CANVAS)."""
-        flat = self.out(self.hidden(features, object_index))
-        return flat.reshape(*flat.shape[:2], self.points, CANVAS, CANVAS)
-
-    def summed_heatmaps(self, features: Tensor, object_index: Tensor) -> Tensor:
-        """Return the sums of the heatmaps over the control points (B, N, CANVAS, CANVAS), without making each."""
-        weight = self.out.weight.reshape(self.points, CANVAS * CANVAS, -1).sum(dim=0)
-        bias = self.out.bias.reshape(self.points, CANVAS * CANVAS).sum(dim=0)
-        flat = F.linear(self.hidden(features, object_index), weight, bias)
-        return flat.reshape(*flat.shape[:2], CANVAS, CANVAS)
+    def read(self, features: Tensor, object_index: Tensor, points: range) -> Tensor:
+        """Turn features (B, N, C) of patches into logarithms of votes (B, N, len(points), CANVAS * CANVAS + 1)."""
+        cells = CANVAS * CANVAS + 1
+        rows = slice(points.start * cells, points.stop * cells)
+        flat = F.linear(self.hidden(features, object_index), self.out.weight[rows], self.out.bias[rows])
+        return flat.reshape(*flat.shape[:2], len(points), cells).float().log_softmax(dim=-1)
 
     def hidden(self, features: Tensor, object_index: Tensor) -> Tensor:
         """Return what the last layer reads (B, N, hidden)."""
@@ -129,24 +146,41 @@ class HeatmapNet(nn.Module):
         return F.relu(self.norms[number](x) * (1.0 + scale) + shift)
 
 
+def votes_to_heatmaps(log_votes: Tensor) -> Tensor:
+    """Turn logarithms of votes (..., h * h + 1) into heatmaps (..., h, h).
+
+    A vote that is as sharp as the training targets becomes a Gaussian with a peak of 1.
+    """
+    votes = log_votes[..., :-1].exp() * VOTE_MASS
+    side = math.isqrt(votes.shape[-1])
+    return votes.unflatten(-1, (side, side))
+
+
 def accumulate(heatmaps: Tensor, chosen: Tensor, rows: int, columns: int | None = None) -> Tensor:
     """Add up the heatmaps of patches, each at its place.
 
+    The cells of a patch are twice as wide as the steps between patches; cubic B-splines fill in between, so that it
+    does not matter which patches are taken.
+
     Args:
-        heatmaps: (B, N, K, CANVAS, CANVAS) from `HeatmapNet`.
+        heatmaps: (B, N, K, h, h), CANVAS cells a side from `HeatmapNet`.
         chosen: the patches' numbers (B, N), row by row.
         rows: patches from top to bottom.
         columns: patches from left to right; as many where absent.
 
     Returns:
-        (B, K, rows + CANVAS - 1, columns + CANVAS - 1); cell (r, c) lies at pixel first_cell() + STRIDE * (c, r).
+        (B, K, cells_along(rows), cells_along(columns)); cell (r, c) lies at pixel first_cell() + STRIDE * (c, r).
     """
     columns = rows if columns is None else columns
-    batch, count, points = heatmaps.shape[:3]
-    flat = heatmaps.reshape(batch, count, points * CANVAS * CANVAS).transpose(1, 2)
-    blocks = flat.new_zeros(batch, points * CANVAS * CANVAS, rows * columns)
+    batch, count, points, canvas = heatmaps.shape[:4]
+    flat = heatmaps.reshape(batch, count, points * canvas * canvas).transpose(1, 2)
+    blocks = flat.new_zeros(batch, points * canvas * canvas, rows * columns)
     blocks.scatter_add_(2, chosen[:, None, :].expand(-1, flat.shape[1], -1), flat)
-    return F.fold(blocks, (rows + CANVAS - 1, columns + CANVAS - 1), CANVAS)
+    size = (cells_along(rows, canvas), cells_along(columns, canvas))
+    sparse = F.fold(blocks, size, canvas, dilation=CELL // STRIDE)
+    line = sparse.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 8.0
+    kernel = torch.outer(line, line).expand(points, 1, -1, -1)
+    return F.conv2d(sparse, kernel, padding=2, groups=points)
 
 
 def spread_patches(side: int, count: int, device: torch.device | str = "cpu") -> Tensor:

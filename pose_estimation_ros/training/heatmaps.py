@@ -12,19 +12,28 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
+from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.geometry.symmetry import symmetry_transforms
-from pose_estimation_ros.networks.heatmap_net import CANVAS, PATCH, STRIDE, HeatmapNet, patch_centres
+from pose_estimation_ros.networks.heatmap_net import (
+    CANVAS,
+    CELL,
+    DEVIATION,
+    PATCH,
+    STRIDE,
+    VOTE_MASS,
+    HeatmapNet,
+    patch_centres,
+)
 from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.objects.catalog import Catalog
-from pose_estimation_ros.objects.control_points import box_corners, farthest_points
+from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
 from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 ROLE = "heatmaps"
-CORNERS = 8
-_CELL = 4  # pixels per cell of the masks that come with the crops
+_MASK_CELL = 4  # pixels per cell of the masks that come with the crops
 _SYMMETRY_STEP_RAD = np.pi / 36.0
 
 
@@ -39,12 +48,13 @@ class HeatmapsRecipe(BaseModel):
     patches: int = Field(default=64, ge=1)  # patches of each crop that are trained on
     background: float = Field(default=0.25, ge=0.0)  # odds of a patch without the object, relative to one with it
     surface_points: int = Field(default=8, ge=0)  # control points on the surface, beside the corners of the box
-    deviation_px: float = Field(default=8.0, gt=0.0)  # of the Gaussians in the targets
+    entropy: float = Field(default=0.25, ge=0.0)  # weight of the cross-entropy of the votes
+    squared: float = Field(default=1.0, ge=0.0)  # weight of the squared error of the heatmaps
     least_visible: float = Field(default=0.1, gt=0.0)  # share of a patch that shows the object; less is background
     network: dict[str, Any] = {}  # keyword arguments of HeatmapNet
     initial: str | None = None  # bundle whose network gives the first weights
-    optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=32, learning_rate=1e-3)
-    crops: CropConfig = CropConfig(masked_share=0.0)
+    optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3)
+    crops: CropConfig = CropConfig(padding=2.0, photo_side_px=(60, 270), masked_share=0.0)
     bank: BankConfig = BankConfig()
     object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1
     workers: int = 1
@@ -83,58 +93,51 @@ class CanonicalPoses:
         return equivalent[torch.arange(len(poses), device=poses.device), nearest]
 
 
-def target_profiles(pixels: Tensor, centres: Tensor, deviation_px: float) -> tuple[Tensor, Tensor]:
-    """Return the rows and columns of Gaussians at the control points in the canvas of every patch.
+def target_heatmaps(pixels: Tensor, centres: Tensor, canvas: int = CANVAS) -> Tensor:
+    """Draw Gaussians at the control points in the canvas of every patch.
 
     Args:
         pixels: projected control points in the crop, shape (B, K, 2).
         centres: centres of the patches in the crop, shape (B, N, 2).
-        deviation_px: of the Gaussians.
+        canvas: cells a side.
 
     Returns:
-        (B, N, K, CANVAS) down and across, whose products are the targets, peaks of 1. Zero where a point lies off the
-        canvas, or so near to its rim that the part that is cut off would draw the sum of all patches inwards.
+        (B, N, K, canvas, canvas), peaks of 1. Zero where a point lies off the canvas, or so near to its rim that the
+        part that is cut off would draw the sum of all patches inwards.
     """
-    cells = (torch.arange(CANVAS, device=pixels.device) - (CANVAS - 1) / 2.0) * STRIDE
+    cells = (torch.arange(canvas, device=pixels.device) - (canvas - 1) / 2.0) * CELL
     offset = pixels[:, None, :, :] - centres[:, :, None, :]  # (B, N, K, 2)
-    inside = offset.abs().amax(dim=-1) < CANVAS / 2.0 * STRIDE - 2.0 * deviation_px
-    profiles = torch.exp(-0.5 * ((offset[..., None] - cells) / deviation_px) ** 2)
-    return profiles[..., 1, :] * inside[..., None], profiles[..., 0, :]
+    inside = offset.abs().amax(dim=-1) < canvas / 2.0 * CELL - 2.0 * DEVIATION
+    profiles = torch.exp(-0.5 * ((offset[..., None] - cells) / DEVIATION) ** 2)
+    return profiles[..., 1, :, None] * (profiles[..., 0, None, :] * inside[..., None, None])
 
 
-def target_heatmaps(pixels: Tensor, centres: Tensor, deviation_px: float) -> Tensor:
-    """Draw the targets of `target_profiles`, (B, N, K, CANVAS, CANVAS)."""
-    down, across = target_profiles(pixels, centres, deviation_px)
-    return down[..., :, None] * across[..., None, :]
+def target_votes(pixels: Tensor, centres: Tensor, shows: Tensor, canvas: int = CANVAS) -> Tensor:
+    """Return what patches should say: shares of a vote for every cell, and one more for none of them.
 
+    Args:
+        pixels: projected control points in the crop, shape (B, K, 2).
+        centres: centres of the patches in the crop, shape (B, N, 2).
+        shows: whether the patches show the object, shape (B, N).
+        canvas: cells a side.
 
-class SquaredError(torch.autograd.Function):
-    """Mean squared error against products of profiles, without a target in memory.
-
-    The heatmaps of one batch are tens of millions of numbers; passing over them less often, in the precision of the
-    network, makes a training step on a CPU three times as fast.
+    Returns:
+        (B, N, K, canvas * canvas + 1), each of which sums to one: `target_heatmaps`, and the rest.
     """
-
-    @staticmethod
-    def forward(ctx: Any, predicted: Tensor, down: Tensor, across: Tensor) -> Tensor:
-        """Compare (..., h, w) with down (..., h) times across (..., w)."""
-        kind = predicted.dtype
-        difference = torch.addcmul(predicted, down.to(kind)[..., :, None], across.to(kind)[..., None, :], value=-1.0)
-        ctx.save_for_backward(difference)
-        return torch.linalg.vector_norm(difference, dtype=torch.float32).square() / difference.numel()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Return the gradient of the predictions alone."""
-        (difference,) = ctx.saved_tensors
-        return difference * (2.0 / difference.numel() * float(gradients[0])), None, None
+    votes = target_heatmaps(pixels, centres, canvas).flatten(3) * shows[:, :, None, None]
+    votes = votes / votes.sum(dim=-1, keepdim=True).clamp(min=0.5 * VOTE_MASS)
+    return torch.cat([votes, 1.0 - votes.sum(dim=-1, keepdim=True)], dim=-1)
 
 
-def projected(points: Tensor, poses: Tensor, cameras: Tensor) -> Tensor:
-    """Project points (B, K, 3) with poses (B, 4, 4) and intrinsics (B, 3, 3) to pixels (B, K, 2)."""
-    in_camera = points @ poses[:, :3, :3].transpose(1, 2) + poses[:, None, :3, 3]
-    homogeneous = in_camera @ cameras.transpose(1, 2)
-    return homogeneous[..., :2] / homogeneous[..., 2:]
+def vote_losses(log_votes: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy of votes (..., C) and the squared error of the heatmaps they make.
+
+    Both are least where a patch says the mean of what all patches that look like it should say. The squared error is
+    a hundred times its mean over the cells, most of which are empty.
+    """
+    entropy = -(target * log_votes).sum(dim=-1).mean()
+    squared = (log_votes.exp() - target)[..., :-1].square().mean() * (100.0 * VOTE_MASS**2)
+    return entropy, squared
 
 
 class HeatmapsStep:
@@ -153,24 +156,24 @@ class HeatmapsStep:
         index = batch.object_index.to(self.device)
         chosen, shows = self.choose(batch.mask_visible.to(self.device))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            predicted = network(images.to(memory_format=torch.channels_last), index, chosen)
+            log_votes = network.log_votes(images.to(memory_format=torch.channels_last), index, chosen)
         poses = self.canonical(batch.camera_from_object.to(self.device), index)
-        pixels = projected(network.control_points[index], poses, batch.camera.to(self.device))
+        pixels = project_points(network.control_points[index], poses, batch.camera.to(self.device))
         line = patch_centres(images.shape[-1], self.device)
         centres = torch.stack([line[chosen % len(line)], line[chosen // len(line)]], dim=-1)
-        down, across = target_profiles(pixels, centres, self.recipe.deviation_px)
-        down = down * shows[:, :, None, None]
-        loss = 100.0 * SquaredError.apply(predicted, down, across)
-        return loss, self._figures(predicted[:2].detach().float(), down[:2], across[:2], shows[:2])
+        target = target_votes(pixels, centres, shows)
+        entropy, squared = vote_losses(log_votes, target)
+        figures = self._figures(log_votes[:4].detach(), target[:4], shows[:4])
+        loss = self.recipe.entropy * entropy + self.recipe.squared * squared
+        return loss, {"entropy": entropy.detach(), "squared": squared.detach(), **figures}
 
     @staticmethod
-    def _figures(predicted: Tensor, down: Tensor, across: Tensor, shows: Tensor) -> dict[str, Tensor]:
-        """Return the share of the targets that is explained, and the squared error of patches without the object."""
-        target = down[..., :, None] * across[..., None, :]
-        squared = (predicted - target).square().mean(dim=(2, 3, 4))
-        power = target.square().mean(dim=(2, 3, 4))
-        explained = 1.0 - (squared * shows).sum() / (power * shows).sum().clamp(min=1e-9)
-        false = (squared * ~shows).sum() / (~shows).sum().clamp(min=1) * 100.0
+    def _figures(log_votes: Tensor, target: Tensor, shows: Tensor) -> dict[str, Tensor]:
+        """Return the share of the targets that is explained, and the votes of patches without the object."""
+        squared = (log_votes.exp() - target)[..., :-1].square().sum(dim=(2, 3))
+        power = target[..., :-1].square().sum(dim=(2, 3))
+        explained = 1.0 - (squared * shows).sum() / power.sum().clamp(min=1e-9)
+        false = ((1.0 - log_votes[..., -1].exp()).mean(dim=2) * ~shows).sum() / (~shows).sum().clamp(min=1)
         return {"explained": explained, "background": false}
 
     def choose(self, visible: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,7 +185,7 @@ class HeatmapsStep:
         Returns:
             Their numbers (B, N), and whether each shows the object (B, N).
         """
-        share = F.avg_pool2d(visible[:, None].float(), PATCH // _CELL, STRIDE // _CELL).flatten(1)
+        share = F.avg_pool2d(visible[:, None].float(), PATCH // _MASK_CELL, STRIDE // _MASK_CELL).flatten(1)
         shows = share >= self.recipe.least_visible
         odds = torch.where(shows, 1.0, self.recipe.background + 1e-6)
         chosen = torch.multinomial(odds, min(self.recipe.patches, odds.shape[1]))

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pose_estimation_ros.networks.precision import runs_bfloat16
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic whose iterates push singular values to 0.7..1.2
 _STEPS = 5
 _ADAMW_RMS = 0.2  # root mean square of AdamW's usual steps, in units of the learning rate
@@ -71,11 +73,12 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(matrix: Tensor) -> Tensor:
     """Return nearly the nearest matrix (M, N) with orthonormal rows (M <= N) or columns, by Newton-Schulz iteration.
 
-    Runs in bfloat16; singular values come out between 0.6 and 1.2, as far as they were not a thousandth of the largest.
+    Runs in bfloat16 where that is faster; singular values come out between 0.6 and 1.2, as far as they were not a thousandth of the largest.
     """
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).bfloat16()
+    x = matrix.T if tall else matrix
+    x = x.bfloat16() if runs_bfloat16(matrix.device) else x.float()
     x = x / (x.norm() + 1e-7)
     for _ in range(_STEPS):
         gram = x @ x.T

@@ -21,14 +21,15 @@ class Bright(HeatmapNet):
         windows = torch.nn.functional.avg_pool2d(images, PATCH, 8)
         return windows.flatten(2).transpose(1, 2)
 
-    def summed_heatmaps(self, features, object_index):
-        maps = torch.zeros(*features.shape[:2], CANVAS, CANVAS)
-        maps[:, :, CANVAS // 2, CANVAS // 2] = features[:, :, int(object_index)] ** 4
-        return maps
+    def read(self, features, object_index, points):
+        votes = torch.full((*features.shape[:2], len(points), CANVAS * CANVAS + 1), 1e-9)
+        middle = (CANVAS // 2) * CANVAS + CANVAS // 2
+        votes[..., middle] = features[:, :, None, int(object_index)] ** 4
+        return votes.log()
 
 
 def localiser(scales: int = 3) -> PatchLocaliser:
-    network = Bright(2, points=8, widths=(4, 4, 4, 4), hidden=4).eval()
+    network = Bright(2, points=8, widths=(4, 4, 4, 4, 4), hidden=4).eval()
     return PatchLocaliser(network, [0.1, 0.1], 128, (0.4, 0.8), scales)
 
 
@@ -51,9 +52,9 @@ def test_every_object_is_found_where_its_patches_vote() -> None:
 
 def test_scales_cover_the_distances_of_the_prior() -> None:
     scales = localiser()._scales_of(frame_with())
-    # An object of 10 cm spans 100 px at 0.4 m and 50 px at 0.8 m; in training it spanned 85.
-    assert scales[0] == pytest.approx(128 / 1.5 / 100.0)
-    assert scales[-1] == pytest.approx(128 / 1.5 / 50.0)
+    # An object of 10 cm spans 100 px at 0.4 m and 50 px at 0.8 m; in training it spanned 64.
+    assert scales[0] == pytest.approx(128 / 2.0 / 100.0)
+    assert scales[-1] == pytest.approx(128 / 2.0 / 50.0)
 
 
 def test_a_threshold_leaves_out_what_is_not_there() -> None:

@@ -7,6 +7,7 @@ import torch
 
 from pose_estimation_ros.networks.heatmap_net import (
     CANVAS,
+    CELL,
     PATCH,
     STRIDE,
     HeatmapNet,
@@ -15,9 +16,10 @@ from pose_estimation_ros.networks.heatmap_net import (
     patch_centres,
     patch_grid,
     spread_patches,
+    votes_to_heatmaps,
 )
 
-SMALL = {"points": 2, "widths": (8, 8, 8, 16), "hidden": 32}
+SMALL = {"points": 2, "widths": (8, 8, 8, 8, 16), "hidden": 32}
 
 
 def network() -> HeatmapNet:
@@ -47,24 +49,34 @@ def test_a_patch_alone_says_the_same_as_in_its_crop() -> None:
     torch.testing.assert_close(net(images, torch.tensor([1]))[:, number], alone[:, 0], atol=1e-5, rtol=1e-4)
 
 
-def test_the_sum_over_points_is_the_sum_of_the_heatmaps() -> None:
+def test_votes_of_a_patch_sum_to_one_and_can_be_read_for_some_points() -> None:
     net, index = network(), torch.tensor([1, 0])
     features = net.patch_features(torch.rand(2, 3, 64, 64))
-    torch.testing.assert_close(
-        net.summed_heatmaps(features, index), net.heatmaps(features, index).sum(dim=2), atol=1e-4, rtol=1e-4
-    )
+    votes = net.read(features, index, range(2))
+    torch.testing.assert_close(votes.exp().sum(dim=-1), torch.ones(votes.shape[:3]))
+    torch.testing.assert_close(net.read(features, index, range(1, 2)), votes[:, :, 1:])
+    assert float(votes.detach().std()) > 0.01
+
+
+def test_chosen_patches_say_what_they_say_among_all() -> None:
+    net, images, index = network(), torch.rand(2, 3, 64, 64), torch.tensor([1, 0])
+    chosen = torch.tensor([[3, 7, 11], [0, 24, 5]])
+    every = net(images, index)
+    some = net(images, index, chosen)
+    torch.testing.assert_close(some[0], every[0, chosen[0]])
+    torch.testing.assert_close(some[1], every[1, chosen[1]])
 
 
 def test_patches_that_look_alike_answer_with_the_mean() -> None:
     """Two targets for one patch: the squared error leaves both peaks at half their height."""
     torch.manual_seed(1)
-    net = HeatmapNet(1, points=1, widths=(8, 8, 8, 16), hidden=64)
+    net = HeatmapNet(1, points=1, widths=(8, 8, 8, 8, 16), hidden=64)
     patch = torch.rand(1, 3, PATCH, PATCH).expand(2, -1, -1, -1)
     target = torch.zeros(2, 1, 1, CANVAS, CANVAS)
-    target[0, 0, 0, 5, 6], target[1, 0, 0, 18, 15] = 1.0, 1.0
+    target[0, 0, 0, 5, 6], target[1, 0, 0, 11, 9] = 1.0, 1.0
     net.train()
     for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.BatchNorm1d)):
             module.eval()
     optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
     for _ in range(150):
@@ -74,32 +86,52 @@ def test_patches_that_look_alike_answer_with_the_mean() -> None:
         optimiser.step()
     said = net(patch[:1], torch.tensor([0])).detach()[0, 0, 0]
     assert float(said[5, 6]) == pytest.approx(0.5, abs=0.05)
-    assert float(said[18, 15]) == pytest.approx(0.5, abs=0.05)
-    said[5, 6] = said[18, 15] = 0.0
+    assert float(said[11, 9]) == pytest.approx(0.5, abs=0.05)
+    said[5, 6] = said[11, 9] = 0.0
     assert float(said.abs().max()) < 0.1
 
 
 def test_votes_land_where_the_patches_point() -> None:
-    size, point = 96, torch.tensor([43.5, 59.5])
+    size, point = 96, torch.tensor([47.5, 55.5])
     line, grid = patch_centres(size), patch_grid(size)
     maps = torch.zeros(1, grid * grid, 1, CANVAS, CANVAS)
+    voted = 0
     for number in range(grid * grid):
         centre = torch.stack([line[number % grid], line[number // grid]])
-        column, row = ((point - centre) / STRIDE + (CANVAS - 1) / 2.0).round().long().tolist()
-        maps[0, number, 0, row, column] = 1.0
+        cell = (point - centre) / CELL + (CANVAS - 1) / 2.0
+        if bool((cell == cell.round()).all()):  # every fourth patch has a cell just there
+            maps[0, number, 0, int(cell[1]), int(cell[0])] = 1.0
+            voted += 1
     total = accumulate(maps, torch.arange(grid * grid)[None], grid)[0, 0]
     row, column = divmod(int(total.argmax()), total.shape[1])
-    assert float(total[row, column]) == grid * grid
-    assert first_cell() + STRIDE * column == pytest.approx(float(point[0]), abs=STRIDE / 2)
-    assert first_cell() + STRIDE * row == pytest.approx(float(point[1]), abs=STRIDE / 2)
+    assert voted > 10
+    assert float(total[row, column]) == pytest.approx(voted * (6.0 / 8.0) ** 2)
+    assert first_cell() + STRIDE * column == float(point[0])
+    assert first_cell() + STRIDE * row == float(point[1])
 
 
 def test_moving_the_patches_moves_the_sum() -> None:
     generator = torch.Generator().manual_seed(2)
     maps = torch.rand(1, 3, 2, CANVAS, CANVAS, generator=generator)
-    here, there = torch.tensor([[0, 3, 8]]), torch.tensor([[8, 11, 16]])  # one row further down in a grid of eight
+    here, there = torch.tensor([[8, 11, 19]]), torch.tensor([[16, 19, 27]])  # one row further down in a grid of eight
     total, moved = accumulate(maps, here, 8), accumulate(maps, there, 8)
     torch.testing.assert_close(total[:, :, :-1], moved[:, :, 1:])
+    assert float(total.std()) > 0.1
+
+
+def test_the_sum_holds_every_vote() -> None:
+    """Between the cells of a patch lie those of its neighbours: each vote is spread over four cells' worth."""
+    maps = torch.zeros(1, 2, 1, CANVAS, CANVAS)
+    maps[0, 0, 0, 5, 6], maps[0, 1, 0, 9, 3] = 1.0, 0.5
+    assert float(accumulate(maps, torch.tensor([[3, 8]]), 8).sum()) == pytest.approx(4.0 * 1.5)
+
+
+def test_a_sharp_vote_is_a_peak_of_one() -> None:
+    cells = (torch.arange(CANVAS) - 6.0) * CELL
+    bell = torch.exp(-0.5 * (cells / 12.0) ** 2)
+    votes = torch.outer(bell, bell).flatten()
+    log_votes = torch.cat([votes / votes.sum(), torch.zeros(1)]).log()
+    assert float(votes_to_heatmaps(log_votes)[6, 6]) == pytest.approx(1.0, abs=0.01)
 
 
 @pytest.mark.parametrize(("count", "expected"), [(64, 64), (1, 1), (1000, 169)])

@@ -5,36 +5,51 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pose_estimation_ros.networks.heatmap_net import CANVAS, STRIDE
-from pose_estimation_ros.training.heatmaps import SquaredError, target_heatmaps, target_profiles
-
-
-def test_the_error_and_its_gradient_are_those_of_the_plain_formula() -> None:
-    generator = torch.Generator().manual_seed(0)
-    predicted = torch.rand(2, 3, 4, 6, 6, generator=generator, requires_grad=True)
-    down, across = torch.rand(2, 3, 4, 6, generator=generator), torch.rand(2, 3, 4, 6, generator=generator)
-    plain = (predicted - down[..., :, None] * across[..., None, :]).square().mean()
-    (expected,) = torch.autograd.grad(3.0 * plain, predicted)
-    error = SquaredError.apply(predicted, down, across)
-    (gradient,) = torch.autograd.grad(3.0 * error, predicted)
-    torch.testing.assert_close(error, plain)
-    torch.testing.assert_close(gradient, expected)
+from pose_estimation_ros.networks.heatmap_net import CANVAS, CELL
+from pose_estimation_ros.training.heatmaps import target_heatmaps, target_votes, vote_losses
 
 
 def test_targets_peak_where_the_control_points_are() -> None:
-    pixels = torch.tensor([[[60.0, 44.0], [500.0, 44.0]]])
+    pixels = torch.tensor([[[60.0, 40.0], [500.0, 44.0]]])
     centres = torch.tensor([[[64.0, 64.0]]])
-    target = target_heatmaps(pixels, centres, 8.0)[0, 0]
+    target = target_heatmaps(pixels, centres)[0, 0]
     row, column = divmod(int(target[0].argmax()), CANVAS)
     middle = (CANVAS - 1) / 2.0
-    assert (column - middle) * STRIDE == pytest.approx(-4.0, abs=STRIDE / 2)
-    assert (row - middle) * STRIDE == pytest.approx(-20.0, abs=STRIDE / 2)
+    assert (column - middle) * CELL == pytest.approx(-4.0, abs=CELL / 2)
+    assert (row - middle) * CELL == pytest.approx(-24.0, abs=CELL / 2)
     assert float(target[1].abs().max()) == 0.0  # off the canvas
 
 
 def test_points_near_the_rim_are_left_out_whole() -> None:
     centres = torch.zeros(1, 1, 2)
-    rim = CANVAS / 2.0 * STRIDE
-    for x, kept in ((rim - 17.0, True), (rim - 15.0, False)):
-        down, _ = target_profiles(torch.tensor([[[x, 0.0]]]), centres, 8.0)
-        assert bool(down.max() > 0.5) == kept
+    rim = CANVAS / 2.0 * CELL
+    for x, kept in ((rim - 25.0, True), (rim - 23.0, False)):
+        target = target_heatmaps(torch.tensor([[[x, 0.0]]]), centres)
+        assert bool(target.max() > 0.5) == kept
+
+
+def test_targets_share_out_one_vote_or_none() -> None:
+    pixels = torch.tensor([[[60.0, 40.0], [500.0, 44.0]]])
+    centres = torch.tensor([[[64.0, 64.0], [64.0, 64.0]]])
+    votes = target_votes(pixels, centres, torch.tensor([[True, False]]))
+    torch.testing.assert_close(votes.sum(dim=-1), torch.ones(1, 2, 2))
+    expected = torch.tensor([[0.0, 1.0], [1.0, 1.0]])  # the last share is for "nowhere"
+    torch.testing.assert_close(votes[0, :, :, -1], expected, atol=1e-5, rtol=0.0)
+
+
+def test_both_losses_are_least_at_the_mean_of_the_targets() -> None:
+    """Patches that look alike: neither loss prefers one of the answers, or anything but their mean."""
+    targets = torch.zeros(2, 10)
+    targets[0, 2], targets[1, 7] = 1.0, 1.0
+    logits = torch.zeros(1, 10, requires_grad=True)
+    for kind in (0, 1):
+        with torch.no_grad():
+            logits.copy_(torch.randn(1, 10, generator=torch.Generator().manual_seed(kind)))
+        optimiser = torch.optim.Adam([logits], lr=0.1)
+        for _ in range(400):
+            loss = vote_losses(logits.log_softmax(dim=-1).expand(2, -1), targets)[kind]
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        found = logits.detach().softmax(dim=-1)[0]
+        assert found[[2, 7]].tolist() == pytest.approx([0.5, 0.5], abs=0.03)
