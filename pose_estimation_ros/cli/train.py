@@ -6,6 +6,7 @@ import argparse
 import re
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,12 @@ import yaml
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle, save_bundle
 from pose_estimation_ros.objects.catalog import UNITS_M, Catalog, ObjectModel, catalog_from_bop
 
+TRAININGS = {  # network -> "module:recipe,function", imported when asked for
+    "attention": "pose_estimation_ros.training.attention:AttentionRecipe,train_attention",
+    "detector": "pose_estimation_ros.training.detector:DetectorRecipe,train_detector",
+    "heatmaps": "pose_estimation_ros.training.heatmaps:HeatmapsRecipe,train_heatmaps",
+    "pix2pose": "pose_estimation_ros.training.pix2pose:Pix2PoseRecipe,train_pix2pose",
+}
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
 
@@ -47,9 +54,7 @@ def _recipe(path: Path | None) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pose_train", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path, help="folder of the bundle; made if it does not exist")
-    parser.add_argument(
-        "--network", required=True, choices=["detector", "heatmaps", "pix2pose"], help="which network to train"
-    )
+    parser.add_argument("--network", required=True, choices=sorted(TRAININGS), help="which network to train")
     source = parser.add_argument_group("objects of a new bundle")
     source.add_argument(
         "--bop", type=Path, help="BOP data set whose models folder holds the meshes (referenced, not copied)"
@@ -74,21 +79,9 @@ def _train(arguments: argparse.Namespace, bundle: Bundle, content: dict[str, Any
     device = str(resolve_device(arguments.device))
     folder = arguments.work_dir or Path("runs") / bundle.name / arguments.network
     mesh_dir = arguments.mesh_dir or (arguments.bop / "models" if arguments.bop else None)
-    if arguments.network == "pix2pose":
-        from pose_estimation_ros.training.pix2pose import Pix2PoseRecipe, train_pix2pose
-
-        recipe = Pix2PoseRecipe.model_validate(content)
-        updated = train_pix2pose(bundle, recipe, folder, mesh_dir, device, arguments.resume)
-    elif arguments.network == "heatmaps":
-        from pose_estimation_ros.training.heatmaps import HeatmapsRecipe, train_heatmaps
-
-        heatmaps_recipe = HeatmapsRecipe.model_validate(content)
-        updated = train_heatmaps(bundle, heatmaps_recipe, folder, mesh_dir, device, arguments.resume)
-    else:
-        from pose_estimation_ros.training.detector import DetectorRecipe, train_detector
-
-        detector_recipe = DetectorRecipe.model_validate(content)
-        updated = train_detector(bundle, detector_recipe, folder, mesh_dir, device, arguments.resume)
+    module, _, names = TRAININGS[arguments.network].partition(":")
+    recipe, train = (getattr(import_module(module), name) for name in names.split(","))
+    updated: Bundle = train(bundle, recipe.model_validate(content), folder, mesh_dir, device, arguments.resume)
     entry = updated.networks[arguments.network]
     done = "finished" if entry.training.get("finished") else "interrupted; go on with --resume"
     print(f"{updated.path / entry.file}: {entry.training.get('samples')} images seen, {done}")

@@ -104,7 +104,11 @@ class CropSource:
         config = self.config
         extra = max(1, int(config.clutter_share * count))
         view = torch.cat([self._draw(self._target_odds, count), self._draw(self._clutter_odds, extra)])
-        place = self._place(view)
+        return self.composed(self._place(view), count)
+
+    def composed(self, place: Placement, count: int) -> CropBatch:
+        """Make crops of the first `count` views that were placed; the others are only clutter."""
+        config, view = self.config, place.view
         homography = place.source_from_target(self.bank)
         device = homography.device
         pixels = torch.arange(config.size, device=device, dtype=torch.float32)

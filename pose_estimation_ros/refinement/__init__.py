@@ -14,7 +14,9 @@ from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.refinement.base import NoRefiner, Refiner
 from pose_estimation_ros.registry import chosen_class
 
-REFINERS: dict[str, str] = {}  # name -> "module:Class", imported when asked for
+REFINERS = {
+    "attention": "pose_estimation_ros.refinement.attention:Attention",
+}
 
 
 def make_refiner(name: str, bundle: Bundle, device: torch.device, mesh_dir: Path | None = None) -> Refiner:

@@ -94,3 +94,8 @@ def shade(albedo: Tensor, occlusion: Tensor, normals: Tensor, lighting: Lighting
         strength = lighting.color[:, index].mean(dim=1)[:, None, None, None]
         highlight = highlight + strength * glint.pow(lighting.shininess[:, None, None, None])
     return albedo * light + lighting.specular[:, None, None, None] * highlight
+
+
+def headlight(albedo: Tensor, normal_z: Tensor) -> Tensor:
+    """Shade colours (B, 3, H, W) by a lamp at the camera; the normals' z (B, 1, H, W) is -1 where they face it."""
+    return albedo * (0.3 + 0.7 * (-normal_z).clamp(0.0, 1.0))

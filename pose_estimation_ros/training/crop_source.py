@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -17,6 +18,8 @@ from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh
+
+Batch = TypeVar("Batch")
 
 
 class BankConfig(BaseModel):
@@ -80,43 +83,65 @@ def open_bank(
 
 
 class _Endless(torch.utils.data.IterableDataset):
-    """Crops for DataLoader workers, a different stream for each."""
+    """Batches for DataLoader workers, a different stream for each."""
 
-    def __init__(
-        self, bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, weights: Tensor
-    ) -> None:
-        self.arguments = (bank, backgrounds, config)
-        self.weights = weights
+    def __init__(self, make: Callable[[int], Callable[[int], Any]], batch: int, seed: int) -> None:
+        self.make = make
         self.batch = batch
         self.seed = seed
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         torch.set_num_threads(1)
         worker = torch.utils.data.get_worker_info()
-        source = CropSource(*self.arguments, self.seed * 1000 + (worker.id if worker else 0), self.weights)
+        draw = self.make(self.seed * 1000 + (worker.id if worker else 0))
         while True:
-            yield _joined([source.batch(min(16, self.batch)) for _ in range(max(1, self.batch // 16))])
+            yield _joined([draw(min(16, self.batch)) for _ in range(max(1, self.batch // 16))])
 
 
-def _joined(parts: list[CropBatch]) -> dict[str, Tensor]:
+def _joined(parts: list[Any]) -> dict[str, Tensor]:
     """Join small batches; small ones stay in the processor's cache while they are made."""
-    return {field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(CropBatch)}
+    return {field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(parts[0])}
+
+
+def endless_batches(
+    make: Callable[[int], Callable[[int], Batch]],
+    kind: type[Batch],
+    batch: int,
+    seed: int,
+    workers: int,
+    on_gpu: bool,
+) -> Iterator[Batch]:
+    """Yield batches without end, made by worker processes on a CPU or in this process on a GPU.
+
+    Args:
+        make: returns, for a seed, what makes batches of a wanted length.
+        kind: the batches' class, a dataclass of tensors.
+        batch: their length.
+        seed: same seed, same batches.
+        workers: processes; 0 makes the batches in this one.
+        on_gpu: whether they are made on a GPU.
+    """
+    if on_gpu:
+        draw = make(seed)
+        while True:
+            yield draw(batch)
+    dataset = _Endless(make, batch, seed)
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=None, num_workers=workers, prefetch_factor=6 if workers else None
+    )
+    for item in loader:
+        yield kind(**item)
 
 
 def crop_batches(
     bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, weights: Tensor, workers: int
 ) -> Iterator[CropBatch]:
-    """Yield training crops without end, made by worker processes on a CPU or in this process on a GPU."""
-    if bank.surface.is_cuda:
-        source = CropSource(bank, backgrounds, config, seed, weights)
-        while True:
-            yield source.batch(batch)
-    dataset = _Endless(bank, backgrounds, config, batch, seed, weights)
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_size=None, num_workers=workers, prefetch_factor=6 if workers else None
-    )
-    for item in loader:
-        yield CropBatch(**item)
+    """Yield training crops without end, see `endless_batches`."""
+
+    def make(stream: int) -> Callable[[int], CropBatch]:
+        return CropSource(bank, backgrounds, config, stream, weights).batch
+
+    return endless_batches(make, CropBatch, batch, seed, workers, bank.surface.is_cuda)
 
 
 def object_weights(bundle: Bundle, by_name: dict[str, float]) -> Tensor:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.geometry.camera import project_points
-from pose_estimation_ros.geometry.symmetry import symmetry_transforms
 from pose_estimation_ros.networks.heatmap_net import (
     CANVAS,
     CELL,
@@ -29,12 +28,12 @@ from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
 from pose_estimation_ros.objects.mesh import load_mesh
+from pose_estimation_ros.objects.object_tensors import symmetry_table
 from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 ROLE = "heatmaps"
 _MASK_CELL = 4  # pixels per cell of the masks that come with the crops
-_SYMMETRY_STEP_RAD = np.pi / 36.0
 
 
 class HeatmapsRecipe(BaseModel):
@@ -76,15 +75,7 @@ class CanonicalPoses:
     """
 
     def __init__(self, catalog: Catalog, device: torch.device | str = "cpu") -> None:
-        tables = []
-        for model in catalog:
-            continuous = [(item.axis, item.offset_m) for item in model.continuous_symmetries]
-            tables.append(symmetry_transforms(model.discrete_symmetries, continuous, _SYMMETRY_STEP_RAD))
-        most = max(len(table) for table in tables)
-        padded = np.tile(np.eye(4), (len(tables), most, 1, 1))
-        for index, table in enumerate(tables):
-            padded[index, : len(table)] = table
-        self.transforms = torch.from_numpy(padded).float().to(device)
+        self.transforms = symmetry_table(catalog).to(device)
 
     def __call__(self, poses: Tensor, object_index: Tensor) -> Tensor:
         """Return one of the equivalents of each pose (B, 4, 4)."""

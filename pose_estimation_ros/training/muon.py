@@ -73,7 +73,8 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(matrix: Tensor) -> Tensor:
     """Return nearly the nearest matrix (M, N) with orthonormal rows (M <= N) or columns, by Newton-Schulz iteration.
 
-    Runs in bfloat16 where that is faster; singular values come out between 0.6 and 1.2, as far as they were not a thousandth of the largest.
+    Runs in bfloat16 where that is faster. Singular values come out between 0.6 and 1.2, but for those that were below
+    a thousandth of the largest.
     """
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]

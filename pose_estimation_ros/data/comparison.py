@@ -1,0 +1,54 @@
+"""Pairs of photograph and rendering, as the refiner compares them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def rendered_channels(
+    color: Tensor, coordinates: Tensor, mask: Tensor, rotation: Tensor, half: Tensor, diameter: Tensor
+) -> Tensor:
+    """Arrange renderings as the network takes them.
+
+    Args:
+        color: (B, 3, S, S), black outside the object.
+        coordinates: points (B, 3, S, S), [-1, 1] over the object's box, zero outside.
+        mask: (B, 1, S, S) in [0, 1].
+        rotation: camera from object (B, 3, 3).
+        half: half sizes of the boxes (B, 3), metres.
+        diameter: (B,) metres.
+
+    Returns:
+        (B, 7, S, S) float16: colour, points about the object's middle in the camera's axes over its radius, mask.
+    """
+    turned = rotation @ (coordinates.flatten(2) * (2.0 * half / diameter[:, None])[:, :, None])
+    return torch.cat([color, turned.reshape(coordinates.shape), mask], dim=1).half()
+
+
+def warped(image: Tensor, image_from_target: Tensor, size: int) -> Tensor:
+    """Sample an image (3, H, W) by homographies (B, 3, 3) from the pixels of square targets.
+
+    What lies outside the image is grey (0.5); where the targets are smaller, the image is averaged first.
+
+    Returns:
+        (B, 3, size, size).
+    """
+    steps = torch.arange(size, device=image.device, dtype=torch.float32)
+    v, u = torch.meshgrid(steps, steps, indexing="ij")
+    pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(-1, 3)
+    mapped = pixels @ image_from_target.transpose(1, 2)
+    place = (mapped[..., :2] / mapped[..., 2:].clamp(min=1e-6)).reshape(-1, size, size, 2)
+    middle = size // 2
+    scale = (place[:, middle, middle] - place[:, middle - 1, middle - 1]).norm(dim=1) / 2.0**0.5
+    levels = torch.floor(torch.log2(scale.clamp(min=1.0))).long()
+    result = torch.empty(len(place), 3, size, size, device=image.device)
+    for level in torch.unique(levels).tolist():
+        chosen = levels == level
+        source = F.avg_pool2d(image[None], 2**level, ceil_mode=True)[0] if level else image
+        sides = torch.tensor([source.shape[2], source.shape[1]], device=image.device)
+        grid = 2.0 * (place[chosen] + 0.5) / 2**level / sides - 1.0
+        count = int(chosen.sum())
+        result[chosen] = F.grid_sample((source - 0.5).expand(count, -1, -1, -1), grid, align_corners=False) + 0.5
+    return result.clamp(0.0, 1.0)

@@ -1,0 +1,254 @@
+"""Spatial attention for refinement: compare a photograph with a rendering where they can be compared.
+
+Stevsic and Hilliges, "Spatial Attention Improves Iterative 6D Object Pose Estimation", 3DV 2020: three streams, for the
+shift in the image, the distance and the rotation, each look at the cells that they trust, so that occluders count for
+little. What a cell has to say here is where in the photograph the point lies that the rendering shows there, read from
+correlations of features; each stream solves for the update that moves the points it attends to. Learning where points
+went needs far fewer pairs than learning what that means for a pose. One set of weights serves all stages and objects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
+from pose_estimation_ros.networks.encoder import ResidualBlock, ResNetEncoder
+
+STREAMS = ("shift", "distance", "rotation")
+RENDERED = 7  # channels of a rendering: colour, points about the middle in camera axes, mask
+_NEWTON_STEPS = 3
+CELL = 4  # pixels a side of the cells that are attended to
+USUAL = (0.05, 0.05, 0.06, 0.2, 0.2, 0.2)  # errors of shift (2), logarithm of the distance, axis and angle (3)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the network says of B pairs of photograph and rendering."""
+
+    shift: Tensor  # (B, 2), share of the image's side
+    log_distance: Tensor  # (B,)
+    axis_angle: Tensor  # (B, 3) radians
+    log_error: Tensor  # (B,) logarithm of the error that is expected to remain, diameters
+    attention: Tensor  # (B, 3, h, w) of the STREAMS, each sums to one
+    flow: Tensor  # (B, 2, h, w) where the rendered points went, cells
+    log_scale: Tensor  # (B, h, w) logarithm of the flow's expected error, cells
+
+
+class AttentionNet(nn.Module):
+    """Predict how a rendered pose has to change to match a photograph.
+
+    Args:
+        widths: channels of the encoder at strides 4 and 8.
+        blocks: its residual blocks.
+        hidden: channels of the comparison.
+        reach: how many cells away points are looked for, at strides 4 and 8.
+        attention: weigh cells by attention; without it all cells of the object count the same, for comparison.
+        padding: side of the images over the extent of the rendered object; what the network was trained on.
+        frozen: keep the encoder as it is.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (64, 128),
+        blocks: Sequence[int] = (1, 2),
+        hidden: int = 64,
+        reach: Sequence[int] = (4, 3),
+        attention: bool = True,
+        padding: float = 1.3,
+        frozen: bool = True,
+    ) -> None:
+        super().__init__()
+        self.attention, self.padding, self.frozen, self.reach = attention, padding, frozen, tuple(reach)
+        whole = ResNetEncoder((*widths, 8, 8), (*blocks, 1, 1))
+        self.encoder = nn.ModuleDict({"stem": whole.stem, "stages": whole.stages[:2]})
+        fine, coarse = ((2 * item + 1) ** 2 for item in self.reach)
+        wide = 96
+        self.enter_coarse = _mix(coarse + 2 * widths[1], wide)
+        self.coarse = ResidualBlock(wide, wide, 1)
+        self.enter_fine = _mix(fine + widths[0] + wide + RENDERED - 3, hidden)
+        self.fine = nn.Sequential(ResidualBlock(hidden, hidden, 1), ResidualBlock(hidden, hidden, 1))
+        self.out = nn.Conv2d(hidden, 3 + len(STREAMS), 3, 1, 1)
+        nn.init.normal_(self.out.weight, std=0.01)
+        nn.init.zeros_(self.out.bias)
+        self.stiffness = nn.Parameter(torch.full((6,), -4.0))  # logarithm of the weight of no update at all
+        self.doubts = nn.Sequential(nn.Linear(3 * hidden + 6, 64), nn.ReLU(inplace=True), nn.Linear(64, 1))
+
+    def forward(self, observed: Tensor, rendered: Tensor, distance: Tensor, extent: Tensor) -> Comparison:
+        """Compare photographs with renderings.
+
+        Args:
+            observed: (B, 3, S, S) in [0, 1]; S divisible by 8.
+            rendered: (B, RENDERED, S, S).
+            distance: of the rendered objects (B,), diameters.
+            extent: diameters that the side of the image spans at that distance (B,).
+        """
+        mask = rendered[:, 6:]
+        images = torch.cat([observed, rendered[:, :3] + 0.45 * (1.0 - mask)])
+        if self.frozen:
+            with torch.no_grad():
+                fine, coarse = self.features(images)
+        else:
+            fine, coarse = self.features(images)
+        seen4, drawn4 = fine.chunk(2)
+        seen8, drawn8 = coarse.chunk(2)
+        x = torch.cat([correlation(drawn8, seen8, self.reach[1]), drawn8, seen8], dim=1)
+        x = F.interpolate(self.coarse(self.enter_coarse(x)), scale_factor=2.0, mode="nearest")
+        geometry = F.avg_pool2d(rendered[:, 3:], CELL)
+        x = torch.cat([correlation(drawn4, seen4, self.reach[0]), drawn4, x, geometry.to(x.dtype)], dim=1)
+        x = self.fine(self.enter_fine(x))
+        out = self.out(x).float()
+        covered = geometry[:, 3].float()
+        points = geometry[:, :3].float() / covered.clamp(min=0.25)[:, None]
+        shown = covered > 0.5
+        flow, log_scale = out[:, :2], out[:, 2].clamp(-4.0, 4.0)
+        logits = out[:, 3:] - 2.0 * log_scale[:, None] if self.attention else torch.zeros_like(out[:, 3:])
+        logits = logits.masked_fill(~shown[:, None], -1e4).flatten(2)
+        share = logits.softmax(dim=2)
+        updates = solve_updates(points, flow, share, self.stiffness, distance, extent)
+        read = torch.bmm(share, x.float().flatten(2).transpose(1, 2)).flatten(1)
+        doubt = torch.cat([read, updates.diagonal_of_streams / updates.all.new_tensor(USUAL)], dim=1).detach()
+        update = updates.diagonal_of_streams
+        return Comparison(
+            update[:, :2],
+            update[:, 2],
+            update[:, 3:],
+            self.doubts(doubt)[:, 0],
+            share.reshape(-1, 3, *flow.shape[-2:]),
+            flow,
+            log_scale,
+        )
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features of images (B, 3, S, S) at strides 4 and 8."""
+        x = self.encoder["stem"]((images - 0.45) / 0.25)
+        fine = self.encoder["stages"][0](x)
+        return fine, self.encoder["stages"][1](fine)
+
+    def train(self, mode: bool = True) -> AttentionNet:
+        """Set the mode; a frozen encoder keeps the statistics that it came with."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+
+@dataclass(frozen=True)
+class Updates:
+    """Least-squares updates as every stream sees them."""
+
+    all: Tensor  # (B, 3, 6): shift, logarithm of the distance, axis and angle; by stream
+
+    @property
+    def diagonal_of_streams(self) -> Tensor:
+        """Return (B, 6), each part from the stream that is there for it."""
+        return torch.cat([self.all[:, 0, :2], self.all[:, 1, 2:3], self.all[:, 2, 3:]], dim=1)
+
+
+def solve_updates(
+    points: Tensor, flow: Tensor, share: Tensor, stiffness: Tensor, distance: Tensor, extent: Tensor
+) -> Updates:
+    """Find the updates that move rendered points as a flow says, by weighted least squares (Gauss and Newton).
+
+    One linear step is not enough: a rotation by fifteen degrees also narrows what is seen by three per cent, and would
+    be taken for as much of distance.
+
+    Args:
+        points: about the objects' middles in camera axes, over the radius, shape (B, 3, h, w).
+        flow: (B, 2, h, w) cells.
+        share: weights (B, 3, h * w) of the cells in every stream.
+        stiffness: logarithms (6,) of the weight of no update.
+        distance: of the middles (B,), diameters.
+        extent: diameters that the side of the image spans at that distance (B,).
+    """
+    streams, cells = share.shape[1], points.shape[-1]
+    before = points.flatten(2).repeat_interleave(streams, 0) / 2.0  # (B * streams, 3, n) diameters
+    wanted = flow.flatten(2).transpose(1, 2).repeat_interleave(streams, 0)
+    weights = share.flatten(0, 1)[:, :, None, None]
+    far, wide = distance.repeat_interleave(streams), extent.repeat_interleave(streams)
+    usual = before.new_tensor(USUAL)
+    hold = stiffness.exp()
+    update = before.new_zeros(len(before), 6)  # in units of `usual`
+    for _ in range(_NEWTON_STEPS):
+        said = update * usual
+        after = matrix_from_axis_angle(said[:, 3:]) @ before
+        moved = point_flow(before, after, said[:, :2], said[:, 2], far, wide, cells)
+        ratio = said[:, 2].exp()
+        jacobian = flow_jacobian(after, far * ratio, wide * ratio, cells) * usual  # (B * streams, n, 2, 6)
+        weighted = jacobian * weights
+        normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + torch.diag(hold)
+        right = torch.einsum("bnij,bni->bj", weighted, wanted - moved) - hold * update
+        change = torch.linalg.solve(normal, right)
+        turned = matrix_from_axis_angle(change[:, 3:] * usual[3:]) @ matrix_from_axis_angle(said[:, 3:])
+        turn = axis_angle_from_matrix(turned) / usual[3:]
+        update = torch.cat([update[:, :3] + change[:, :3], turn], dim=1)
+    return Updates((update * usual).unflatten(0, (-1, streams)))
+
+
+def point_flow(
+    before: Tensor, after: Tensor, shift: Tensor, log_distance: Tensor, distance: Tensor, extent: Tensor, cells: int
+) -> Tensor:
+    """Return how far points move in the image (B, n, 2), in cells.
+
+    Args:
+        before: points about the object's middle in camera axes, shape (B, 3, n), diameters.
+        after: the same points after the rotation.
+        shift: of the middle in the image (B, 2), share of its side.
+        log_distance: logarithm of the new distance over the old (B,).
+        distance: of the middle before (B,), diameters.
+        extent: diameters that the side of the image spans at that distance (B,).
+        cells: along the side of the image.
+    """
+    focal = (cells * distance / extent)[:, None, None]
+    start = before[:, :2] / (distance[:, None] + before[:, 2]).clamp(min=0.1)[:, None]
+    end = after[:, :2] / ((distance * log_distance.exp())[:, None] + after[:, 2]).clamp(min=0.1)[:, None]
+    return (focal * (end - start) + cells * shift[:, :, None]).transpose(1, 2)
+
+
+def flow_jacobian(points: Tensor, distance: Tensor, extent: Tensor, cells: int) -> Tensor:
+    """Return how points (B, 3, n), in diameters, move by shift, distance and rotation: (B, n, 2, 6), in cells."""
+    x, y, z = points.unbind(1)
+    depth = (distance[:, None] + z).clamp(min=0.1)
+    focal = (cells * distance / extent)[:, None]
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    near = focal / depth
+    across = torch.stack([cells * one, zero, -near * x * distance[:, None] / depth, -near * x * y / depth], dim=-1)
+    down = torch.stack([zero, cells * one, -near * y * distance[:, None] / depth, -near * (z + y * y / depth)], dim=-1)
+    rest_across = torch.stack([near * (z + x * x / depth), -near * y], dim=-1)
+    rest_down = torch.stack([near * x * y / depth, near * x], dim=-1)
+    return torch.stack([torch.cat([across, rest_across], -1), torch.cat([down, rest_down], -1)], dim=2)
+
+
+def correlation(here: Tensor, there: Tensor, reach: int) -> Tensor:
+    """Compare every cell of one map with the cells about the same place in another.
+
+    Args:
+        here: features (B, C, h, w).
+        there: features (B, C, h, w).
+        reach: cells in every direction.
+
+    Returns:
+        (B, (2 reach + 1) ** 2, h, w) cosines, rows of displacements first.
+    """
+    a, b = (F.normalize(item - item.mean(dim=(2, 3), keepdim=True), dim=1) for item in (here, there))
+    height, width = here.shape[-2:]
+    padded = F.pad(b, (reach, reach, reach, reach))
+    # All pairs and then the near ones: one multiplication of matrices is faster than copying every neighbourhood.
+    pairs = torch.bmm(a.flatten(2).transpose(1, 2), padded.flatten(2))  # (B, h * w, cells with the rim)
+    line = padded.shape[-1]
+    row, column, down, across = (torch.arange(n, device=a.device) for n in (height, width, *(2 * reach + 1,) * 2))
+    cell = (row[:, None] * line + column).flatten()
+    near = cell[:, None] + (down[:, None] * line + across).flatten()
+    cosines = pairs.gather(2, near.expand(len(a), -1, -1)).transpose(1, 2)
+    return cosines.reshape(len(a), -1, height, width) * math.sqrt(2.0)
+
+
+def _mix(channels_in: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)
+    )

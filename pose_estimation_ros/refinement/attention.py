@@ -1,0 +1,175 @@
+"""Refinement by spatial attention: render, compare, move, a few times (Stevsic and Hilliges, 3DV 2020)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose_estimation_ros.backends.base import PoseHypothesis
+from pose_estimation_ros.data.comparison import rendered_channels, warped
+from pose_estimation_ros.data.crops import Crops
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.geometry.camera import transform_points
+from pose_estimation_ros.geometry.looking_camera import LookingCameras, PoseUpdate, look_at_objects, updated_poses
+from pose_estimation_ros.geometry.rotations import geodesic_distance
+from pose_estimation_ros.networks.attention_net import AttentionNet, Comparison
+from pose_estimation_ros.networks.precision import autocast
+from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
+from pose_estimation_ros.objects.object_tensors import object_sizes
+from pose_estimation_ros.rendering.raycaster import RayCaster
+from pose_estimation_ros.rendering.shading import headlight
+
+ROLE = "attention"
+_OUTLINE_POINTS = 256
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AttentionSettings:
+    """How often poses are compared, and what counts as losing them."""
+
+    stages: int = 4
+    most_turn_deg: float = 60.0  # poses that were turned by more are put back
+    most_distance_ratio: float = 1.35  # as are those moved nearer or farther by more
+    right_diameters: float = 0.1  # an error below this is a right pose; the score is the chance of it
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One comparison of all poses of a frame."""
+
+    cameras: LookingCameras
+    observed: Tensor  # (B, 3, S, S)
+    rendered: Tensor  # (B, RENDERED, S, S)
+    said: Comparison
+
+
+class Attention:
+    """Refine all poses of a frame together; every stage is one rendering and one forward pass.
+
+    Args:
+        network: trained network in evaluation mode, on its device.
+        caster: renders the objects of the catalog, in its order.
+        catalog: the objects.
+        outline: points on the surface of each object (O, P, 3), metres.
+        size: side of the images the network was trained on.
+        settings: stages and limits.
+    """
+
+    def __init__(
+        self,
+        network: AttentionNet,
+        caster: RayCaster,
+        catalog: Catalog,
+        outline: Tensor,
+        size: int,
+        settings: AttentionSettings | None = None,
+    ) -> None:
+        self.network = network
+        self.caster = caster
+        self.size = size
+        self.settings = settings or AttentionSettings()
+        self.device = next(network.parameters()).device
+        self._middle, self._half, self._diameter = object_sizes(catalog, self.device)
+        self._outline = outline.to(self.device)
+        self._names = [model.name for model in catalog]
+
+    @classmethod
+    def from_bundle(
+        cls,
+        bundle: Bundle,
+        device: torch.device,
+        mesh_dir: Path | None = None,
+        settings: AttentionSettings | None = None,
+    ) -> Attention:
+        """Load the network and the meshes of a bundle.
+
+        Raises:
+            BundleError: if weights or meshes are missing, damaged or do not fit.
+        """
+        network = bundle.load_network(ROLE, lambda _, **architecture: AttentionNet(**architecture), device)
+        meshes = [
+            load_mesh(bundle.mesh_path(index, mesh_dir), model.mesh_unit, model.diameter_m)
+            for index, model in enumerate(bundle.catalog)
+        ]
+        outline = torch.from_numpy(np.stack([sample_surface(mesh, _OUTLINE_POINTS) for mesh in meshes])).float()
+        caster = RayCaster(meshes, device=device)
+        return cls(network, caster, bundle.catalog, outline, bundle.network(ROLE).input_size, settings)
+
+    @torch.inference_mode()
+    def refine(
+        self, frame: Frame, crops: Crops, detections: list[Detection], hypotheses: Sequence[PoseHypothesis]
+    ) -> list[PoseHypothesis]:
+        """Return the hypotheses with better poses; those that got lost on the way are returned as they were.
+
+        The score becomes the detection's times the chance that the error is below `right_diameters`.
+        """
+        if not hypotheses:
+            return []
+        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
+        intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
+        index = torch.tensor([item.object_index for item in hypotheses], device=self.device)
+        start = torch.from_numpy(np.stack([item.camera_from_object for item in hypotheses])).float().to(self.device)
+        poses, said = start, None
+        for _ in range(self.settings.stages):
+            stage = self.compare(image, intrinsics, index, poses)
+            said = stage.said
+            update = PoseUpdate(said.shift, said.log_distance, said.axis_angle)
+            poses = updated_poses(poses, self._middle[index], stage.cameras, update)
+        assert said is not None
+        lost = self._lost(start, poses)
+        chance = 1.0 - torch.exp(-self.settings.right_diameters / said.log_error.clamp(-8.0, 8.0).exp())
+        refined = []
+        for number, item in enumerate(hypotheses):
+            if bool(lost[number]):
+                _log.debug("refinement lost %s; its pose stays as it was", self._names[item.object_index])
+                refined.append(item)
+                continue
+            score = detections[item.detection_index].score * float(chance[number])
+            pose = poses[number].double().cpu().numpy()
+            refined.append(replace(item, camera_from_object=pose, score=float(np.clip(score, 0.0, 1.0))))
+        return refined
+
+    def compare(self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor) -> Stage:
+        """Render objects (B,) at poses (B, 4, 4) and compare them with an image (3, H, W) in [0, 1]."""
+        cameras = look_at_objects(poses, self._middle[index], self._outline[index], self.size, self.network.padding)
+        observed = warped(image, cameras.image_from_looking(intrinsics), self.size)
+        rendered = self.render(cameras, index, poses)
+        layout = {"memory_format": torch.channels_last}
+        depth = transform_points(self._middle[index][:, None], cameras.poses(poses))[:, 0, 2]
+        distance = depth / self._diameter[index]
+        with autocast(self.device):
+            said = self.network(
+                observed.contiguous(**layout),
+                rendered.float().contiguous(**layout),
+                distance,
+                self.size / cameras.intrinsics[:, 0, 0] * distance,
+            )
+        return Stage(cameras, observed, rendered, said)
+
+    def render(self, cameras: LookingCameras, index: Tensor, poses: Tensor) -> Tensor:
+        """Render objects as the network takes them (B, RENDERED, S, S)."""
+        seen = cameras.poses(poses)
+        renders = self.caster.render(index, seen, cameras.intrinsics, self.size, self.size)
+        mask = renders.mask[:, None].float().to(self.device)
+        middle, half = self._middle[index][:, :, None, None], self._half[index][:, :, None, None]
+        coordinates = (renders.coordinates.to(self.device) - middle) / half * mask
+        color = headlight(renders.colors.to(self.device), renders.normals.to(self.device)[:, 2:]) * mask
+        return rendered_channels(color, coordinates, mask, seen[:, :3, :3], self._half[index], self._diameter[index])
+
+    def _lost(self, start: Tensor, poses: Tensor) -> Tensor:
+        """Tell which poses (B,) moved farther than a pose worth refining is wrong, or broke."""
+        turn = geodesic_distance(start[:, :3, :3].double(), poses[:, :3, :3].double())
+        ratio = (poses[:, 2, 3] / start[:, 2, 3]).clamp(min=1e-6).log().abs()
+        broken = ~torch.isfinite(poses).all(dim=2).all(dim=1) | (poses[:, 2, 3] <= 0.0)
+        limits = (math.radians(self.settings.most_turn_deg), math.log(self.settings.most_distance_ratio))
+        return broken | ~(turn <= limits[0]) | ~(ratio <= limits[1])

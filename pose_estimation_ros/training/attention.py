@@ -1,0 +1,197 @@
+"""Recipe of the refiner: CAD meshes in, weights out, pairs of photograph and rendering made on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
+from pose_estimation_ros.data.synthetic import CropConfig
+from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+from pose_estimation_ros.networks.attention_net import CELL, AttentionNet, Comparison, point_flow
+from pose_estimation_ros.networks.precision import runs_bfloat16
+from pose_estimation_ros.objects.bundle import Bundle, save_weights
+from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.objects.object_tensors import object_sizes, symmetry_table
+from pose_estimation_ros.training.crop_source import (
+    BankConfig,
+    endless_batches,
+    load_matching,
+    object_weights,
+    open_bank,
+)
+from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
+
+ROLE = "attention"
+
+
+class AttentionRecipe(BaseModel):
+    """Everything that decides what the training does."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: int = 0
+    size: int = Field(default=80, ge=32)  # side of the images, pixels; divisible by 16
+    samples: int = Field(default=300_000, ge=1)  # pairs seen
+    pairs: PairConfig = PairConfig()
+    network: dict[str, Any] = {}  # keyword arguments of AttentionNet
+    initial: str | None = None  # bundle whose network gives the first weights
+    distance_weight: float = Field(default=0.3, ge=0.0)  # of errors along the ray, relative to those across it
+    pose_weight: float = Field(default=3.0, ge=0.0)  # of the errors of the update, relative to those of the flow
+    encoder_from: str | None = "pix2pose"  # network of the bundle whose encoder starts ours
+    optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3, warmup_samples=4000)
+    crops: CropConfig = CropConfig(masked_share=0.0, off_axis_deg=(0.0, 0.0))
+    bank: BankConfig = BankConfig()
+    object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1
+    workers: int = Field(default=1, ge=0)
+
+
+class AttentionStep:
+    """The losses of one batch, in diameters of the objects.
+
+    Errors across the ray, along it and of the rotation are counted apart, each as the movement of the object's points
+    that it alone would cause: so the large errors along the ray do not drown the others.
+    """
+
+    def __init__(self, catalog: Catalog, outline: Tensor, recipe: AttentionRecipe, device: torch.device) -> None:
+        middle, _, diameter = object_sizes(catalog, device)
+        self.points = ((outline[: len(catalog)].to(device) - middle[:, None]) / diameter[:, None, None])[:, ::4]
+        self.symmetries = symmetry_table(catalog).to(device)[:, :, :3, :3]
+        self.recipe = recipe
+        self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
+        self.device = device
+
+    def __call__(self, network: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its parts."""
+        assert isinstance(network, AttentionNet)
+        observed = batch.observed.to(self.device, non_blocking=True).float().div_(255.0)
+        rendered = batch.rendered.to(self.device, non_blocking=True).float()
+        layout = {"memory_format": torch.channels_last}
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            said = network(
+                observed.contiguous(**layout),
+                rendered.contiguous(**layout),
+                batch.distance.to(self.device),
+                batch.extent.to(self.device),
+            )
+        across, along, turn = self.errors(said, batch)
+        error = (across + along + turn).detach()
+        doubt = error * torch.exp(-said.log_error) + said.log_error
+        flow, still = self.flow_loss(said, batch, rendered)
+        pose = (across + self.recipe.distance_weight * along + turn).mean()
+        loss = flow + self.recipe.pose_weight * pose + 0.05 * doubt.mean()
+        before = self.errors(_nothing(said), batch)
+        figures = {
+            "across": across.mean() / before[0].mean(),
+            "along": along.mean() / before[1].mean(),
+            "turn": turn.mean() / before[2].mean(),
+            "doubt": doubt.mean(),
+            "flow": still,
+        }
+        return loss, {key: value.detach() for key, value in figures.items()}
+
+    def flow_loss(self, said: Comparison, batch: PairBatch, rendered: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the likelihood loss of the flow, and its error as a share of the true flow's length."""
+        geometry = F.avg_pool2d(rendered[:, 3:], CELL)
+        shown = geometry[:, 3] > 0.5
+        points = geometry[:, :3] / geometry[:, 3:].clamp(min=0.25)
+        true = self.true_flow(points, batch)
+        error = (said.flow - true).norm(dim=1)
+        likelihood = error * torch.exp(-said.log_scale) + 2.0 * said.log_scale
+        count = shown.sum().clamp(min=1)
+        share = (error * shown).sum() / (true.norm(dim=1) * shown).sum().clamp(min=1e-6)
+        return (likelihood * shown).sum() / count, share
+
+    def true_flow(self, points: Tensor, batch: PairBatch) -> Tensor:
+        """Return where rendered points (B, 3, h, w) are in the photograph, relative to the rendering, in cells."""
+        rendered = batch.rendered_rotation.to(self.device)
+        index = batch.object_index.to(self.device)
+        true = nearest_equivalent(batch.true_rotation.to(self.device), rendered, self.symmetries[index])
+        before = points.flatten(2) / 2.0
+        after = (true @ rendered.transpose(1, 2)) @ before
+        movement = [batch.shift, batch.log_distance, batch.distance, batch.extent]
+        moved = point_flow(before, after, *(item.to(self.device) for item in movement), points.shape[-1])
+        return moved.transpose(1, 2).reshape(len(points), 2, *points.shape[-2:])
+
+    def errors(self, said: Comparison, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the errors (B,) across the ray, along it, and of the points that the rotation moves; diameters."""
+        index = batch.object_index.to(self.device)
+        across = (said.shift - batch.shift.to(self.device)).norm(dim=1) * batch.extent.to(self.device)
+        along = (said.log_distance - batch.log_distance.to(self.device)).abs() * batch.distance.to(self.device)
+        rendered = batch.rendered_rotation.to(self.device)
+        true = nearest_equivalent(batch.true_rotation.to(self.device), rendered, self.symmetries[index])
+        points = self.points[index]
+        moved = points @ (matrix_from_axis_angle(said.axis_angle) @ rendered).transpose(1, 2)
+        turn = (moved - points @ true.transpose(1, 2)).norm(dim=2).mean(dim=1)
+        return across, along, turn
+
+
+def nearest_equivalent(true: Tensor, near: Tensor, symmetries: Tensor) -> Tensor:
+    """Return of the rotations (B, 3, 3) that look the same the one nearest to another (B, 3, 3).
+
+    Args:
+        true: rotations.
+        near: rotations.
+        symmetries: of each object (B, N, 3, 3), the identity among them.
+    """
+    equivalent = true[:, None] @ symmetries
+    trace = (equivalent * near[:, None]).sum(dim=(2, 3))
+    return equivalent[torch.arange(len(true), device=true.device), trace.argmax(dim=1)]
+
+
+def _nothing(said: Comparison) -> Comparison:
+    zero = [torch.zeros_like(item) for item in (said.shift, said.log_distance, said.axis_angle, said.log_error)]
+    return Comparison(*zero, said.attention, said.flow, said.log_scale)
+
+
+def train_attention(
+    bundle: Bundle,
+    recipe: AttentionRecipe,
+    folder: Path,
+    mesh_dir: Path | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+) -> Bundle:
+    """Train the network and write its weights into the bundle.
+
+    Args:
+        bundle: objects and pose prior; the weights are added to it.
+        recipe: what to do.
+        folder: checkpoints and log; the bank of views is taken from `pix2pose` beside it where that has the same one.
+        mesh_dir: where the meshes are that the bundle does not ship.
+        device: cpu or cuda.
+        resume: go on from the last checkpoint.
+
+    Returns:
+        The bundle with the weights of an interrupted or a finished training, whichever it was.
+    """
+    torch.manual_seed(recipe.seed)
+    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
+    architecture = {**recipe.network, "padding": recipe.pairs.padding}
+    network = AttentionNet(**architecture)
+    if recipe.encoder_from in bundle.networks:
+        load_matching(network, str(bundle.path), recipe.encoder_from)
+    if recipe.initial is not None:
+        load_matching(network, recipe.initial, ROLE)
+    network = network.to(device).to(memory_format=torch.channels_last).train()
+    factors = {"encoder.": 0.0} if network.frozen else {}
+    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, factors)
+    crops = recipe.crops.model_copy(update={"roll_deg": bundle.pose_prior.roll_deg, "size": recipe.size})
+    sizes = object_sizes(bundle.catalog, torch.device(device))
+    weights = object_weights(bundle, recipe.object_weights)
+
+    def make(stream: int) -> Callable[[int], PairBatch]:
+        return PairSource(bank, backgrounds, crops, recipe.pairs, sizes, stream, weights).pair_batch
+
+    seed = recipe.seed + trainer.samples  # a resumed run goes on with new pairs
+    batches = endless_batches(make, PairBatch, recipe.optimiser.batch, seed, recipe.workers, bank.surface.is_cuda)
+    step = AttentionStep(bundle.catalog, bank.outline, recipe, torch.device(device))
+    finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
+    training = trainer.record(recipe, finished)
+    return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.size, training)
