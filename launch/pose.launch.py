@@ -23,6 +23,7 @@ ARGUMENTS = (
         "",
         "Pose estimator that the bundle has weights for (pix2pose, heatmaps); empty: what params_file says.",
     ),
+    ("refiner", "", "Refinement of the poses (none, attention); empty: what params_file says."),
     ("device", "", "auto, cpu, cuda or cuda:N; empty: what params_file says."),
     ("image_topic", "image", "Image topic; with image_transport compressed, /compressed is appended."),
     ("camera_info_topic", "camera_info", "CameraInfo topic that belongs to the image."),
@@ -32,7 +33,7 @@ ARGUMENTS = (
     ("log_level", "info", "debug, info, warn, error or fatal."),
 )
 # Arguments that replace a parameter of params_file when they are not empty.
-OVERRIDES = ("bundle", "backend", "device", "image_transport")
+OVERRIDES = ("bundle", "backend", "refiner", "device", "image_transport")
 
 
 def start_node(context):

@@ -20,7 +20,8 @@ from pose_estimation_ros.detection.base import Detector
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.refinement import make_refiner
-from pose_estimation_ros.refinement.base import Refiner
+from pose_estimation_ros.refinement.base import ExplainsRefinement, NoRefiner, Refiner
+from pose_estimation_ros.tracking.following import Follower, FollowSettings
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.tracker import Tracker, untracked
 
@@ -50,9 +51,10 @@ class Pipeline:
         mesh_dir: folder of the meshes where the bundle does not ship them; for refiners that render.
         detector: name of a detector, or one ready made.
         track: keep identities and smooth over time; otherwise every frame stands alone.
+        follow: refine the poses of the frame before instead of detecting anew in every frame; None always detects.
 
     Raises:
-        ValueError: if a name or the device is unknown.
+        ValueError: if a name or the device is unknown, or `follow` is asked for without a refiner.
         BundleError: if the bundle lacks what the choice needs.
     """
 
@@ -66,6 +68,7 @@ class Pipeline:
         mesh_dir: Path | None = None,
         detector: str | Detector = "mask_rcnn",
         track: bool = True,
+        follow: FollowSettings | None = None,
     ) -> None:
         self.bundle = bundle
         self.device = resolve_device(device)
@@ -74,7 +77,10 @@ class Pipeline:
         self._detector = make_detector(detector, bundle, self.device) if isinstance(detector, str) else detector
         self._backend = make_backend(backend, bundle, self.device) if isinstance(backend, str) else backend
         self._refiner = make_refiner(refiner, bundle, self.device, mesh_dir) if isinstance(refiner, str) else refiner
+        if follow is not None and isinstance(self._refiner, NoRefiner):
+            raise ValueError("following objects by refinement needs a refiner: refiner = 'none', expected attention")
         self._tracker = Tracker(bundle.catalog) if track else None
+        self._follower = Follower(bundle.catalog, follow) if follow is not None else None
 
     def warm_up(self, width: int = 640, height: int = 480) -> None:
         """Run everything once on noise, so that the first image does not pay for what happens once."""
@@ -88,8 +94,9 @@ class Pipeline:
 
     def reset_tracks(self) -> None:
         """Forget all instances and begin to count anew."""
-        if self._tracker is not None:
-            self._tracker.reset()
+        for memory in (self._tracker, self._follower):
+            if memory is not None:
+                memory.reset()
 
     @torch.inference_mode()
     def process(self, frame: Frame, detections: list[Detection] | None = None) -> PipelineResult:
@@ -108,18 +115,11 @@ class Pipeline:
         """
         watch = _Stopwatch(self.device)
         frame = prepared(frame)
-        reason = None
-        with watch.stage("detection"):
-            found = self._detector.detect(frame, self.score_threshold) if detections is None else detections
-            usable = self._usable(found, frame)
-        if not found:
-            above = f" scored {self.score_threshold:g} or more" if detections is None else ""
-            reason = f"no detections{above}"
-        elif not usable:
-            reason = f"{len(found)} detections, none inside the image"
-        hypotheses = self._estimate(frame, usable, watch) if usable else []
-        if usable and not hypotheses:
-            reason = f"{len(usable)} detections, no pose: too few correspondences agree"
+        followed = self._follow(frame, watch) if detections is None else None
+        if followed is None:
+            usable, hypotheses, reason = self._look(frame, detections, watch)
+        else:
+            usable, hypotheses, reason = *followed, None
         kept = [item for item in hypotheses if item.score >= self.min_pose_score]
         if hypotheses and not kept:
             best = max(item.score for item in hypotheses)
@@ -130,20 +130,64 @@ class Pipeline:
             reason = f"{len(kept)} poses, not seen often enough yet"
         return PipelineResult(sorted(poses, key=lambda pose: -pose.score), usable, watch.finish(), reason)
 
+    def _follow(self, frame: Frame, watch: _Stopwatch) -> tuple[list[Detection], list[PoseHypothesis]] | None:
+        """Refine the poses of the frame before; None where the objects have to be detected."""
+        if self._follower is None:
+            return None
+        start = self._follower.start(frame.camera, frame.stamp_ns)
+        if start is None:
+            return None
+        detections, hypotheses = start
+        with watch.stage("refinement"):
+            refined = self._refiner.refine(frame, detections, hypotheses)
+        if not self._follower.is_confident(refined):
+            return None
+        self._follower.followed(refined, frame.stamp_ns)
+        return detections, refined
+
+    def _look(
+        self, frame: Frame, detections: list[Detection] | None, watch: _Stopwatch
+    ) -> tuple[list[Detection], list[PoseHypothesis], str | None]:
+        """Detect and estimate; return usable detections, poses, and the reason where there are none."""
+        with watch.stage("detection"):
+            found = self._detector.detect(frame, self.score_threshold) if detections is None else detections
+            usable = self._usable(found, frame)
+        hypotheses = self._estimate(frame, usable, watch) if usable else []
+        if self._follower is not None:
+            self._follower.detected(hypotheses, usable, frame.stamp_ns)
+        if not found:
+            above = f" scored {self.score_threshold:g} or more" if detections is None else ""
+            return usable, hypotheses, f"no detections{above}"
+        if not usable:
+            return usable, hypotheses, f"{len(found)} detections, none inside the image"
+        few = f"{len(usable)} detections, no pose: too few correspondences agree"
+        return usable, hypotheses, None if hypotheses else few
+
     @property
     def debug_names(self) -> tuple[str, ...]:
         """Names of the pictures that `explain` draws."""
-        return (self._backend.debug_name,) if isinstance(self._backend, Explains) else ()
+        backend = (self._backend.debug_name,) if isinstance(self._backend, Explains) else ()
+        refiner = (self._refiner.debug_name,) if isinstance(self._refiner, ExplainsRefinement) else ()
+        return backend + refiner
 
     @torch.inference_mode()
     def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
-        """Draw what the backend saw of detections, by name; pictures (H, W, 3) uint8 of the undistorted image."""
+        """Draw what backend and refiner saw of detections, by `debug_names`; pictures (H, W, 3) uint8.
+
+        Without detections the pictures are the undistorted image.
+        """
         frame = prepared(frame)
         usable = self._usable(detections, frame)
-        if not usable or not isinstance(self._backend, Explains):
-            return {}
+        pictures = {name: frame.rgb.copy() for name in self.debug_names}
+        if not usable or not pictures:
+            return pictures
         crops = crop_frame(frame, usable, self._backend.crop_size, self._backend.crop_padding, self.device)
-        return {self._backend.debug_name: self._backend.explain(frame, crops, usable)}
+        if isinstance(self._backend, Explains):
+            pictures[self._backend.debug_name] = self._backend.explain(frame, crops, usable)
+        if isinstance(self._refiner, ExplainsRefinement):
+            hypotheses = self._backend.estimate(frame, crops, usable)
+            pictures[self._refiner.debug_name] = self._refiner.explain(frame, hypotheses)
+        return pictures
 
     def _usable(self, detections: list[Detection], frame: Frame) -> list[Detection]:
         for item in detections:
@@ -159,7 +203,7 @@ class Pipeline:
         with watch.stage("pose"):
             hypotheses = self._backend.estimate(frame, crops, detections)
         with watch.stage("refinement"):
-            return self._refiner.refine(frame, crops, detections, hypotheses) if hypotheses else []
+            return self._refiner.refine(frame, detections, hypotheses) if hypotheses else []
 
     def _track(self, hypotheses: list[PoseHypothesis], detections: list[Detection], stamp_ns: int) -> list[ObjectPose]:
         if self._tracker is None:

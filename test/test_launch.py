@@ -19,6 +19,7 @@ ARGUMENTS = [
     "params_file",
     "bundle",
     "backend",
+    "refiner",
     "device",
     "image_topic",
     "camera_info_topic",

@@ -20,6 +20,7 @@ from pose_estimation_ros.geometry.pnp import solve_pnp
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.pipeline import STAGES, Pipeline, PipelineResult, resolve_device
+from pose_estimation_ros.tracking.following import FollowSettings
 
 CAMERA = Camera(np.array([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]]), 640, 480)
 BOUNDS = ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05))
@@ -242,13 +243,61 @@ def test_warm_up_runs_every_stage_and_leaves_no_tracks():
 
 def test_a_refiner_takes_part_and_may_reject():
     class Rejecting:
-        def refine(self, frame, crops, detections, hypotheses):
+        def refine(self, frame, detections, hypotheses):
             return [replace(item, score=0.2) for item in hypotheses if item.object_index == 0]
 
     truths = [_pose(12, -0.15), _pose(13, 0.15)]
     detections = [Detection(1, 0.8, _box(truths[0])), Detection(0, 0.9, _box(truths[1]))]
     result = _pipeline(detections, refiner=Rejecting()).process(_frame_with_corners(truths))
     assert [(pose.name, pose.score) for pose in result.poses] == [("mug", 0.2)]
+
+
+class Keeping:
+    """A refiner that is as sure as it is told, and draws a red picture."""
+
+    debug_name = "keeping"
+
+    def __init__(self) -> None:
+        self.sure = True
+
+    def refine(self, frame, detections, hypotheses):
+        share = 0.8 if self.sure else 0.1
+        return [replace(item, score=share * detections[item.detection_index].score) for item in hypotheses]
+
+    def explain(self, frame, hypotheses):
+        return np.full((7, 9, 3), (255, 0, 0), np.uint8)
+
+
+def test_following_leaves_out_detector_and_backend_until_a_pose_is_unsure():
+    truth = _pose(14)
+    backend, refiner = CornerBackend(), Keeping()
+    pipeline = _pipeline(
+        [Detection(0, 0.9, _box(truth))], backend, refiner=refiner, follow=FollowSettings(detect_every=4)
+    )
+    counts = []
+    for number in range(6):
+        refiner.sure = number != 2
+        result = pipeline.process(_frame_with_corners([truth], stamp_ns=number * 33_000_000))
+        assert [pose.track_id for pose in result.poses] == [0]
+        assert result.detections[0].score == 0.9
+        counts.append(backend.calls)
+    # Detected in frame 0, followed in 1, unsure in 2 and from there every fourth frame.
+    assert counts == [1, 1, 2, 2, 2, 2]
+
+
+def test_following_needs_a_refiner():
+    with pytest.raises(ValueError, match="needs a refiner"):
+        _pipeline([], follow=FollowSettings())
+
+
+def test_refiners_draw_what_they_did_and_images_without_detections_stay_plain():
+    truth = _pose(15)
+    frame = _frame_with_corners([truth])
+    pipeline = _pipeline([], CornerBackend(), refiner=Keeping())
+    assert pipeline.debug_names == ("keeping",)
+    np.testing.assert_array_equal(pipeline.explain(frame, [])["keeping"], frame.rgb)
+    drawn = pipeline.explain(frame, [Detection(0, 0.9, _box(truth))])
+    assert drawn["keeping"].shape == (7, 9, 3)
 
 
 def test_objects_that_the_bundle_does_not_have_are_refused():

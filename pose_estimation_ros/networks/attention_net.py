@@ -38,6 +38,7 @@ class Comparison:
     attention: Tensor  # (B, 3, h, w) of the STREAMS, each sums to one
     flow: Tensor  # (B, 2, h, w) where the rendered points went, cells
     log_scale: Tensor  # (B, h, w) logarithm of the flow's expected error, cells
+    likeness: Tensor  # (B,) cosine of the features of photograph and rendering where the streams look
 
 
 class AttentionNet(nn.Module):
@@ -100,7 +101,8 @@ class AttentionNet(nn.Module):
         x = torch.cat([correlation(drawn8, seen8, self.reach[1]), drawn8, seen8], dim=1)
         x = F.interpolate(self.coarse(self.enter_coarse(x)), scale_factor=2.0, mode="nearest")
         geometry = F.avg_pool2d(rendered[:, 3:], CELL)
-        x = torch.cat([correlation(drawn4, seen4, self.reach[0]), drawn4, x, geometry.to(x.dtype)], dim=1)
+        cosines = correlation(drawn4, seen4, self.reach[0])
+        x = torch.cat([cosines, drawn4, x, geometry.to(x.dtype)], dim=1)
         x = self.fine(self.enter_fine(x))
         out = self.out(x).float()
         covered = geometry[:, 3].float()
@@ -114,6 +116,7 @@ class AttentionNet(nn.Module):
         read = torch.bmm(share, x.float().flatten(2).transpose(1, 2)).flatten(1)
         doubt = torch.cat([read, updates.diagonal_of_streams / updates.all.new_tensor(USUAL)], dim=1).detach()
         update = updates.diagonal_of_streams
+        unmoved = cosines[:, cosines.shape[1] // 2].float().flatten(1) / math.sqrt(2.0)
         return Comparison(
             update[:, :2],
             update[:, 2],
@@ -122,6 +125,7 @@ class AttentionNet(nn.Module):
             share.reshape(-1, 3, *flow.shape[-2:]),
             flow,
             log_scale,
+            (unmoved * share.mean(dim=1)).sum(dim=1).detach(),
         )
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:

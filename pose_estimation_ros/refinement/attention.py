@@ -14,7 +14,6 @@ from torch import Tensor
 
 from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.data.comparison import rendered_channels, warped
-from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.camera import transform_points
 from pose_estimation_ros.geometry.looking_camera import LookingCameras, PoseUpdate, look_at_objects, updated_poses
@@ -25,6 +24,7 @@ from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 from pose_estimation_ros.objects.object_tensors import object_sizes
+from pose_estimation_ros.refinement.attention_maps import Stage, draw_attention
 from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.rendering.shading import headlight
 
@@ -40,17 +40,8 @@ class AttentionSettings:
     stages: int = 4
     most_turn_deg: float = 60.0  # poses that were turned by more are put back
     most_distance_ratio: float = 1.35  # as are those moved nearer or farther by more
+    likeness_loss: float = 0.02  # and those that look less like the photograph than they did, by so much
     right_diameters: float = 0.1  # an error below this is a right pose; the score is the chance of it
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One comparison of all poses of a frame."""
-
-    cameras: LookingCameras
-    observed: Tensor  # (B, 3, S, S)
-    rendered: Tensor  # (B, RENDERED, S, S)
-    said: Comparison
 
 
 class Attention:
@@ -64,6 +55,8 @@ class Attention:
         size: side of the images the network was trained on.
         settings: stages and limits.
     """
+
+    debug_name = ROLE
 
     def __init__(
         self,
@@ -107,37 +100,60 @@ class Attention:
 
     @torch.inference_mode()
     def refine(
-        self, frame: Frame, crops: Crops, detections: list[Detection], hypotheses: Sequence[PoseHypothesis]
+        self, frame: Frame, detections: list[Detection], hypotheses: Sequence[PoseHypothesis]
     ) -> list[PoseHypothesis]:
-        """Return the hypotheses with better poses; those that got lost on the way are returned as they were.
+        """Return the hypotheses with better poses; those that got lost or worse on the way are returned as they were.
 
         The score becomes the detection's times the chance that the error is below `right_diameters`.
         """
         if not hypotheses:
             return []
-        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
-        intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
-        index = torch.tensor([item.object_index for item in hypotheses], device=self.device)
-        start = torch.from_numpy(np.stack([item.camera_from_object for item in hypotheses])).float().to(self.device)
-        poses, said = start, None
-        for _ in range(self.settings.stages):
-            stage = self.compare(image, intrinsics, index, poses)
-            said = stage.said
-            update = PoseUpdate(said.shift, said.log_distance, said.axis_angle)
-            poses = updated_poses(poses, self._middle[index], stage.cameras, update)
-        assert said is not None
+        index, start = self._start(hypotheses)
+        trace, poses = self._run(frame, index, start, self.settings.stages)
+        said = trace[-1].said
         lost = self._lost(start, poses)
-        chance = 1.0 - torch.exp(-self.settings.right_diameters / said.log_error.clamp(-8.0, 8.0).exp())
+        worse = said.likeness < trace[0].said.likeness - self.settings.likeness_loss
+        chance = self.chance(said)
         refined = []
         for number, item in enumerate(hypotheses):
-            if bool(lost[number]):
-                _log.debug("refinement lost %s; its pose stays as it was", self._names[item.object_index])
+            if bool(lost[number]) or bool(worse[number]):
+                what = "lost" if lost[number] else "found nothing more like"
+                _log.debug("refinement %s %s; its pose stays as it was", what, self._names[item.object_index])
                 refined.append(item)
                 continue
             score = detections[item.detection_index].score * float(chance[number])
             pose = poses[number].double().cpu().numpy()
             refined.append(replace(item, camera_from_object=pose, score=float(np.clip(score, 0.0, 1.0))))
         return refined
+
+    @torch.inference_mode()
+    def explain(self, frame: Frame, hypotheses: Sequence[PoseHypothesis]) -> np.ndarray:
+        """Draw where every stage looked, one row per object; a picture (H, W, 3) uint8 of its own size."""
+        if not hypotheses:
+            return frame.rgb.copy()
+        trace, _ = self._run(frame, *self._start(hypotheses), self.settings.stages)
+        return draw_attention([self._names[item.object_index] for item in hypotheses], trace)
+
+    def chance(self, said: Comparison) -> Tensor:
+        """Return the chances (B,) that poses are right: their errors are spread exponentially about what is expected."""
+        return 1.0 - torch.exp(-self.settings.right_diameters / said.log_error.clamp(-8.0, 8.0).exp())
+
+    def _start(self, hypotheses: Sequence[PoseHypothesis]) -> tuple[Tensor, Tensor]:
+        index = torch.tensor([item.object_index for item in hypotheses], device=self.device)
+        poses = torch.from_numpy(np.stack([item.camera_from_object for item in hypotheses]))
+        return index, poses.float().to(self.device)
+
+    def _run(self, frame: Frame, index: Tensor, poses: Tensor, stages: int) -> tuple[list[Stage], Tensor]:
+        """Compare and move, stage by stage; return the stages and the last poses (B, 4, 4)."""
+        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
+        intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
+        trace = []
+        for _ in range(stages):
+            stage = self.compare(image, intrinsics, index, poses)
+            update = PoseUpdate(stage.said.shift, stage.said.log_distance, stage.said.axis_angle)
+            poses = updated_poses(poses, self._middle[index], stage.cameras, update)
+            trace.append(stage)
+        return trace, poses
 
     def compare(self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor) -> Stage:
         """Render objects (B,) at poses (B, 4, 4) and compare them with an image (3, H, W) in [0, 1]."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from pose_estimation_ros.backends.base import PoseHypothesis
-from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
 
 
@@ -14,7 +15,7 @@ class Refiner(Protocol):
     """Improve the poses of all objects of one frame together."""
 
     def refine(
-        self, frame: Frame, crops: Crops, detections: list[Detection], hypotheses: Sequence[PoseHypothesis]
+        self, frame: Frame, detections: list[Detection], hypotheses: Sequence[PoseHypothesis]
     ) -> list[PoseHypothesis]:
         """Return the hypotheses, improved; those that turn out wrong may be left out."""
         ...
@@ -24,7 +25,18 @@ class NoRefiner:
     """Leave the poses as they are."""
 
     def refine(
-        self, frame: Frame, crops: Crops, detections: list[Detection], hypotheses: Sequence[PoseHypothesis]
+        self, frame: Frame, detections: list[Detection], hypotheses: Sequence[PoseHypothesis]
     ) -> list[PoseHypothesis]:
         """Return the hypotheses unchanged."""
         return list(hypotheses)
+
+
+@runtime_checkable
+class ExplainsRefinement(Protocol):
+    """A refiner that can draw what it did."""
+
+    debug_name: str  # of the topic ~/debug/NAME and of the folder of pictures
+
+    def explain(self, frame: Frame, hypotheses: Sequence[PoseHypothesis]) -> np.ndarray:
+        """Draw (H, W, 3) uint8 of any size how poses were refined; computed anew, so only when somebody looks."""
+        ...

@@ -61,7 +61,9 @@ def load_pipeline(parameters: Mapping[str, Any]) -> LoadedPipeline:
     mesh_dir = Path(parameters["mesh_dir"]).expanduser() if parameters["mesh_dir"] else None
     bundle = load_bundle(parameters["bundle"])  # before the slow imports of the networks
     from pose_estimation_ros.pipeline import Pipeline
+    from pose_estimation_ros.tracking.following import FollowSettings
 
+    follows = parameters["tracking.mode"] == "refine"
     pipeline = Pipeline(
         bundle,
         backend=parameters["backend"],
@@ -71,6 +73,7 @@ def load_pipeline(parameters: Mapping[str, Any]) -> LoadedPipeline:
         mesh_dir=mesh_dir,
         detector=parameters["detector.method"],
         track=parameters["tracking.enabled"],
+        follow=FollowSettings(detect_every=parameters["tracking.detect_every"]) if follows else None,
     )
     pipeline.warm_up()
     return LoadedPipeline(pipeline, bundle.catalog, mesh_uris(bundle, mesh_dir), str(bundle.path))

@@ -17,7 +17,7 @@ class Parameter:
     """One row of the table. The type is the type of the default."""
 
     name: str
-    default: bool | float | str
+    default: bool | int | float | str
     description: str
     minimum: float | None = None
     maximum: float | None = None
@@ -30,7 +30,7 @@ class Parameter:
         """Say what is wrong with a value, None when it is good."""
         if type(value) != type(self.default):  # noqa: E721 -- true is not a number here
             return f"parameter {self.name} = {value!r}: expected {_TYPE_NAMES[type(self.default)]}"
-        if isinstance(value, float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
             low = -math.inf if self.minimum is None else self.minimum
             high = math.inf if self.maximum is None else self.maximum
             if not low <= value <= high:
@@ -42,7 +42,7 @@ class Parameter:
         return None
 
 
-_TYPE_NAMES = {bool: "true or false", float: "a number with a decimal point", str: "a string"}
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number with a decimal point", str: "a string"}
 
 TABLE: tuple[Parameter, ...] = (
     Parameter(
@@ -53,7 +53,9 @@ TABLE: tuple[Parameter, ...] = (
         expected="a folder or a name",
     ),
     Parameter("backend", "pix2pose", "Pose estimator: the name of one of the backends the bundle has weights for."),
-    Parameter("refiner", "none", "Refinement of the poses by render-and-compare; none leaves them as they are."),
+    Parameter(
+        "refiner", "none", "Refinement of the poses by render-and-compare: attention; none leaves them as they are."
+    ),
     Parameter(
         "device",
         "auto",
@@ -97,6 +99,20 @@ TABLE: tuple[Parameter, ...] = (
     ),
     Parameter("tracking.enabled", True, "Keep identities and smooth poses over time; false treats every frame alone."),
     Parameter(
+        "tracking.mode",
+        "detect",
+        "detect: look for objects in every frame. refine: refine the poses of the frame before, and detect when a pose "
+        "is no longer sure, or after tracking.detect_every frames; needs a refiner.",
+        choices=("detect", "refine"),
+    ),
+    Parameter(
+        "tracking.detect_every",
+        10,
+        "Frames from one detection to the next where tracking.mode is refine; new objects wait so long.",
+        minimum=1,
+        maximum=1000,
+    ),
+    Parameter(
         "frame_prefix",
         "",
         "Put before the child frames on TF: <frame_prefix><object name>_<track id>.",
@@ -127,7 +143,7 @@ def problem_with(values: Mapping[str, Any]) -> str | None:
     return None
 
 
-def defaults() -> dict[str, bool | float | str]:
+def defaults() -> dict[str, bool | int | float | str]:
     """Return the default of every parameter by name."""
     return {parameter.name: parameter.default for parameter in TABLE}
 
@@ -160,16 +176,18 @@ def declare(node: Node) -> dict[str, Any]:
 
 
 def _descriptor(parameter: Parameter) -> Any:
-    from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
     constraints = f"one of {', '.join(parameter.choices)}" if parameter.choices else parameter.expected
     descriptor = ParameterDescriptor(
         description=parameter.description, additional_constraints=constraints, read_only=parameter.read_only
     )
-    if parameter.minimum is not None and parameter.maximum is not None:
-        descriptor.floating_point_range = [
-            FloatingPointRange(from_value=parameter.minimum, to_value=parameter.maximum, step=0.0)
-        ]
+    low, high = parameter.minimum, parameter.maximum
+    if low is not None and high is not None:
+        if isinstance(parameter.default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+        else:
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
     return descriptor
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,9 @@ def nearest_equivalent(true: Tensor, near: Tensor, symmetries: Tensor) -> Tensor
 
 
 def _nothing(said: Comparison) -> Comparison:
-    zero = [torch.zeros_like(item) for item in (said.shift, said.log_distance, said.axis_angle, said.log_error)]
-    return Comparison(*zero, said.attention, said.flow, said.log_scale)
+    """Return what a network that never moves anything would have said."""
+    still = [torch.zeros_like(item) for item in (said.shift, said.log_distance, said.axis_angle)]
+    return replace(said, shift=still[0], log_distance=still[1], axis_angle=still[2])
 
 
 def train_attention(

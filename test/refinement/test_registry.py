@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 def test_none_returns_the_very_same_hypotheses():
     hypotheses = [PoseHypothesis(0, 0, np.eye(4), 0.5), PoseHypothesis(0, 1, np.eye(4), 0.4)]
-    refined = refinement.make_refiner("none", BUNDLE, CPU).refine(None, None, [], hypotheses)
+    refined = refinement.make_refiner("none", BUNDLE, CPU).refine(None, [], hypotheses)
     assert len(refined) == 2
     assert all(a is b for a, b in zip(refined, hypotheses, strict=True))
 

@@ -1,0 +1,94 @@
+"""Follow objects from frame to frame by refining their last poses, and say when they must be detected again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pose_estimation_ros.backends.base import PoseHypothesis
+from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.objects.control_points import box_corners
+
+_LEAST_BOX_PX = 4.0  # objects of which less is left in the image are given up
+
+
+@dataclass(frozen=True)
+class FollowSettings:
+    """When the detector has to look again."""
+
+    detect_every: int = 10  # frames
+    least_share: float = 0.5  # of the score after the last detection; less is a reason to look again
+    max_gap_s: float = 0.5  # between two frames
+
+
+class Follower:
+    """Remembers the last refined poses as the start of the next frame.
+
+    Args:
+        catalog: the known objects.
+        settings: see `FollowSettings`.
+    """
+
+    def __init__(self, catalog: Catalog, settings: FollowSettings | None = None) -> None:
+        self._catalog = catalog
+        self._settings = settings or FollowSettings()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything; the next frame needs the detector."""
+        self._hypotheses: list[PoseHypothesis] = []
+        self._detections: list[Detection] = []
+        self._first_scores: list[float] = []
+        self._frames = 0  # since the last detection, that one included
+        self._stamp_ns = 0
+
+    def start(self, camera: Camera, stamp_ns: int) -> tuple[list[Detection], list[PoseHypothesis]] | None:
+        """Return boxes and poses to refine in a new frame; None where it needs the detector.
+
+        The scores of the poses are zero, so that one that comes back unrefined is known by it.
+        """
+        gap_s = (stamp_ns - self._stamp_ns) / 1e9
+        tired = self._frames >= self._settings.detect_every or not 0.0 <= gap_s <= self._settings.max_gap_s
+        if not self._hypotheses or tired:
+            return None
+        detections, hypotheses = [], []
+        for number, item in enumerate(self._hypotheses):
+            box = self._box(item, camera)
+            if box is None:
+                return None
+            detections.append(Detection(item.object_index, self._detections[number].score, box))
+            hypotheses.append(replace(item, detection_index=number, score=0.0))
+        return detections, hypotheses
+
+    def is_confident(self, refined: Sequence[PoseHypothesis]) -> bool:
+        """Tell whether all poses of `start` were found again, about as sure as after the last detection."""
+        if len(refined) != len(self._hypotheses):
+            return False
+        least = self._settings.least_share
+        return all(item.score > least * first for item, first in zip(refined, self._first_scores, strict=True))
+
+    def followed(self, refined: Sequence[PoseHypothesis], stamp_ns: int) -> None:
+        """Take in refined poses of the frame that `start` was asked for, in its order."""
+        self._hypotheses, self._stamp_ns = list(refined), stamp_ns
+        self._frames += 1
+
+    def detected(self, refined: Sequence[PoseHypothesis], detections: Sequence[Detection], stamp_ns: int) -> None:
+        """Take in the poses of a frame that was looked at anew."""
+        self._hypotheses, self._stamp_ns, self._frames = list(refined), stamp_ns, 1
+        self._detections = [detections[item.detection_index] for item in refined]
+        self._first_scores = [item.score for item in refined]
+
+    def _box(self, item: PoseHypothesis, camera: Camera) -> np.ndarray | None:
+        """Return the box in the image, clipped; None where the object has left it."""
+        pose = item.camera_from_object
+        corners = box_corners(self._catalog[item.object_index]) @ pose[:3, :3].T + pose[:3, 3]
+        if corners[:, 2].min() <= 0.0:
+            return None
+        pixels = camera.project(corners)
+        limits = np.array([camera.width - 1.0, camera.height - 1.0])
+        low, high = np.clip(pixels.min(axis=0), 0.0, limits), np.clip(pixels.max(axis=0), 0.0, limits)
+        return np.concatenate([low, high]) if (high - low).min() >= _LEAST_BOX_PX else None
