@@ -125,8 +125,8 @@ def train(
     bank_config = BankConfig(views=arguments.views)
     folder = arguments.work / name
     bank, backgrounds = open_bank(bundle, bank_config, 0, folder, arguments.mesh_dir, "cpu")
-    network: nn.Module = WholeCropNet(len(bundle.catalog)) if whole else HeatmapNet(len(bundle.catalog), POINTS)
-    network.get_buffer("control_points").copy_(control_points(bundle, 0, arguments.mesh_dir))
+    network: Any = WholeCropNet(len(bundle.catalog)) if whole else HeatmapNet(len(bundle.catalog), POINTS)
+    network.control_points.copy_(control_points(bundle, 0, arguments.mesh_dir))
     network = network.to(memory_format=torch.channels_last).train()
     recipe = HeatmapsRecipe(optimiser=optimiser, patches=48, surface_points=0)
     step: Any = WholeCropStep(bundle, recipe) if whole else HeatmapsStep(bundle, recipe, torch.device("cpu"))

@@ -32,6 +32,7 @@ class PairConfig(BaseModel):
     log_distance: float = 0.06  # deviation
     roll_deg: float = 7.0  # deviation of the rotation about the line of sight; the neighbours add the rest
     least: float = 0.1  # share of these errors that the easiest pairs have
+    most: float = 1.0  # and the hardest
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class PairSource(CropSource):
         """Make the next `count` pairs."""
         config, size = self.pairs, self.config.size
         shown = self._draw(self._target_odds, count)
-        amount = self._uniform(config.least, 1.0, count)
+        amount = self._uniform(config.least, config.most, count)
         place = (self._near.shape[1] * amount * self._uniform(0.0, 1.0, count)).long()
         other = self._near[shown, place]
         index = self.bank.object_index[shown]

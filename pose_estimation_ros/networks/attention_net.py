@@ -66,8 +66,7 @@ class AttentionNet(nn.Module):
     ) -> None:
         super().__init__()
         self.attention, self.padding, self.frozen, self.reach = attention, padding, frozen, tuple(reach)
-        whole = ResNetEncoder((*widths, 8, 8), (*blocks, 1, 1))
-        self.encoder = nn.ModuleDict({"stem": whole.stem, "stages": whole.stages[:2]})
+        self.encoder = _FirstStages(widths, blocks)
         fine, coarse = ((2 * item + 1) ** 2 for item in self.reach)
         wide = 96
         self.enter_coarse = _mix(coarse + 2 * widths[1], wide)
@@ -76,7 +75,7 @@ class AttentionNet(nn.Module):
         self.fine = nn.Sequential(ResidualBlock(hidden, hidden, 1), ResidualBlock(hidden, hidden, 1))
         self.out = nn.Conv2d(hidden, 3 + len(STREAMS), 3, 1, 1)
         nn.init.normal_(self.out.weight, std=0.01)
-        nn.init.zeros_(self.out.bias)
+        nn.init.zeros_(self.out.get_parameter("bias"))
         self.stiffness = nn.Parameter(torch.full((6,), -4.0))  # logarithm of the weight of no update at all
         self.doubts = nn.Sequential(nn.Linear(3 * hidden + 6, 64), nn.ReLU(inplace=True), nn.Linear(64, 1))
 
@@ -91,11 +90,8 @@ class AttentionNet(nn.Module):
         """
         mask = rendered[:, 6:]
         images = torch.cat([observed, rendered[:, :3] + 0.45 * (1.0 - mask)])
-        if self.frozen:
-            with torch.no_grad():
-                fine, coarse = self.features(images)
-        else:
-            fine, coarse = self.features(images)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            fine, coarse = self.encoder((images - 0.45) / 0.25)
         seen4, drawn4 = fine.chunk(2)
         seen8, drawn8 = coarse.chunk(2)
         x = torch.cat([correlation(drawn8, seen8, self.reach[1]), drawn8, seen8], dim=1)
@@ -128,18 +124,25 @@ class AttentionNet(nn.Module):
             (unmoved * share.mean(dim=1)).sum(dim=1).detach(),
         )
 
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features of images (B, 3, S, S) at strides 4 and 8."""
-        x = self.encoder["stem"]((images - 0.45) / 0.25)
-        fine = self.encoder["stages"][0](x)
-        return fine, self.encoder["stages"][1](fine)
-
     def train(self, mode: bool = True) -> AttentionNet:
         """Set the mode; a frozen encoder keeps the statistics that it came with."""
         super().train(mode)
         if self.frozen:
             self.encoder.eval()
         return self
+
+
+class _FirstStages(nn.Module):
+    """The part of the pose network's encoder that sees small neighbourhoods: features at strides 4 and 8."""
+
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+        super().__init__()
+        whole = ResNetEncoder((*widths, 8, 8), (*blocks, 1, 1))
+        self.stem, self.stages = whole.stem, whole.stages[:2]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        fine = self.stages[0](self.stem(x))
+        return fine, self.stages[1](fine)
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class Attention:
         return draw_attention([self._names[item.object_index] for item in hypotheses], trace)
 
     def chance(self, said: Comparison) -> Tensor:
-        """Return the chances (B,) that poses are right: their errors are spread exponentially about what is expected."""
+        """Return the chances (B,) that poses are right, as if errors were spread exponentially."""
         return 1.0 - torch.exp(-self.settings.right_diameters / said.log_error.clamp(-8.0, 8.0).exp())
 
     def _start(self, hypotheses: Sequence[PoseHypothesis]) -> tuple[Tensor, Tensor]:

@@ -116,8 +116,10 @@ class AttentionStep:
         true = nearest_equivalent(batch.true_rotation.to(self.device), rendered, self.symmetries[index])
         before = points.flatten(2) / 2.0
         after = (true @ rendered.transpose(1, 2)) @ before
-        movement = [batch.shift, batch.log_distance, batch.distance, batch.extent]
-        moved = point_flow(before, after, *(item.to(self.device) for item in movement), points.shape[-1])
+        shift, log_distance, distance, extent = (
+            item.to(self.device) for item in (batch.shift, batch.log_distance, batch.distance, batch.extent)
+        )
+        moved = point_flow(before, after, shift, log_distance, distance, extent, points.shape[-1])
         return moved.transpose(1, 2).reshape(len(points), 2, *points.shape[-2:])
 
     def errors(self, said: Comparison, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,10 +175,28 @@ def train_attention(
     Returns:
         The bundle with the weights of an interrupted or a finished training, whichever it was.
     """
+    trainer, finished = fit_attention(bundle, recipe, folder, mesh_dir, device, resume)
+    training = trainer.record(recipe, finished)
+    return save_weights(bundle, ROLE, trainer.averaged_state(), architecture_of(recipe), recipe.size, training)
+
+
+def architecture_of(recipe: AttentionRecipe) -> dict[str, Any]:
+    """Return the keyword arguments of AttentionNet."""
+    return {**recipe.network, "padding": recipe.pairs.padding}
+
+
+def fit_attention(
+    bundle: Bundle,
+    recipe: AttentionRecipe,
+    folder: Path,
+    mesh_dir: Path | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+) -> tuple[Trainer, bool]:
+    """Train as `train_attention` does and leave the bundle alone; return the trainer, and whether it finished."""
     torch.manual_seed(recipe.seed)
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
-    architecture = {**recipe.network, "padding": recipe.pairs.padding}
-    network = AttentionNet(**architecture)
+    network = AttentionNet(**architecture_of(recipe))
     if recipe.encoder_from in bundle.networks:
         load_matching(network, str(bundle.path), recipe.encoder_from)
     if recipe.initial is not None:
@@ -194,6 +214,4 @@ def train_attention(
     seed = recipe.seed + trainer.samples  # a resumed run goes on with new pairs
     batches = endless_batches(make, PairBatch, recipe.optimiser.batch, seed, recipe.workers, bank.surface.is_cuda)
     step = AttentionStep(bundle.catalog, bank.outline, recipe, torch.device(device))
-    finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
-    training = trainer.record(recipe, finished)
-    return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.size, training)
+    return trainer, trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")

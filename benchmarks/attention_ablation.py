@@ -1,0 +1,245 @@
+r"""Measure what attention brings to refinement, what more stages bring, and what stages of their own bring.
+
+    python benchmarks/attention_ablation.py --bundle models/demo --out docs/images/attention_ablation
+
+Trains with the same number of pairs: a network that weighs cells by attention, one that averages over the object, and
+two networks with attention and half of the pairs each, the first for large errors and the second for small ones, which
+share the stages. Then refines disturbed poses in renders never trained on and prints, for 1 to 6 stages, the median
+error in diameters, the share within 10 % of the diameter, both for little and for much occluded objects, and the time.
+Training goes on where it was interrupted (--work).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from pose_estimation_ros.backends.base import PoseHypothesis
+from pose_estimation_ros.data.backgrounds import background_pool
+from pose_estimation_ros.data.clutter import clutter_meshes
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.data.pairs import PairConfig
+from pose_estimation_ros.data.synthetic import CropConfig, CropSource
+from pose_estimation_ros.data.view_bank import build_view_bank
+from pose_estimation_ros.evaluation.metrics import add_error, adi_error
+from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.networks.attention_net import AttentionNet
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.objects.mesh import Mesh, load_mesh, sample_surface
+from pose_estimation_ros.refinement.attention import Attention, AttentionSettings
+from pose_estimation_ros.rendering.raycaster import RayCaster
+from pose_estimation_ros.training.attention import AttentionRecipe, architecture_of, fit_attention
+from pose_estimation_ros.training.crop_source import BankConfig
+from pose_estimation_ros.training.trainer import OptimiserConfig
+
+STAGES = 6
+CROP = 192  # side of the test photographs, pixels
+HELD_OUT_SEED = 4321  # no training uses it
+OCCLUDED = 0.65  # visible share below which a test object counts as much occluded
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is trained."""
+
+    attention: bool = True
+    pairs: PairConfig = PairConfig()
+    share: float = 1.0  # of the pairs of the others
+
+
+VARIANTS = {
+    "attention": Variant(),
+    "average": Variant(attention=False),
+    "first stages": Variant(pairs=PairConfig(least=0.4), share=0.5),
+    "last stages": Variant(pairs=PairConfig(most=0.5), share=0.5),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A photograph of one object, where it is and where it is thought to be."""
+
+    frame: Frame
+    object_index: int
+    truth: np.ndarray  # (4, 4)
+    start: np.ndarray  # (4, 4)
+    visibility: float
+
+
+def main() -> None:
+    """Run the benchmark; print the table, write it and the plot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="models/demo")
+    parser.add_argument("--mesh-dir", type=Path)
+    parser.add_argument("--pairs", type=int, default=30_000, help="of each training")
+    parser.add_argument("--views", type=int, default=900, help="views per object in the training's bank")
+    parser.add_argument("--cases", type=int, default=400)
+    parser.add_argument("--work", type=Path, default=Path("runs/attention_ablation"))
+    parser.add_argument("--out", type=Path, required=True, help="path of the plot and table, without ending")
+    arguments = parser.parse_args()
+    bundle = load_bundle(arguments.bundle)
+    networks = {name: trained(name, bundle, arguments) for name in VARIANTS}
+    meshes = [
+        load_mesh(bundle.mesh_path(index, arguments.mesh_dir), model.mesh_unit, model.diameter_m)
+        for index, model in enumerate(bundle.catalog)
+    ]
+    cases = held_out(bundle, meshes, arguments.cases)
+    refiners = {name: refiner(bundle, meshes, network) for name, network in networks.items()}
+    rows = {name: refined(bundle, meshes, cases, [refiners[name]] * STAGES) for name in ("attention", "average")}
+    unshared = [refiners["first stages"]] * 2 + [refiners["last stages"]] * (STAGES - 2)
+    rows["unshared"] = refined(bundle, meshes, cases, unshared)
+    milliseconds = {name: stage_time_ms(refiners[name], cases) for name in ("attention", "average")}
+    milliseconds["unshared"] = milliseconds["attention"]
+    visible = np.array([case.visibility for case in cases])
+    table = summary(rows, visible, milliseconds)
+    print(table)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.with_suffix(".md").write_text(table + "\n")
+    arguments.out.with_suffix(".json").write_text(
+        json.dumps({"visibility": visible.tolist(), "errors": {name: item.tolist() for name, item in rows.items()}})
+    )
+    plot(rows, visible, arguments.out.with_suffix(".png"))
+
+
+def trained(name: str, bundle: Bundle, arguments: argparse.Namespace) -> AttentionNet:
+    """Train a variant, or read it where it is finished."""
+    variant = VARIANTS[name]
+    recipe = AttentionRecipe(
+        seed=0,
+        samples=int(arguments.pairs * variant.share),
+        network={"attention": variant.attention},
+        pairs=variant.pairs,
+        optimiser=OptimiserConfig(
+            kind="muon", batch=16, learning_rate=1.2e-3, warmup_samples=1000, ema_samples=2000, weight_decay=0.02
+        ),
+        crops=CropConfig(masked_share=0.0, off_axis_deg=(0.0, 0.0), noise=0.03, photo_side_px=(60.0, 260.0)),
+        bank=BankConfig(views=arguments.views),
+    )
+    folder = arguments.work / name.replace(" ", "_")
+    trainer, finished = fit_attention(bundle, recipe, folder, arguments.mesh_dir, resume=True)
+    if not finished:
+        raise KeyboardInterrupt
+    network = AttentionNet(**architecture_of(recipe))
+    network.load_state_dict(trainer.averaged_state())
+    return network.eval()
+
+
+def refiner(bundle: Bundle, meshes: list[Mesh], network: AttentionNet) -> Attention:
+    """Return a refiner of one stage that never puts poses back."""
+    outline = torch.from_numpy(np.stack([sample_surface(mesh, 256) for mesh in meshes])).float()
+    settings = AttentionSettings(stages=1, most_turn_deg=180.0, most_distance_ratio=10.0, likeness_loss=2.0)
+    return Attention(network, RayCaster(meshes), bundle.catalog, outline, AttentionRecipe().size, settings)
+
+
+def held_out(bundle: Bundle, meshes: list[Mesh], count: int) -> list[Case]:
+    """Make photographs from a bank with another seed, half of them with more and larger occluders."""
+    seed = HELD_OUT_SEED
+    bank = build_view_bank(
+        list(bundle.catalog), meshes, bundle.pose_prior, 60, clutter_meshes(12, seed), 20, size=CROP, seed=seed
+    )
+    backgrounds = background_pool(60, seed=seed)
+    config = CropConfig(size=CROP, roll_deg=bundle.pose_prior.roll_deg, masked_share=0.0, padding=2.0, noise=0.03)
+    crowded = config.model_copy(update={"front_layers": 4, "bar_share": 0.6})
+    generator = np.random.default_rng(seed)
+    cases: list[Case] = []
+    sources = [CropSource(bank, backgrounds, item, seed) for item in (config, crowded)]
+    while len(cases) < count:
+        batch = sources[(len(cases) // 16) % 2].batch(16)
+        for number in range(len(batch)):
+            rgb = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy())
+            truth = batch.camera_from_object[number].double().numpy()
+            index = int(batch.object_index[number])
+            start = disturbed(truth, bundle.catalog[index].centre_m, bundle.catalog[index].diameter_m, generator)
+            camera = Camera(batch.camera[number].double().numpy(), CROP, CROP)
+            cases.append(Case(Frame(rgb, camera), index, truth, start, float(batch.visibility[number])))
+    return cases[:count]
+
+
+def disturbed(truth: np.ndarray, centre: np.ndarray, diameter: float, generator: np.random.Generator) -> np.ndarray:
+    """Turn by 10 degrees an axis about the middle, move by 5 % of the diameter across and 5 % of the distance along."""
+    pose = truth.copy()
+    turn = Rotation.from_euler("xyz", generator.normal(0.0, 10.0, 3), degrees=True).as_matrix()
+    pose[:3, :3] = turn @ truth[:3, :3]
+    middle = truth[:3, :3] @ centre + truth[:3, 3]
+    middle *= 1.0 + generator.normal(0.0, 0.05)
+    middle[:2] += generator.normal(0.0, 0.05 * diameter, 2)
+    pose[:3, 3] = middle - pose[:3, :3] @ centre
+    return pose
+
+
+def refined(bundle: Bundle, meshes: list[Mesh], cases: Sequence[Case], stages: Sequence[Attention]) -> np.ndarray:
+    """Return the errors (cases, 1 + stages) in diameters: before, and after every stage."""
+    points = [sample_surface(mesh, 1000) for mesh in meshes]
+    errors = np.empty((len(cases), 1 + len(stages)))
+    for row, case in enumerate(cases):
+        model = bundle.catalog[case.object_index]
+        measure = adi_error if model.is_symmetric else add_error
+        hypothesis = PoseHypothesis(case.object_index, 0, case.start, 0.0)
+        box = np.array([0.0, 0.0, CROP - 1.0, CROP - 1.0])
+        for number in range(len(stages) + 1):
+            pose = hypothesis.camera_from_object
+            errors[row, number] = measure(points[case.object_index], pose, case.truth) / model.diameter_m
+            if number < len(stages):
+                detections = [Detection(case.object_index, 1.0, box)]
+                hypothesis = stages[number].refine(case.frame, detections, [hypothesis])[0]
+    return errors
+
+
+def stage_time_ms(refiner: Attention, cases: Sequence[Case], objects: int = 8, repeats: int = 10) -> float:
+    """Return the milliseconds per object of one stage with eight objects at once, the median of some runs."""
+    hypotheses = [PoseHypothesis(case.object_index, row, case.start, 0.0) for row, case in enumerate(cases[:objects])]
+    detections = [Detection(case.object_index, 1.0, np.zeros(4)) for case in cases[:objects]]
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        refiner.refine(cases[0].frame, detections, hypotheses)
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times)) / objects
+
+
+def summary(rows: dict[str, np.ndarray], visible: np.ndarray, milliseconds: dict[str, float]) -> str:
+    """Return the table: one row per variant and number of stages."""
+    hidden = visible < OCCLUDED
+    lines = [
+        f"{len(visible)} cases, {hidden.sum()} of them less than {OCCLUDED:.0%} visible ('occluded')",
+        "",
+        "| network | stages | median error / d | occluded | within 0.1 d | occluded | ms per object |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, errors in rows.items():
+        for stages in range(errors.shape[1]):
+            column = errors[:, stages]
+            figures = f"{np.median(column):.3f} | {np.median(column[hidden]):.3f} | {(column < 0.1).mean():.1%}"
+            spent = milliseconds[name] * stages
+            lines.append(f"| {name} | {stages} | {figures} | {(column[hidden] < 0.1).mean():.1%} | {spent:.1f} |")
+    return "\n".join(lines)
+
+
+def plot(rows: dict[str, np.ndarray], visible: np.ndarray, path: Path) -> None:
+    """Draw the share within 10 % of the diameter over the number of stages."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    parts = {"all": np.ones(len(visible), bool), f"less than {OCCLUDED:.0%} visible": visible < OCCLUDED}
+    for axis, (title, chosen) in zip(figure.subplots(1, 2, sharey=True), parts.items(), strict=True):
+        for name, errors in rows.items():
+            axis.plot((errors[chosen] < 0.1).mean(axis=0), marker="o", label=name)
+        axis.set(title=title, xlabel="stages", ylim=(0.0, 1.0))
+        axis.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("share within 0.1 d")
+    figure.axes[0].legend()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
