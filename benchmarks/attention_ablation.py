@@ -15,7 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ class Variant:
     """What is trained."""
 
     attention: bool = True
-    pairs: PairConfig = PairConfig()
+    pairs: PairConfig = field(default_factory=PairConfig)
     share: float = 1.0  # of the pairs of the others
 
 

@@ -48,6 +48,7 @@ class PairBatch:
     true_rotation: Tensor  # (B, 3, 3)
     distance: Tensor  # (B,) diameters
     extent: Tensor  # (B,) diameters per side of the image, at the object's distance
+    seen_from: Tensor  # (B,) distance from which the photograph was taken, zoomed to the size it should have; diameters
     visibility: Tensor  # (B,)
 
     def __len__(self) -> int:
@@ -122,6 +123,7 @@ class PairSource(CropSource):
             true_rotation=shown_turn @ self.bank.camera_from_object[shown, :3, :3],
             distance=distances[1] / self.diameter[index],
             extent=size / camera[:, 0, 0] * distances[1] / self.diameter[index],
+            seen_from=distances[0] / self.diameter[index],
             visibility=crops.visibility,
         )
 

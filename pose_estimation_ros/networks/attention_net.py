@@ -198,7 +198,14 @@ def solve_updates(
 
 
 def point_flow(
-    before: Tensor, after: Tensor, shift: Tensor, log_distance: Tensor, distance: Tensor, extent: Tensor, cells: int
+    before: Tensor,
+    after: Tensor,
+    shift: Tensor,
+    log_distance: Tensor,
+    distance: Tensor,
+    extent: Tensor,
+    cells: int,
+    seen_from: Tensor | None = None,
 ) -> Tensor:
     """Return how far points move in the image (B, n, 2), in cells.
 
@@ -210,10 +217,14 @@ def point_flow(
         distance: of the middle before (B,), diameters.
         extent: diameters that the side of the image spans at that distance (B,).
         cells: along the side of the image.
+        seen_from: distance from which the moved points really are seen, zoomed to the same size (B,), diameters.
     """
+    far = distance * log_distance.exp()
+    seen_from = far if seen_from is None else seen_from
+    zoom = (seen_from / far)[:, None, None]
     focal = (cells * distance / extent)[:, None, None]
     start = before[:, :2] / (distance[:, None] + before[:, 2]).clamp(min=0.1)[:, None]
-    end = after[:, :2] / ((distance * log_distance.exp())[:, None] + after[:, 2]).clamp(min=0.1)[:, None]
+    end = zoom * after[:, :2] / (seen_from[:, None] + after[:, 2]).clamp(min=0.1)[:, None]
     return (focal * (end - start) + cells * shift[:, :, None]).transpose(1, 2)
 
 

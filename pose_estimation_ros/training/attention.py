@@ -119,7 +119,8 @@ class AttentionStep:
         shift, log_distance, distance, extent = (
             item.to(self.device) for item in (batch.shift, batch.log_distance, batch.distance, batch.extent)
         )
-        moved = point_flow(before, after, shift, log_distance, distance, extent, points.shape[-1])
+        seen_from = batch.seen_from.to(self.device)
+        moved = point_flow(before, after, shift, log_distance, distance, extent, points.shape[-1], seen_from)
         return moved.transpose(1, 2).reshape(len(points), 2, *points.shape[-2:])
 
     def errors(self, said: Comparison, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor]:
