@@ -36,9 +36,9 @@ class Comparison:
     axis_angle: Tensor  # (B, 3) radians
     log_error: Tensor  # (B,) logarithm of the error that is expected to remain, diameters
     attention: Tensor  # (B, 3, h, w) of the STREAMS, each sums to one
-    flow: Tensor  # (B, 2, h, w) where the rendered points went, cells
-    log_scale: Tensor  # (B, h, w) logarithm of the flow's expected error, cells
-    likeness: Tensor  # (B,) cosine of the features of photograph and rendering where the streams look
+    flow: Tensor | None = None  # (B, 2, h, w) where the rendered points went, cells
+    log_scale: Tensor | None = None  # (B, h, w) logarithm of the flow's expected error, cells
+    likeness: Tensor | None = None  # (B,) cosine of the features of photograph and rendering where the streams look
 
 
 class AttentionNet(nn.Module):

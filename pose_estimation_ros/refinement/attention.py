@@ -19,6 +19,7 @@ from pose_estimation_ros.geometry.camera import transform_points
 from pose_estimation_ros.geometry.looking_camera import LookingCameras, PoseUpdate, look_at_objects, updated_poses
 from pose_estimation_ros.geometry.rotations import geodesic_distance
 from pose_estimation_ros.networks.attention_net import AttentionNet, Comparison
+from pose_estimation_ros.networks.attention_paper import PaperAttentionNet, make_attention_net
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
@@ -60,7 +61,7 @@ class Attention:
 
     def __init__(
         self,
-        network: AttentionNet,
+        network: AttentionNet | PaperAttentionNet,
         caster: RayCaster,
         catalog: Catalog,
         outline: Tensor,
@@ -89,7 +90,7 @@ class Attention:
         Raises:
             BundleError: if weights or meshes are missing, damaged or do not fit.
         """
-        network = bundle.load_network(ROLE, lambda _, **architecture: AttentionNet(**architecture), device)
+        network = bundle.load_network(ROLE, lambda _, **architecture: make_attention_net(**architecture), device)
         meshes = [
             load_mesh(bundle.mesh_path(index, mesh_dir), model.mesh_unit, model.diameter_m)
             for index, model in enumerate(bundle.catalog)
@@ -112,7 +113,7 @@ class Attention:
         trace, poses = self._run(frame, index, start, self.settings.stages)
         said = trace[-1].said
         lost = self._lost(start, poses)
-        worse = said.likeness < trace[0].said.likeness - self.settings.likeness_loss
+        worse = self._worse(trace)
         chance = self.chance(said)
         refined = []
         for number, item in enumerate(hypotheses):
@@ -181,6 +182,13 @@ class Attention:
         coordinates = (renders.coordinates.to(self.device) - middle) / half * mask
         color = headlight(renders.colors.to(self.device), renders.normals.to(self.device)[:, 2:]) * mask
         return rendered_channels(color, coordinates, mask, seen[:, :3, :3], self._half[index], self._diameter[index])
+
+    def _worse(self, trace: Sequence[Stage]) -> Tensor:
+        """Tell which poses (B,) look less like the photograph in the last stage than in the first."""
+        first, last = trace[0].said.likeness, trace[-1].said.likeness
+        if first is None or last is None:
+            return torch.zeros(len(trace[0].observed), dtype=torch.bool, device=self.device)
+        return last < first - self.settings.likeness_loss
 
     def _lost(self, start: Tensor, poses: Tensor) -> Tensor:
         """Tell which poses (B,) moved farther than a pose worth refining is wrong, or broke."""

@@ -16,6 +16,7 @@ from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
 from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 from pose_estimation_ros.networks.attention_net import CELL, AttentionNet, Comparison, point_flow
+from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.objects.catalog import Catalog
@@ -41,7 +42,7 @@ class AttentionRecipe(BaseModel):
     size: int = Field(default=80, ge=32)  # side of the images, pixels; divisible by 16
     samples: int = Field(default=300_000, ge=1)  # pairs seen
     pairs: PairConfig = PairConfig()
-    network: dict[str, Any] = {}  # keyword arguments of AttentionNet
+    network: dict[str, Any] = {}  # keyword arguments of make_attention_net; size: paper is the paper's own
     initial: str | None = None  # bundle whose network gives the first weights
     distance_weight: float = Field(default=0.3, ge=0.0)  # of errors along the ray, relative to those across it
     pose_weight: float = Field(default=3.0, ge=0.0)  # of the errors of the update, relative to those of the flow
@@ -70,7 +71,6 @@ class AttentionStep:
 
     def __call__(self, network: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts."""
-        assert isinstance(network, AttentionNet)
         observed = batch.observed.to(self.device, non_blocking=True).float().div_(255.0)
         rendered = batch.rendered.to(self.device, non_blocking=True).float()
         layout = {"memory_format": torch.channels_last}
@@ -84,27 +84,28 @@ class AttentionStep:
         across, along, turn = self.errors(said, batch)
         error = (across + along + turn).detach()
         doubt = error * torch.exp(-said.log_error) + said.log_error
-        flow, still = self.flow_loss(said, batch, rendered)
         pose = (across + self.recipe.distance_weight * along + turn).mean()
-        loss = flow + self.recipe.pose_weight * pose + 0.05 * doubt.mean()
+        loss = self.recipe.pose_weight * pose + 0.05 * doubt.mean()
         before = self.errors(_nothing(said), batch)
         figures = {
             "across": across.mean() / before[0].mean(),
             "along": along.mean() / before[1].mean(),
             "turn": turn.mean() / before[2].mean(),
             "doubt": doubt.mean(),
-            "flow": still,
         }
+        if said.flow is not None and said.log_scale is not None:
+            flow, figures["flow"] = self.flow_loss(said.flow, said.log_scale, batch, rendered)
+            loss = loss + flow
         return loss, {key: value.detach() for key, value in figures.items()}
 
-    def flow_loss(self, said: Comparison, batch: PairBatch, rendered: Tensor) -> tuple[Tensor, Tensor]:
+    def flow_loss(self, flow: Tensor, log_scale: Tensor, batch: PairBatch, rendered: Tensor) -> tuple[Tensor, Tensor]:
         """Return the likelihood loss of the flow, and its error as a share of the true flow's length."""
         geometry = F.avg_pool2d(rendered[:, 3:], CELL)
         shown = geometry[:, 3] > 0.5
         points = geometry[:, :3] / geometry[:, 3:].clamp(min=0.25)
         true = self.true_flow(points, batch)
-        error = (said.flow - true).norm(dim=1)
-        likelihood = error * torch.exp(-said.log_scale) + 2.0 * said.log_scale
+        error = (flow - true).norm(dim=1)
+        likelihood = error * torch.exp(-log_scale) + 2.0 * log_scale
         count = shown.sum().clamp(min=1)
         share = (error * shown).sum() / (true.norm(dim=1) * shown).sum().clamp(min=1e-6)
         return (likelihood * shown).sum() / count, share
@@ -182,7 +183,7 @@ def train_attention(
 
 
 def architecture_of(recipe: AttentionRecipe) -> dict[str, Any]:
-    """Return the keyword arguments of AttentionNet."""
+    """Return the keyword arguments of make_attention_net."""
     return {**recipe.network, "padding": recipe.pairs.padding}
 
 
@@ -197,8 +198,8 @@ def fit_attention(
     """Train as `train_attention` does and leave the bundle alone; return the trainer, and whether it finished."""
     torch.manual_seed(recipe.seed)
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
-    network = AttentionNet(**architecture_of(recipe))
-    if recipe.encoder_from in bundle.networks:
+    network = make_attention_net(**architecture_of(recipe))
+    if recipe.encoder_from in bundle.networks and isinstance(network, AttentionNet):
         load_matching(network, str(bundle.path), recipe.encoder_from)
     if recipe.initial is not None:
         load_matching(network, recipe.initial, ROLE)
