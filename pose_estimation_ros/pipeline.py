@@ -78,7 +78,7 @@ class Pipeline:
         self._backend = make_backend(backend, bundle, self.device) if isinstance(backend, str) else backend
         self._refiner = make_refiner(refiner, bundle, self.device, mesh_dir) if isinstance(refiner, str) else refiner
         if follow is not None and isinstance(self._refiner, NoRefiner):
-            raise ValueError("following objects by refinement needs a refiner: refiner = 'none', expected attention")
+            raise ValueError("tracking.mode = 'refine' needs a refiner: refiner = 'none', expected attention")
         self._tracker = Tracker(bundle.catalog) if track else None
         self._follower = Follower(bundle.catalog, follow) if follow is not None else None
 

@@ -74,7 +74,7 @@ class Attention:
         self.settings = settings or AttentionSettings()
         self.device = next(network.parameters()).device
         self._middle, self._half, self._diameter = object_sizes(catalog, self.device)
-        self._outline = outline.to(self.device)
+        self.outline = outline.to(self.device)
         self._names = [model.name for model in catalog]
 
     @classmethod
@@ -158,7 +158,7 @@ class Attention:
 
     def compare(self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor) -> Stage:
         """Render objects (B,) at poses (B, 4, 4) and compare them with an image (3, H, W) in [0, 1]."""
-        cameras = look_at_objects(poses, self._middle[index], self._outline[index], self.size, self.network.padding)
+        cameras = look_at_objects(poses, self._middle[index], self.outline[index], self.size, self.network.padding)
         observed = warped(image, cameras.image_from_looking(intrinsics), self.size)
         rendered = self.render(cameras, index, poses)
         layout = {"memory_format": torch.channels_last}

@@ -56,3 +56,8 @@ def test_only_meshes_that_exist_get_a_uri(tmp_path):
     elsewhere.mkdir()
     (elsewhere / "cube.ply").write_text("ply")
     assert mesh_uris(bundle, elsewhere) == {"cube": f"file://{tmp_path}/my%20meshes/cube.ply"}
+
+
+def test_following_without_a_refiner_is_refused():
+    with pytest.raises(ValueError, match="tracking.mode = 'refine' needs a refiner: refiner = 'none'"):
+        load_pipeline(parameters(Path("demo"), **{"tracking.mode": "refine"}))

@@ -1,0 +1,94 @@
+"""Compare detecting in every frame with following by refinement, on the sequence of a bundle or of a data set.
+
+    python benchmarks/following.py --bundle models/demo
+
+Runs the whole pipeline over the same frames in their order: detector and backend in every frame without refiner, the
+same with it, and with `tracking.mode: refine`, where the poses of the frame before are refined and the detector looks
+only now and then. Prints frames per second, time per stage, and the accuracy of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pose_estimation_ros.data.bop import BopDataset, targets_from
+from pose_estimation_ros.evaluation import report
+from pose_estimation_ros.evaluation.bop_results import Estimate
+from pose_estimation_ros.evaluation.localisation import object_points
+from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.pipeline import STAGES, Pipeline
+from pose_estimation_ros.tracking.following import FollowSettings
+
+FRAME_NS = 100_000_000
+
+
+def main() -> None:
+    """Run the benchmark and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="models/demo")
+    parser.add_argument("--bop", type=Path, help="default: the bundle's own sequence")
+    parser.add_argument("--mesh-dir", type=Path)
+    parser.add_argument("--detect-every", type=int, default=10)
+    parser.add_argument("--score-threshold", type=float, default=0.5)
+    parser.add_argument("--rounds", type=int, default=3, help="the time is the best of so many runs")
+    arguments = parser.parse_args()
+    bundle = load_bundle(arguments.bundle)
+    dataset = BopDataset(arguments.bop or bundle.path / "sequence", "test")
+    variants: dict[str, dict[str, Any]] = {
+        "detect, no refiner": {"refiner": "none"},
+        "detect, refiner": {"refiner": "attention"},
+        f"refine, detect every {arguments.detect_every}": {
+            "refiner": "attention",
+            "follow": FollowSettings(detect_every=arguments.detect_every),
+        },
+    }
+    print("| mode | frames/s | " + " | ".join(f"{stage} ms" for stage in STAGES) + " | ADD(-S) | AR_MSSD | AR_MSPD |")
+    print("|---" * (6 + len(STAGES)) + "|")
+    for name, options in variants.items():
+        pipeline = Pipeline(
+            bundle, device="cpu", mesh_dir=arguments.mesh_dir, score_threshold=arguments.score_threshold, **options
+        )
+        camera = dataset.images[0].camera
+        pipeline.warm_up(camera.width, camera.height)
+        runs = [run(pipeline, dataset) for _ in range(arguments.rounds)]
+        seconds, stages, estimates = min(runs, key=lambda item: item[0])
+        targets = targets_from(dataset.images)
+        models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
+        scores = report.evaluate(dataset, targets, estimates, models).mean
+        spent = " | ".join(f"{1e3 * stages[stage]:.0f}" for stage in STAGES)
+        figures = " | ".join(f"{scores[key]:.1%}" for key in ("add_s_0_1d", "ar_mssd", "ar_mspd"))
+        print(f"| {name} | {len(dataset.images) / seconds:.2f} | {spent} | {figures} |", flush=True)
+
+
+def run(pipeline: Pipeline, dataset: BopDataset) -> tuple[float, dict[str, float], list[Estimate]]:
+    """Process the frames in their order; return the seconds, the mean seconds per stage, and the poses."""
+    pipeline.reset_tracks()
+    estimates: list[Estimate] = []
+    timings: list[dict[str, float]] = []
+    spent = 0.0
+    for number, image in enumerate(dataset.images):
+        frame = replace(dataset.frame(image), stamp_ns=number * FRAME_NS)
+        start = time.perf_counter()
+        result = pipeline.process(frame)
+        spent += time.perf_counter() - start
+        timings.append(result.timings_s)
+        for item in result.poses:
+            object_id = pipeline.bundle.catalog[item.object_index].object_id
+            estimates.append(Estimate(*image.key, object_id, float(item.score), item.camera_from_object, 0.0))
+    return spent, means(timings), estimates
+
+
+def means(timings: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of every stage."""
+    return {stage: float(np.mean([item[stage] for item in timings])) for stage in STAGES}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The refiner with the demo's weights, on images that it was never trained on, with their ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from pose_estimation_ros.backends.base import PoseHypothesis
+from pose_estimation_ros.data.bop import BopDataset
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.evaluation.metrics import add_error, adi_error
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
+from pose_estimation_ros.refinement.attention import Attention, AttentionSettings
+
+CPU = torch.device("cpu")
+BUNDLE = load_bundle("demo")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A frame, its objects that are well visible, and where they are thought to be."""
+
+    frame: Frame
+    detections: list[Detection]
+    hypotheses: list[PoseHypothesis]
+    truths: list[np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def refiner() -> Attention:
+    return Attention.from_bundle(BUNDLE, CPU)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    dataset = BopDataset(BUNDLE.path / "sequence", "test")
+    return [_scene(dataset, number, 8.0) for number in range(0, 40, 8)]
+
+
+def _scene(dataset: BopDataset, number: int, degrees: float) -> Scene:
+    image = dataset.images[number]
+    generator = np.random.default_rng(number)
+    detections, hypotheses, truths = [], [], []
+    for truth in image.ground_truth:
+        index = BUNDLE.catalog.index_of_id(truth.object_id)
+        if index is None or truth.visibility < 0.7:
+            continue
+        pose = truth.camera_from_object.copy()
+        axis = generator.normal(size=3)
+        turn = Rotation.from_rotvec(np.radians(degrees) * axis / np.linalg.norm(axis)).as_matrix()
+        pose[:3, :3] = turn @ pose[:3, :3]
+        pose[:3, 3] *= 1.0 + generator.choice([-0.05, 0.05])
+        pose[:2, 3] += generator.normal(0.0, 0.03 * BUNDLE.catalog[index].diameter_m, 2)
+        hypotheses.append(PoseHypothesis(index, len(detections), pose, 0.0))
+        detections.append(Detection(index, 0.9, np.zeros(4)))
+        truths.append(truth.camera_from_object)
+    return Scene(dataset.frame(image), detections, hypotheses, truths)
+
+
+def _errors(bundle: Bundle, poses: list[PoseHypothesis], truths: list[np.ndarray]) -> list[float]:
+    """Return ADD(-S) in diameters."""
+    errors = []
+    for item, truth in zip(poses, truths, strict=True):
+        model = bundle.catalog[item.object_index]
+        points = sample_surface(load_mesh(bundle.mesh_path(item.object_index), model.mesh_unit), 500)
+        measure = adi_error if model.is_symmetric else add_error
+        errors.append(measure(points, item.camera_from_object, truth) / model.diameter_m)
+    return errors
+
+
+def test_poses_come_nearer_to_the_truth(refiner: Attention, scenes: list[Scene]) -> None:
+    before, after = [], []
+    for scene in scenes:
+        before += _errors(BUNDLE, scene.hypotheses, scene.truths)
+        after += _errors(BUNDLE, refiner.refine(scene.frame, scene.detections, scene.hypotheses), scene.truths)
+    assert len(before) >= 10
+    assert np.median(after) < 0.6 * np.median(before)
+    assert np.mean(np.array(after) < 0.1) > np.mean(np.array(before) < 0.1) + 0.2
+
+
+def test_the_score_tells_poses_that_can_be_mended_from_those_that_cannot(
+    refiner: Attention, scenes: list[Scene]
+) -> None:
+    near, far = [], []
+    for scene in scenes:
+        near += [item.score for item in refiner.refine(scene.frame, scene.detections, scene.hypotheses)]
+        turned = [replace(item, camera_from_object=_upside_down(item.camera_from_object)) for item in scene.hypotheses]
+        refined = refiner.refine(scene.frame, scene.detections, turned)
+        far += [item.score for item in refined]
+    assert all(0.0 <= score <= 0.9 for score in near + far)  # at most the detection's
+    assert np.median(near) > 1.5 * np.median(far)
+
+
+def _upside_down(pose: np.ndarray) -> np.ndarray:
+    turned = pose.copy()
+    turned[:3, :3] = pose[:3, :3] @ Rotation.from_euler("x", 180, degrees=True).as_matrix()
+    return turned
+
+
+def test_poses_that_get_lost_or_worse_are_returned_as_they_came(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    strict = (
+        AttentionSettings(most_turn_deg=1e-4),
+        AttentionSettings(most_distance_ratio=1.0 + 1e-9),
+        AttentionSettings(likeness_loss=-2.0),
+    )
+    for settings in strict:
+        bounded = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, settings)
+        refined = bounded.refine(scene.frame, scene.detections, scene.hypotheses)
+        assert all(a is b for a, b in zip(refined, scene.hypotheses, strict=True))
+
+
+def test_objects_beside_the_image_do_no_harm(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    away = scene.hypotheses[0].camera_from_object.copy()
+    away[0, 3] = 5.0
+    refined = refiner.refine(scene.frame, scene.detections, [replace(scene.hypotheses[0], camera_from_object=away)])
+    assert len(refined) == 1
+    assert np.isfinite(refined[0].camera_from_object).all()
+
+
+def test_attention_shuns_what_hides_the_object(refiner: Attention, scenes: list[Scene]) -> None:
+    """Half of every object is covered with a piece of the image beside it."""
+    shares, masses = [], []
+    for scene in scenes:
+        image = torch.from_numpy(scene.frame.rgb).permute(2, 0, 1).float() / 255.0
+        intrinsics = torch.from_numpy(scene.frame.camera.intrinsics).float()
+        index = torch.tensor([item.object_index for item in scene.hypotheses])
+        poses = torch.from_numpy(np.stack(scene.truths)).float()
+        stage = refiner.compare(image, intrinsics, index, poses)
+        half = refiner.size // 2
+        covered = stage.observed.clone()
+        covered[..., :half] = covered[..., :half].flip(dims=(0, 2)).roll(half // 2, dims=3)
+        depth = poses[:, 2, 3]
+        extent = torch.full_like(depth, 1.3)
+        diameter = torch.tensor([BUNDLE.catalog[int(item)].diameter_m for item in index])
+        with torch.inference_mode():
+            said = refiner.network(covered, stage.rendered.float(), depth / diameter, extent)
+        cells = said.attention.shape[-1]
+        shown = torch.nn.functional.avg_pool2d(stage.rendered[:, 6:].float(), refiner.size // cells)[:, 0] > 0.5
+        shares += (shown[..., : cells // 2].sum(dim=(1, 2)) / shown.sum(dim=(1, 2))).tolist()
+        masses += said.attention[..., : cells // 2].sum(dim=(2, 3)).mean(dim=1).tolist()
+    assert np.mean(masses) < 0.75 * np.mean(shares)
+
+
+def test_every_object_gets_a_row_in_the_picture(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    one = refiner.explain(scene.frame, scene.hypotheses[:1])
+    two = refiner.explain(scene.frame, scene.hypotheses[:2])
+    assert two.shape[0] - one.shape[0] > 80
+    assert one.shape[1] == two.shape[1]
+    np.testing.assert_array_equal(refiner.explain(scene.frame, []), scene.frame.rgb)
+
+
+def test_no_hypotheses_no_poses(refiner: Attention, scenes: list[Scene]) -> None:
+    assert refiner.refine(scenes[0].frame, [], []) == []
