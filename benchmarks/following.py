@@ -81,7 +81,8 @@ def run(pipeline: Pipeline, dataset: BopDataset) -> tuple[float, dict[str, float
         timings.append(result.timings_s)
         for item in result.poses:
             object_id = pipeline.bundle.catalog[item.object_index].object_id
-            estimates.append(Estimate(*image.key, object_id, float(item.score), item.camera_from_object, 0.0))
+            scene_id, image_id = image.key
+            estimates.append(Estimate(scene_id, image_id, object_id, float(item.score), item.camera_from_object))
     return spent, means(timings), estimates
 
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
@@ -33,6 +34,7 @@ class PairConfig(BaseModel):
     roll_deg: float = 7.0  # deviation of the rotation about the line of sight; the neighbours add the rest
     least: float = 0.1  # share of these errors that the easiest pairs have
     most: float = 1.0  # and the hardest
+    color: float = 0.0  # deviation of the logarithms by which the rendering's colours are changed: no mesh has them right
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,19 @@ class PairSource(CropSource):
         surface = bank.surface[place.view].float() / 255.0
         mask = surface[:, 7:]
         lit = headlight(surface[:, :3], (surface[:, 6:7] - 128.0 / 255.0) * (255.0 / 127.0))
+        lit = self._recolored(lit)
         sampled = sample_maps(torch.cat([lit * mask, bank.coordinates[place.view].float(), mask], dim=1), grid)
         return rendered_channels(sampled[:, :3], sampled[:, 3:6], sampled[:, 6:], rotation, *self._sizes(place.view))
+
+    def _recolored(self, color: Tensor) -> Tensor:
+        """Change brightness, tint, contrast and evenness of renderings (B, 3, S, S)."""
+        deviation, count = self.pairs.color, len(color)
+        if deviation == 0.0:
+            return color
+        uneven = F.interpolate(self._normal(count, 1, 4, 4), size=color.shape[-2:], mode="bilinear")
+        change = self._normal(count, 1, 1, 1) + 0.7 * self._normal(count, 3, 1, 1) + uneven
+        contrast = torch.exp(deviation * self._normal(count, 1, 1, 1))
+        return (color.clamp(min=1e-4) ** contrast * torch.exp(deviation * change)).clamp(0.0, 1.0)
 
     def _sizes(self, view: Tensor) -> tuple[Tensor, Tensor]:
         index = self.bank.object_index[view]

@@ -1,0 +1,117 @@
+r"""Measure what the parts of the pix2pose backend bring on photographs, and how much of its error is distance.
+
+    python benchmarks/pix2pose_parts.py --bundle models/lmo --bop ../shared/data/lmo --image-step 2
+
+Runs the backend in ground-truth boxes as shipped, with one framing per object, and without the regressed middle and
+size; the last row takes the shipped poses and moves them along their rays to the true depth. Then one line per object
+on the depth errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pose_estimation_ros.backends.pix2pose import Pix2Pose, Pix2PoseSettings
+from pose_estimation_ros.data.bop import BopDataset, targets_from
+from pose_estimation_ros.data.crops import Crops
+from pose_estimation_ros.evaluation import report
+from pose_estimation_ros.evaluation.bop_results import Estimate
+from pose_estimation_ros.evaluation.localisation import object_points
+from pose_estimation_ros.evaluation.run import truth_detections
+from pose_estimation_ros.networks.pix2pose_net import CoordinateMaps
+from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.pipeline import Pipeline
+
+CPU = torch.device("cpu")
+
+
+class WithoutPlacement(Pix2Pose):
+    """The backend without the head that regresses middle and size."""
+
+    def predict(self, crops: Crops) -> CoordinateMaps:
+        """Return the maps of crops."""
+        return super().predict(crops)._replace(placement=None)
+
+
+def main() -> None:
+    """Run the benchmark and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="models/lmo")
+    parser.add_argument("--bop", type=Path, required=True)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--image-step", type=int, default=1, help="every so many images")
+    arguments = parser.parse_args()
+    bundle = load_bundle(arguments.bundle)
+    dataset = BopDataset(arguments.bop, arguments.split)
+    dataset.images = dataset.images[:: arguments.image_step]
+    shipped = Pix2Pose.from_bundle(bundle, CPU)
+    single = Pix2Pose.from_bundle(bundle, CPU, Pix2PoseSettings(framings=()))
+    unplaced = WithoutPlacement(shipped.network, bundle.catalog, shipped.crop_size)
+    rows = {"as shipped": poses(Pipeline(bundle, shipped, device="cpu", track=False), dataset)}
+    rows["one framing per object (`framings`)"] = poses(Pipeline(bundle, single, device="cpu", track=False), dataset)
+    rows["without the regressed middle and size"] = poses(
+        Pipeline(bundle, unplaced, device="cpu", track=False), dataset
+    )
+    rows["as shipped, at the true depth"] = at_true_depth(rows["as shipped"], dataset)
+    targets = targets_from(dataset.images)
+    models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
+    print("| | ADD(-S) 0.1d % | 2D projection 5 px % | AR_MSSD % | AR_MSPD % |\n|---|---|---|---|---|")
+    for name, estimates in rows.items():
+        mean = report.evaluate(dataset, targets, estimates, models).mean
+        figures = (mean[key] for key in ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd"))
+        print(f"| {name} | " + " | ".join(f"{100.0 * value:.1f}" for value in figures) + " |")
+    print("\n| object | median depth error % | median of its amount % |\n|---|---|---|")
+    for model in bundle.catalog:
+        ratios = np.array([item for key, item in depth_ratios(rows["as shipped"], dataset) if key == model.object_id])
+        print(f"| {model.name} | {100.0 * np.median(ratios):+.1f} | {100.0 * np.median(np.abs(ratios)):.1f} |")
+
+
+def poses(pipeline: Pipeline, dataset: BopDataset) -> list[Estimate]:
+    """Estimate the poses in the boxes of the ground truth."""
+    estimates = []
+    for image in tqdm(dataset.images, unit="image"):
+        boxes = truth_detections(image, targets_from([image]), dataset.catalog)
+        for item in pipeline.process(dataset.frame(image), boxes).poses:
+            object_id = pipeline.bundle.catalog[item.object_index].object_id
+            scene_id, image_id = image.key
+            estimates.append(Estimate(scene_id, image_id, object_id, float(item.score), item.camera_from_object))
+    return estimates
+
+
+def depth_ratios(estimates: list[Estimate], dataset: BopDataset) -> list[tuple[int, float]]:
+    """Return the relative depth error of every estimate, with the object's number."""
+    true = _true_depths(dataset)
+    return [
+        (item.object_id, float(item.camera_from_object[2, 3] / depth - 1.0))
+        for item in estimates
+        if (depth := true.get((item.scene_id, item.image_id, item.object_id))) is not None
+    ]
+
+
+def at_true_depth(estimates: list[Estimate], dataset: BopDataset) -> list[Estimate]:
+    """Move poses along the rays through their origins to the depth of the ground truth."""
+    true, moved = _true_depths(dataset), []
+    for item in estimates:
+        pose = item.camera_from_object.copy()
+        pose[:3, 3] *= true[item.scene_id, item.image_id, item.object_id] / pose[2, 3]
+        moved.append(replace(item, camera_from_object=pose))
+    return moved
+
+
+def _true_depths(dataset: BopDataset) -> dict[tuple[int, int, int], float]:
+    """Return depths in metres by scene, image and object; for data sets with one instance of each object."""
+    return {
+        (*image.key, truth.object_id): float(truth.camera_from_object[2, 3])
+        for image in dataset.images
+        for truth in image.ground_truth
+    }
+
+
+if __name__ == "__main__":
+    main()
