@@ -139,7 +139,7 @@ class Pipeline:
             return None
         detections, hypotheses = start
         with watch.stage("refinement"):
-            refined = self._refiner.refine(frame, detections, hypotheses)
+            refined = self._refiner.refine(frame, detections, hypotheses, self._follower.settings.stages)
         if not self._follower.is_confident(refined):
             return None
         self._follower.followed(refined, frame.stamp_ns)

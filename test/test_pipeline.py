@@ -243,7 +243,7 @@ def test_warm_up_runs_every_stage_and_leaves_no_tracks():
 
 def test_a_refiner_takes_part_and_may_reject():
     class Rejecting:
-        def refine(self, frame, detections, hypotheses):
+        def refine(self, frame, detections, hypotheses, stages=None):
             return [replace(item, score=0.2) for item in hypotheses if item.object_index == 0]
 
     truths = [_pose(12, -0.15), _pose(13, 0.15)]
@@ -260,7 +260,7 @@ class Keeping:
     def __init__(self) -> None:
         self.sure = True
 
-    def refine(self, frame, detections, hypotheses):
+    def refine(self, frame, detections, hypotheses, stages=None):
         share = 0.8 if self.sure else 0.1
         return [replace(item, score=share * detections[item.detection_index].score) for item in hypotheses]
 

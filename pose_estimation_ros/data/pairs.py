@@ -34,7 +34,9 @@ class PairConfig(BaseModel):
     roll_deg: float = 7.0  # deviation of the rotation about the line of sight; the neighbours add the rest
     least: float = 0.1  # share of these errors that the easiest pairs have
     most: float = 1.0  # and the hardest
-    color: float = 0.0  # deviation of the logarithms by which the rendering's colours are changed: no mesh has them right
+    color: float = (
+        0.0  # deviation of the logarithms by which the rendering's colours are changed: no mesh has them right
+    )
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,11 @@ class Attention:
 
     @torch.inference_mode()
     def refine(
-        self, frame: Frame, detections: list[Detection], hypotheses: Sequence[PoseHypothesis]
+        self,
+        frame: Frame,
+        detections: list[Detection],
+        hypotheses: Sequence[PoseHypothesis],
+        stages: int | None = None,
     ) -> list[PoseHypothesis]:
         """Return the hypotheses with better poses; those that got lost or worse on the way are returned as they were.
 
@@ -110,7 +114,7 @@ class Attention:
         if not hypotheses:
             return []
         index, start = self._start(hypotheses)
-        trace, poses = self._run(frame, index, start, self.settings.stages)
+        trace, poses = self._run(frame, index, start, stages or self.settings.stages)
         said = trace[-1].said
         lost = self._lost(start, poses)
         worse = self._worse(trace)

@@ -15,9 +15,20 @@ class Refiner(Protocol):
     """Improve the poses of all objects of one frame together."""
 
     def refine(
-        self, frame: Frame, detections: list[Detection], hypotheses: Sequence[PoseHypothesis]
+        self,
+        frame: Frame,
+        detections: list[Detection],
+        hypotheses: Sequence[PoseHypothesis],
+        stages: int | None = None,
     ) -> list[PoseHypothesis]:
-        """Return the hypotheses, improved; those that turn out wrong may be left out."""
+        """Return the hypotheses, improved; those that turn out wrong may be left out.
+
+        Args:
+            frame: the image.
+            detections: what the hypotheses' `detection_index` counts in.
+            hypotheses: poses to start from.
+            stages: iterations, for refiners that have them; their own number where absent.
+        """
         ...
 
 
@@ -25,7 +36,11 @@ class NoRefiner:
     """Leave the poses as they are."""
 
     def refine(
-        self, frame: Frame, detections: list[Detection], hypotheses: Sequence[PoseHypothesis]
+        self,
+        frame: Frame,
+        detections: list[Detection],
+        hypotheses: Sequence[PoseHypothesis],
+        stages: int | None = None,
     ) -> list[PoseHypothesis]:
         """Return the hypotheses unchanged."""
         return list(hypotheses)

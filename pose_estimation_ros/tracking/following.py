@@ -23,6 +23,7 @@ class FollowSettings:
     detect_every: int = 10  # frames
     least_share: float = 0.5  # of the score after the last detection; less is a reason to look again
     max_gap_s: float = 0.5  # between two frames
+    stages: int = 2  # of refinement: from one frame to the next little changes
 
 
 class Follower:
@@ -35,7 +36,7 @@ class Follower:
 
     def __init__(self, catalog: Catalog, settings: FollowSettings | None = None) -> None:
         self._catalog = catalog
-        self._settings = settings or FollowSettings()
+        self.settings = settings or FollowSettings()
         self.reset()
 
     def reset(self) -> None:
@@ -52,7 +53,7 @@ class Follower:
         The scores of the poses are zero, so that one that comes back unrefined is known by it.
         """
         gap_s = (stamp_ns - self._stamp_ns) / 1e9
-        tired = self._frames >= self._settings.detect_every or not 0.0 <= gap_s <= self._settings.max_gap_s
+        tired = self._frames >= self.settings.detect_every or not 0.0 <= gap_s <= self.settings.max_gap_s
         if not self._hypotheses or tired:
             return None
         detections, hypotheses = [], []
@@ -68,7 +69,7 @@ class Follower:
         """Tell whether all poses of `start` were found again, about as sure as after the last detection."""
         if len(refined) != len(self._hypotheses):
             return False
-        least = self._settings.least_share
+        least = self.settings.least_share
         return all(item.score > least * first for item, first in zip(refined, self._first_scores, strict=True))
 
     def followed(self, refined: Sequence[PoseHypothesis], stamp_ns: int) -> None:
