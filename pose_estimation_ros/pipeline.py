@@ -164,6 +164,11 @@ class Pipeline:
         return usable, hypotheses, None if hypotheses else few
 
     @property
+    def refinement_stages(self) -> int:
+        """Iterations of the refiner; 0 where there is none."""
+        return self._refiner.stages
+
+    @property
     def debug_names(self) -> tuple[str, ...]:
         """Names of the pictures that `explain` draws."""
         backend = (self._backend.debug_name,) if isinstance(self._backend, Explains) else ()

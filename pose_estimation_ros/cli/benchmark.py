@@ -146,6 +146,7 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         load_s=load_s,
         stages_ms=spreads(timings),
         throughput_fps=len(timings) / sum(item["total"] for item in timings),
+        refinement_stages=pipeline.refinement_stages,
         peak_memory_mb=peak_memory_mb(device),
     )
 

@@ -39,6 +39,7 @@ class Measurement:
     load_s: float  # from the bundle's files to the first image
     stages_ms: dict[str, Spread]  # total is the whole frame
     throughput_fps: float
+    refinement_stages: int  # 0 without a refiner
     peak_memory_mb: dict[str, float]  # rss; cuda where the networks run there
 
 
@@ -89,6 +90,10 @@ def table(measurement: Measurement) -> str:
     if "gpu" in host:
         where += f", {host['gpu']}"
     memory = ", ".join(f"{name} {value:.0f} MB" for name, value in measurement.peak_memory_mb.items())
+    each = ""
+    if measurement.refinement_stages and measurement.poses_per_frame:
+        share = measurement.stages_ms["refinement"].p50 / measurement.poses_per_frame / measurement.refinement_stages
+        each = f"refinement: {measurement.refinement_stages} stages, {share:.1f} ms per object and stage (p50)"
     lines = [
         f"{measurement.bundle}, {measurement.backend}, refiner {measurement.refiner} on {measurement.device}: {where}",
         f"{measurement.frames} frames of {measurement.image_size} from {measurement.source}, "
@@ -98,6 +103,7 @@ def table(measurement: Measurement) -> str:
         "|---|---|---|",
         *(f"| {stage} | {spread.p50:.1f} | {spread.p90:.1f} |" for stage, spread in measurement.stages_ms.items()),
         "",
+        *([each] if each else []),
         f"{measurement.throughput_fps:.2f} frames per second, loaded in {measurement.load_s:.1f} s, "
         f"peak memory {memory}",
     ]

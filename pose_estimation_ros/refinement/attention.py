@@ -99,6 +99,11 @@ class Attention:
         caster = RayCaster(meshes, device=device)
         return cls(network, caster, bundle.catalog, outline, bundle.network(ROLE).input_size, settings)
 
+    @property
+    def stages(self) -> int:
+        """Comparisons that `refine` makes if it is not told how many."""
+        return self.settings.stages
+
     @torch.inference_mode()
     def refine(
         self,
@@ -114,7 +119,7 @@ class Attention:
         if not hypotheses:
             return []
         index, start = self._start(hypotheses)
-        trace, poses = self._run(frame, index, start, stages or self.settings.stages)
+        trace, poses = self._run(frame, index, start, stages or self.stages)
         said = trace[-1].said
         lost = self._lost(start, poses)
         worse = self._worse(trace)
@@ -136,7 +141,7 @@ class Attention:
         """Draw where every stage looked, one row per object; a picture (H, W, 3) uint8 of its own size."""
         if not hypotheses:
             return frame.rgb.copy()
-        trace, _ = self._run(frame, *self._start(hypotheses), self.settings.stages)
+        trace, _ = self._run(frame, *self._start(hypotheses), self.stages)
         return draw_attention([self._names[item.object_index] for item in hypotheses], trace)
 
     def chance(self, said: Comparison) -> Tensor:

@@ -14,6 +14,11 @@ from pose_estimation_ros.data.frame import Detection, Frame
 class Refiner(Protocol):
     """Improve the poses of all objects of one frame together."""
 
+    @property
+    def stages(self) -> int:
+        """Iterations that `refine` makes if it is not told how many."""
+        ...
+
     def refine(
         self,
         frame: Frame,
@@ -34,6 +39,8 @@ class Refiner(Protocol):
 
 class NoRefiner:
     """Leave the poses as they are."""
+
+    stages = 0
 
     def refine(
         self,
