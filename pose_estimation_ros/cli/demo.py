@@ -73,7 +73,11 @@ def _parser() -> argparse.ArgumentParser:
         "--mesh-dir", type=Path, help="meshes that the bundle does not ship (default: models/ of --bop)"
     )
     parser.add_argument("--backend", default="pix2pose", help="pose estimator (default: pix2pose)")
-    parser.add_argument("--refiner", default="none", help="(default: none)")
+    parser.add_argument("--refiner", default="none", help="none or attention (default: none)")
+    parser.add_argument(
+        "--tracking-mode", choices=("detect", "refine"), default="detect",
+        help="refine: refine the poses of the frame before and detect now and then; needs a refiner (default: detect)",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--score-threshold", type=float, default=0.5, help="least detection score (default: 0.5)")
     parser.add_argument(
@@ -150,6 +154,7 @@ def _node_parameters(arguments: argparse.Namespace, plan: Plan) -> list[str]:
         "mesh_dir": str(mesh_dir.resolve()) if mesh_dir else "''",
         "detector.score_threshold": f"{arguments.score_threshold:f}",
         "tracking.enabled": str(plan.track).lower(),
+        "tracking.mode": arguments.tracking_mode,
         "image_transport": plan.transport,
     }
     parameters = [item for name, value in values.items() for item in ("-p", f"{name}:={value}")]
