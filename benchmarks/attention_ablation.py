@@ -33,7 +33,7 @@ from pose_estimation_ros.evaluation.metrics import add_error, adi_error
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
-from pose_estimation_ros.objects.mesh import Mesh, load_mesh, sample_surface
+from pose_estimation_ros.objects.mesh import Mesh, sample_surface
 from pose_estimation_ros.refinement.attention import Attention, AttentionSettings
 from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.training.attention import AttentionRecipe, architecture_of, fit_attention
@@ -87,10 +87,7 @@ def main() -> None:
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
     networks = {name: trained(name, bundle, arguments) for name in VARIANTS}
-    meshes = [
-        load_mesh(bundle.mesh_path(index, arguments.mesh_dir), model.mesh_unit, model.diameter_m)
-        for index, model in enumerate(bundle.catalog)
-    ]
+    meshes = bundle.load_meshes(arguments.mesh_dir)
     cases = held_out(bundle, meshes, arguments.cases)
     refiners = {name: refiner(bundle, meshes, network) for name, network in networks.items()}
     rows = {name: refined(bundle, meshes, cases, [refiners[name]] * STAGES) for name in ("attention", "average")}

@@ -59,7 +59,7 @@ class WaitingPipeline:
 
     debug_names: tuple[str, ...] = ()
 
-    def explain(self, frame: Any, detections: Any) -> dict[str, np.ndarray]:
+    def explain(self, frame: Any, detections: Any, names: Any = None) -> dict[str, np.ndarray]:
         """Have no pictures."""
         return {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +79,7 @@ class Pipeline:
         self._refiner = make_refiner(refiner, bundle, self.device, mesh_dir) if isinstance(refiner, str) else refiner
         if follow is not None and isinstance(self._refiner, NoRefiner):
             raise ValueError("tracking.mode = 'refine' needs a refiner: refiner = 'none', expected attention")
+        self._refined: tuple[list[Detection] | None, list[PoseHypothesis], int | None] = (None, [], None)
         self._tracker = Tracker(bundle.catalog) if track else None
         self._follower = Follower(bundle.catalog, follow) if follow is not None else None
 
@@ -138,10 +139,13 @@ class Pipeline:
         if start is None:
             return None
         detections, hypotheses = start
+        stages = self._follower.settings.stages
         with watch.stage("refinement"):
-            refined = self._refiner.refine(frame, detections, hypotheses, self._follower.settings.stages)
-        if not self._follower.is_confident(refined):
+            refined = self._refiner.refine(frame, detections, hypotheses, stages)
+        if not self._follower.is_confident(hypotheses, refined):
+            self._follower.failed()
             return None
+        self._refined = (detections, hypotheses, stages)
         self._follower.followed(refined, frame.stamp_ns)
         return detections, refined
 
@@ -176,22 +180,39 @@ class Pipeline:
         return backend + refiner
 
     @torch.inference_mode()
-    def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
-        """Draw what backend and refiner saw of detections, by `debug_names`; pictures (H, W, 3) uint8.
+    def explain(
+        self, frame: Frame, detections: list[Detection], names: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Draw what backend and refiner saw.
 
-        Without detections the pictures are the undistorted image.
+        Args:
+            frame: the image.
+            detections: those of the result of `process`, whose refinement is then drawn as it was; or any others.
+            names: which of the `debug_names`; all where absent.
+
+        Returns:
+            Pictures (H, W, 3) uint8 by name; without detections the undistorted image.
         """
         frame = prepared(frame)
         usable = self._usable(detections, frame)
-        pictures = {name: frame.rgb.copy() for name in self.debug_names}
-        if not usable or not pictures:
+        pictures = {name: frame.rgb.copy() for name in self.debug_names if names is None or name in names}
+        backend, refiner = self._backend, self._refiner
+        draws_backend = isinstance(backend, Explains) and backend.debug_name in pictures
+        draws_refiner = isinstance(refiner, ExplainsRefinement) and refiner.debug_name in pictures
+        seen, hypotheses, stages = self._refined
+        if not usable or not (draws_backend or draws_refiner):
             return pictures
-        crops = crop_frame(frame, usable, self._backend.crop_size, self._backend.crop_padding, self.device)
-        if isinstance(self._backend, Explains):
-            pictures[self._backend.debug_name] = self._backend.explain(frame, crops, usable)
-        if isinstance(self._refiner, ExplainsRefinement):
-            hypotheses = self._backend.estimate(frame, crops, usable)
-            pictures[self._refiner.debug_name] = self._refiner.explain(frame, hypotheses)
+        again = seen is not detections
+        if draws_backend or again:
+            crops = crop_frame(frame, usable, backend.crop_size, backend.crop_padding, self.device)
+            if again:
+                hypotheses, stages = backend.estimate(frame, crops, usable), None
+            if draws_backend:
+                assert isinstance(backend, Explains)
+                pictures[backend.debug_name] = backend.explain(frame, crops, usable)
+        if draws_refiner:
+            assert isinstance(refiner, ExplainsRefinement)
+            pictures[refiner.debug_name] = refiner.explain(frame, hypotheses, stages)
         return pictures
 
     def _usable(self, detections: list[Detection], frame: Frame) -> list[Detection]:
@@ -207,6 +228,7 @@ class Pipeline:
             crops = crop_frame(frame, detections, self._backend.crop_size, self._backend.crop_padding, self.device)
         with watch.stage("pose"):
             hypotheses = self._backend.estimate(frame, crops, detections)
+        self._refined = (detections, hypotheses, None)
         with watch.stage("refinement"):
             return self._refiner.refine(frame, detections, hypotheses) if hypotheses else []
 

@@ -262,9 +262,17 @@ class Keeping:
 
     def refine(self, frame, detections, hypotheses, stages=None):
         share = 0.8 if self.sure else 0.1
-        return [replace(item, score=share * detections[item.detection_index].score) for item in hypotheses]
+        return [
+            replace(
+                item,
+                camera_from_object=item.camera_from_object.copy(),
+                score=share * detections[item.detection_index].score,
+            )
+            for item in hypotheses
+        ]
 
-    def explain(self, frame, hypotheses):
+    def explain(self, frame, hypotheses, stages=None):
+        self.explained = [item.score for item in hypotheses], stages
         return np.full((7, 9, 3), (255, 0, 0), np.uint8)
 
 
@@ -297,7 +305,20 @@ def test_refiners_draw_what_they_did_and_images_without_detections_stay_plain():
     assert pipeline.debug_names == ("keeping",)
     np.testing.assert_array_equal(pipeline.explain(frame, [])["keeping"], frame.rgb)
     drawn = pipeline.explain(frame, [Detection(0, 0.9, _box(truth))])
-    assert drawn["keeping"].shape == (7, 9, 3)
+    np.testing.assert_array_equal(drawn["keeping"][0, 0], (255, 0, 0))
+    assert pipeline.explain(frame, [Detection(0, 0.9, _box(truth))], ["other"]) == {}
+
+
+def test_what_is_drawn_is_the_refinement_that_was_made():
+    truth = _pose(16)
+    backend, refiner = CornerBackend(), Keeping()
+    pipeline = _pipeline([Detection(0, 0.9, _box(truth))], backend, refiner=refiner, follow=FollowSettings(stages=3))
+    for number, stages in enumerate((None, 3)):
+        frame = _frame_with_corners([truth], stamp_ns=number * 33_000_000)
+        result = pipeline.process(frame)
+        pipeline.explain(frame, result.detections)
+        assert refiner.explained[1] == stages
+    assert backend.calls == 1
 
 
 def test_objects_that_the_bundle_does_not_have_are_refused():

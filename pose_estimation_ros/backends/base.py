@@ -38,7 +38,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Explains(Protocol):
-    """A backend or refiner that can draw what it saw."""
+    """A backend that can draw what it saw."""
 
     debug_name: str  # of the topic ~/debug/NAME and of the folder of pictures
 

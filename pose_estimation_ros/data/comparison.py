@@ -42,7 +42,8 @@ def warped(image: Tensor, image_from_target: Tensor, size: int) -> Tensor:
     place = (mapped[..., :2] / mapped[..., 2:].clamp(min=1e-6)).reshape(-1, size, size, 2)
     middle = size // 2
     scale = (place[:, middle, middle] - place[:, middle - 1, middle - 1]).norm(dim=1) / 2.0**0.5
-    levels = torch.floor(torch.log2(scale.clamp(min=1.0))).long()
+    most = float(max(image.shape[1:]))
+    levels = torch.floor(torch.log2(scale.nan_to_num(1.0).clamp(1.0, most))).long()
     result = torch.empty(len(place), 3, size, size, device=image.device)
     for level in torch.unique(levels).tolist():
         chosen = levels == level

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from pose_estimation_ros.data.comparison import rendered_channels
@@ -32,8 +32,8 @@ class PairConfig(BaseModel):
     shift: float = 0.04  # deviation in the image, share of its side
     log_distance: float = 0.06  # deviation
     roll_deg: float = 7.0  # deviation of the rotation about the line of sight; the neighbours add the rest
-    least: float = 0.1  # share of these errors that the easiest pairs have
-    most: float = 1.0  # and the hardest
+    least: float = Field(default=0.1, ge=0.0, le=1.0)  # share of these errors that the easiest pairs have
+    most: float = Field(default=1.0, ge=0.0, le=1.0)  # and the hardest
     color: float = (
         0.0  # deviation of the logarithms by which the rendering's colours are changed: no mesh has them right
     )
@@ -176,7 +176,7 @@ class PairSource(CropSource):
 def near_views(bank: ViewBank, most_ratio: float = 1.25) -> Tensor:
     """Return the NEIGHBOURS views (V, NEIGHBOURS) of the same object from the nearest directions and like distances.
 
-    The first is the view itself. Clutter has itself only.
+    The first is the view itself, which also fills up where there are not enough. Clutter has itself only.
     """
     views = len(bank.object_index)
     near = torch.arange(views, device=bank.surface.device)[:, None].repeat(1, NEIGHBOURS)
@@ -188,7 +188,8 @@ def near_views(bank: ViewBank, most_ratio: float = 1.25) -> Tensor:
         cosine = sight @ sight.T
         cosine[(depth[:, None] - depth[None]).abs() > math.log(most_ratio)] = -2.0
         count = min(NEIGHBOURS, len(rows))
-        near[rows, :count] = rows[cosine.topk(count, dim=1).indices]
+        best = cosine.topk(count, dim=1)
+        near[rows, :count] = torch.where(best.values > -1.5, rows[best.indices], rows[:, None])
     return near
 
 

@@ -24,6 +24,7 @@ STREAMS = ("shift", "distance", "rotation")
 RENDERED = 7  # channels of a rendering: colour, points about the middle in camera axes, mask
 _NEWTON_STEPS = 3
 CELL = 4  # pixels a side of the cells that are attended to
+DIVISOR = 8  # of the side of the images
 USUAL = (0.05, 0.05, 0.06, 0.2, 0.2, 0.2)  # errors of shift (2), logarithm of the distance, axis and angle (3)
 
 
@@ -38,7 +39,7 @@ class Comparison:
     attention: Tensor  # (B, 3, h, w) of the STREAMS, each sums to one
     flow: Tensor | None = None  # (B, 2, h, w) where the rendered points went, cells
     log_scale: Tensor | None = None  # (B, h, w) logarithm of the flow's expected error, cells
-    likeness: Tensor | None = None  # (B,) cosine of the features of photograph and rendering where the streams look
+    likeness: Tensor | None = None  # (B,) mean cosine of the features of photograph and rendering on the object
 
 
 class AttentionNet(nn.Module):
@@ -83,7 +84,7 @@ class AttentionNet(nn.Module):
         """Compare photographs with renderings.
 
         Args:
-            observed: (B, 3, S, S) in [0, 1]; S divisible by 8.
+            observed: (B, 3, S, S) in [0, 1]; S divisible by DIVISOR.
             rendered: (B, RENDERED, S, S).
             distance: of the rendered objects (B,), diameters.
             extent: diameters that the side of the image spans at that distance (B,).
@@ -108,20 +109,22 @@ class AttentionNet(nn.Module):
         logits = out[:, 3:] - 2.0 * log_scale[:, None] if self.attention else torch.zeros_like(out[:, 3:])
         logits = logits.masked_fill(~shown[:, None], -1e4).flatten(2)
         share = logits.softmax(dim=2)
-        updates = solve_updates(points, flow, share, self.stiffness, distance, extent)
-        read = torch.bmm(share, x.float().flatten(2).transpose(1, 2)).flatten(1)
-        doubt = torch.cat([read, updates.diagonal_of_streams / updates.all.new_tensor(USUAL)], dim=1).detach()
-        update = updates.diagonal_of_streams
-        unmoved = cosines[:, cosines.shape[1] // 2].float().flatten(1) / math.sqrt(2.0)
+        with torch.autocast(x.device.type, enabled=False):  # eight bits would turn rotations into distance
+            updates = solve_updates(points, flow, share, self.stiffness.float(), distance.float(), extent.float())
+            update = updates.diagonal_of_streams
+            read = torch.bmm(share, x.float().flatten(2).transpose(1, 2)).flatten(1)
+            doubt = self.doubts(torch.cat([read, update / update.new_tensor(USUAL)], dim=1).detach())[:, 0]
+        unmoved = cosines[:, cosines.shape[1] // 2].float() / math.sqrt(2.0)
+        likeness = (unmoved * shown).sum(dim=(1, 2)) / shown.sum(dim=(1, 2)).clamp(min=1)
         return Comparison(
             update[:, :2],
             update[:, 2],
             update[:, 3:],
-            self.doubts(doubt)[:, 0],
+            doubt,
             share.reshape(-1, 3, *flow.shape[-2:]),
             flow,
             log_scale,
-            (unmoved * share.mean(dim=1)).sum(dim=1).detach(),
+            likeness.detach(),
         )
 
     def train(self, mode: bool = True) -> AttentionNet:

@@ -55,7 +55,7 @@ class PaperAttentionNet(nn.Module):
         channels = growth * layers[-1]
         self.widen, self.up = nn.ModuleList(), nn.ModuleList()
         for count, skip in zip(up, reversed(skips), strict=False):
-            self.widen.append(nn.ConvTranspose2d(channels, channels, 3, 2, 1))
+            self.widen.append(nn.ConvTranspose2d(channels, channels, 3, 2))
             self.up.append(_DenseBlock(channels + skip, growth, count))
             entered, channels = channels + skip, growth * count
         width = entered + channels
@@ -81,7 +81,8 @@ class PaperAttentionNet(nn.Module):
         entered = x
         for widen, block in zip(self.widen, self.up, strict=True):
             skip = skips.pop()
-            entered = torch.cat([widen(x, output_size=skip.shape[-2:]), skip], dim=1)
+            height, width = skip.shape[-2:]
+            entered = torch.cat([widen(x)[..., :height, :width], skip], dim=1)
             x = block(entered)
         x = torch.cat([entered, x], dim=1)
         height, width = x.shape[-2:]
@@ -91,12 +92,12 @@ class PaperAttentionNet(nn.Module):
             share = logits.softmax(dim=2)
             shares.append(share)
             pooled.append((what(x).flatten(2).float() * share).sum(dim=2))
-        said = [say(item) * scale for say, item, scale in zip(self.says, pooled, _SCALES, strict=True)]
+        said = [say(item).float() * scale for say, item, scale in zip(self.says, pooled, _SCALES, strict=True)]
         return Comparison(
             shift=said[0],
             log_distance=said[1][:, 0],
             axis_angle=said[2],
-            log_error=self.doubts(torch.cat(pooled, dim=1).detach())[:, 0],
+            log_error=self.doubts(torch.cat(pooled, dim=1).detach())[:, 0].float(),
             attention=torch.cat(shares, dim=1).reshape(-1, len(STREAMS), height, width),
         )
 

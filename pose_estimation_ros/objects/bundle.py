@@ -26,6 +26,7 @@ from pose_estimation_ros.objects.bundle_file import (
     object_from_entry,
 )
 from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.objects.mesh import Mesh, load_mesh
 
 BUNDLE_FILE = "bundle.yaml"
 Network = TypeVar("Network", bound=nn.Module)
@@ -67,6 +68,18 @@ class Bundle:
         if not path.is_file():
             raise BundleError(f"{path}: mesh of {model.name!r} not found.{hint}")
         return path
+
+    def load_meshes(self, mesh_dir: Path | None = None) -> list[Mesh]:
+        """Load the meshes of all objects, metres.
+
+        Raises:
+            BundleError: if a file is not there.
+            ValueError: if a mesh cannot be used or is not of the size that the catalog says.
+        """
+        return [
+            load_mesh(self.mesh_path(index, mesh_dir), model.mesh_unit, model.diameter_m)
+            for index, model in enumerate(self.catalog)
+        ]
 
     def weights(self, role: str) -> dict[str, Tensor]:
         """Load the weights of a network in float32, after checking their sha256.

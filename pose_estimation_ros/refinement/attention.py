@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from pose_estimation_ros.networks.attention_paper import PaperAttentionNet, make
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
-from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
+from pose_estimation_ros.objects.mesh import sample_surface
 from pose_estimation_ros.objects.object_tensors import object_sizes
 from pose_estimation_ros.refinement.attention_maps import Stage, draw_attention
 from pose_estimation_ros.rendering.raycaster import RayCaster
@@ -41,7 +42,7 @@ class AttentionSettings:
     stages: int = 4
     most_turn_deg: float = 60.0  # poses that were turned by more are put back
     most_distance_ratio: float = 1.35  # as are those moved nearer or farther by more
-    likeness_loss: float = 0.02  # and those that look less like the photograph than they did, by so much
+    likeness_loss: float = 0.02  # and those whose last stage begins less like the photograph than the first, by so much
     right_diameters: float = 0.1  # an error below this is a right pose; the score is the chance of it
 
 
@@ -76,6 +77,7 @@ class Attention:
         self._middle, self._half, self._diameter = object_sizes(catalog, self.device)
         self.outline = outline.to(self.device)
         self._names = [model.name for model in catalog]
+        self.kept: Counter[tuple[str, str]] = Counter()  # poses that stayed as they were, by object and reason
 
     @classmethod
     def from_bundle(
@@ -91,10 +93,7 @@ class Attention:
             BundleError: if weights or meshes are missing, damaged or do not fit.
         """
         network = bundle.load_network(ROLE, lambda _, **architecture: make_attention_net(**architecture), device)
-        meshes = [
-            load_mesh(bundle.mesh_path(index, mesh_dir), model.mesh_unit, model.diameter_m)
-            for index, model in enumerate(bundle.catalog)
-        ]
+        meshes = bundle.load_meshes(mesh_dir)
         outline = torch.from_numpy(np.stack([sample_surface(mesh, _OUTLINE_POINTS) for mesh in meshes])).float()
         caster = RayCaster(meshes, device=device)
         return cls(network, caster, bundle.catalog, outline, bundle.network(ROLE).input_size, settings)
@@ -112,36 +111,44 @@ class Attention:
         hypotheses: Sequence[PoseHypothesis],
         stages: int | None = None,
     ) -> list[PoseHypothesis]:
-        """Return the hypotheses with better poses; those that got lost or worse on the way are returned as they were.
+        """Return the hypotheses with better poses; those that got lost or worse on the way keep their pose.
 
-        The score becomes the detection's times the chance that the error is below `right_diameters`.
+        The score becomes the detection's times the chance that the error is below `right_diameters`; half of that where
+        the pose was kept. What was known of the covariance is no longer true of a pose that has moved.
+
+        Args:
+            frame: the image.
+            detections: what the hypotheses' `detection_index` counts in.
+            hypotheses: poses to start from.
+            stages: comparisons; those of the settings where absent.
         """
         if not hypotheses:
             return []
         index, start = self._start(hypotheses)
-        trace, poses = self._run(frame, index, start, stages or self.stages)
-        said = trace[-1].said
-        lost = self._lost(start, poses)
-        worse = self._worse(trace)
-        chance = self.chance(said)
+        trace, poses, broken = self._run(frame, index, start, stages or self.stages)
+        lost, worse = (broken | self._lost(start, poses)).tolist(), self._worse(trace).tolist()
+        chance = self.chance(trace[-1].said).nan_to_num(0.0).tolist()
+        moved = poses.double().cpu().numpy()
         refined = []
         for number, item in enumerate(hypotheses):
-            if bool(lost[number]) or bool(worse[number]):
+            score = float(np.clip(detections[item.detection_index].score * chance[number], 0.0, 1.0))
+            if lost[number] or worse[number]:
                 what = "lost" if lost[number] else "found nothing more like"
-                _log.debug("refinement %s %s; its pose stays as it was", what, self._names[item.object_index])
-                refined.append(item)
-                continue
-            score = detections[item.detection_index].score * float(chance[number])
-            pose = poses[number].double().cpu().numpy()
-            refined.append(replace(item, camera_from_object=pose, score=float(np.clip(score, 0.0, 1.0))))
+                name = self._names[item.object_index]
+                self.kept[name, what] += 1
+                _log.info("refinement %s %s; its pose stays as it was", what, name)
+                refined.append(replace(item, score=0.5 * score))
+            else:
+                unknown = np.zeros((6, 6))
+                refined.append(replace(item, camera_from_object=moved[number], score=score, covariance=unknown))
         return refined
 
     @torch.inference_mode()
-    def explain(self, frame: Frame, hypotheses: Sequence[PoseHypothesis]) -> np.ndarray:
+    def explain(self, frame: Frame, hypotheses: Sequence[PoseHypothesis], stages: int | None = None) -> np.ndarray:
         """Draw where every stage looked, one row per object; a picture (H, W, 3) uint8 of its own size."""
         if not hypotheses:
             return frame.rgb.copy()
-        trace, _ = self._run(frame, *self._start(hypotheses), self.stages)
+        trace, _, _ = self._run(frame, *self._start(hypotheses), stages or self.stages)
         return draw_attention([self._names[item.object_index] for item in hypotheses], trace)
 
     def chance(self, said: Comparison) -> Tensor:
@@ -153,17 +160,24 @@ class Attention:
         poses = torch.from_numpy(np.stack([item.camera_from_object for item in hypotheses]))
         return index, poses.float().to(self.device)
 
-    def _run(self, frame: Frame, index: Tensor, poses: Tensor, stages: int) -> tuple[list[Stage], Tensor]:
-        """Compare and move, stage by stage; return the stages and the last poses (B, 4, 4)."""
+    def _run(self, frame: Frame, index: Tensor, poses: Tensor, stages: int) -> tuple[list[Stage], Tensor, Tensor]:
+        """Compare and move, stage by stage.
+
+        Returns:
+            The stages, the last poses (B, 4, 4), and which of them broke and did not move any more (B,).
+        """
         image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
         intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
         trace = []
+        broken = torch.zeros(len(poses), dtype=torch.bool, device=self.device)
         for _ in range(stages):
             stage = self.compare(image, intrinsics, index, poses)
             update = PoseUpdate(stage.said.shift, stage.said.log_distance, stage.said.axis_angle)
-            poses = updated_poses(poses, self._middle[index], stage.cameras, update)
+            moved = updated_poses(poses, self._middle[index], stage.cameras, update)
+            broken = broken | ~torch.isfinite(moved).flatten(1).all(dim=1) | (moved[:, 2, 3] <= 0.0)
+            poses = torch.where(broken[:, None, None], poses, moved)
             trace.append(stage)
-        return trace, poses
+        return trace, poses, broken
 
     def compare(self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor) -> Stage:
         """Render objects (B,) at poses (B, 4, 4) and compare them with an image (3, H, W) in [0, 1]."""
@@ -200,9 +214,8 @@ class Attention:
         return last < first - self.settings.likeness_loss
 
     def _lost(self, start: Tensor, poses: Tensor) -> Tensor:
-        """Tell which poses (B,) moved farther than a pose worth refining is wrong, or broke."""
+        """Tell which poses (B,) moved farther than a pose worth refining is wrong."""
         turn = geodesic_distance(start[:, :3, :3].double(), poses[:, :3, :3].double())
         ratio = (poses[:, 2, 3] / start[:, 2, 3]).clamp(min=1e-6).log().abs()
-        broken = ~torch.isfinite(poses).all(dim=2).all(dim=1) | (poses[:, 2, 3] <= 0.0)
         limits = (math.radians(self.settings.most_turn_deg), math.log(self.settings.most_distance_ratio))
-        return broken | ~(turn <= limits[0]) | ~(ratio <= limits[1])
+        return ~(turn <= limits[0]) | ~(ratio <= limits[1])

@@ -59,6 +59,6 @@ class ExplainsRefinement(Protocol):
 
     debug_name: str  # of the topic ~/debug/NAME and of the folder of pictures
 
-    def explain(self, frame: Frame, hypotheses: Sequence[PoseHypothesis]) -> np.ndarray:
-        """Draw (H, W, 3) uint8 of any size how poses were refined; computed anew, so only when somebody looks."""
+    def explain(self, frame: Frame, hypotheses: Sequence[PoseHypothesis], stages: int | None = None) -> np.ndarray:
+        """Draw how `refine` treats poses; (H, W, 3) uint8 of any size, computed anew, so only when somebody looks."""
         ...

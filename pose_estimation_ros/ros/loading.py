@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,8 +29,10 @@ class PipelineLike(Protocol):
         """Return a result with poses, detections, timings_s and reason."""
         ...
 
-    def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
-        """Draw what the backend saw, by name."""
+    def explain(
+        self, frame: Frame, detections: list[Detection], names: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Draw what backend and refiner saw, by name."""
         ...
 
     def reset_tracks(self) -> None:

@@ -92,7 +92,7 @@ class Outputs:
             self._overlay.publish(rgb_to_image(image, header))
         watched = {name: topic for name, topic in self._debug.items() if topic.get_subscription_count()}
         if watched:
-            for name, drawing in self._loaded.pipeline.explain(frame, result.detections).items():
+            for name, drawing in self._loaded.pipeline.explain(frame, result.detections, watched.keys()).items():
                 watched[name].publish(rgb_to_image(drawing, header))
 
     def clear_markers(self) -> None:

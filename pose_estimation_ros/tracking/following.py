@@ -45,16 +45,14 @@ class Follower:
         self._detections: list[Detection] = []
         self._first_scores: list[float] = []
         self._frames = 0  # since the last detection, that one included
+        self._rest = 0  # frames to detect in before following is tried again
         self._stamp_ns = 0
 
     def start(self, camera: Camera, stamp_ns: int) -> tuple[list[Detection], list[PoseHypothesis]] | None:
-        """Return boxes and poses to refine in a new frame; None where it needs the detector.
-
-        The scores of the poses are zero, so that one that comes back unrefined is known by it.
-        """
+        """Return boxes and poses to refine in a new frame; None where it needs the detector."""
         gap_s = (stamp_ns - self._stamp_ns) / 1e9
         tired = self._frames >= self.settings.detect_every or not 0.0 <= gap_s <= self.settings.max_gap_s
-        if not self._hypotheses or tired:
+        if not self._hypotheses or tired or self._rest > 0:
             return None
         detections, hypotheses = [], []
         for number, item in enumerate(self._hypotheses):
@@ -62,15 +60,26 @@ class Follower:
             if box is None:
                 return None
             detections.append(Detection(item.object_index, self._detections[number].score, box))
-            hypotheses.append(replace(item, detection_index=number, score=0.0))
+            hypotheses.append(replace(item, detection_index=number))
         return detections, hypotheses
 
-    def is_confident(self, refined: Sequence[PoseHypothesis]) -> bool:
-        """Tell whether all poses of `start` were found again, about as sure as after the last detection."""
-        if len(refined) != len(self._hypotheses):
+    def is_confident(self, given: Sequence[PoseHypothesis], refined: Sequence[PoseHypothesis]) -> bool:
+        """Tell whether all poses of `start` were refined, and are about as sure as after the last detection."""
+        if len(refined) != len(given):
             return False
         least = self.settings.least_share
-        return all(item.score > least * first for item, first in zip(refined, self._first_scores, strict=True))
+        return all(
+            after.camera_from_object is not before.camera_from_object and after.score > least * first
+            for before, after, first in zip(given, refined, self._first_scores, strict=True)
+        )
+
+    def failed(self) -> None:
+        """Take in that the poses of `start` were not sure.
+
+        If that happens straight after a detection it would in the next frame, too: following rests for a while.
+        """
+        if self._frames <= 1:
+            self._rest = self.settings.detect_every
 
     def followed(self, refined: Sequence[PoseHypothesis], stamp_ns: int) -> None:
         """Take in refined poses of the frame that `start` was asked for, in its order."""
@@ -80,6 +89,7 @@ class Follower:
     def detected(self, refined: Sequence[PoseHypothesis], detections: Sequence[Detection], stamp_ns: int) -> None:
         """Take in the poses of a frame that was looked at anew."""
         self._hypotheses, self._stamp_ns, self._frames = list(refined), stamp_ns, 1
+        self._rest = max(0, self._rest - 1)
         self._detections = [detections[item.detection_index] for item in refined]
         self._first_scores = [item.score for item in refined]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
 from pose_estimation_ros.data.synthetic import CropConfig
+from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
-from pose_estimation_ros.networks.attention_net import CELL, AttentionNet, Comparison, point_flow
+from pose_estimation_ros.networks.attention_net import CELL, DIVISOR, AttentionNet, Comparison, point_flow
 from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
@@ -39,7 +41,7 @@ class AttentionRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     seed: int = 0
-    size: int = Field(default=80, ge=32)  # side of the images, pixels; divisible by 16
+    size: int = Field(default=80, ge=32, multiple_of=DIVISOR)  # side of the images, pixels
     samples: int = Field(default=300_000, ge=1)  # pairs seen
     pairs: PairConfig = PairConfig()
     network: dict[str, Any] = {}  # keyword arguments of make_attention_net; size: paper is the paper's own
@@ -199,8 +201,8 @@ def fit_attention(
     torch.manual_seed(recipe.seed)
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
     network = make_attention_net(**architecture_of(recipe))
-    if recipe.encoder_from in bundle.networks and isinstance(network, AttentionNet):
-        load_matching(network, str(bundle.path), recipe.encoder_from)
+    if isinstance(network, AttentionNet):
+        _load_encoder(network, bundle, recipe)
     if recipe.initial is not None:
         load_matching(network, recipe.initial, ROLE)
     network = network.to(device).to(memory_format=torch.channels_last).train()
@@ -210,10 +212,38 @@ def fit_attention(
     sizes = object_sizes(bundle.catalog, torch.device(device))
     weights = object_weights(bundle, recipe.object_weights)
 
-    def make(stream: int) -> Callable[[int], PairBatch]:
-        return PairSource(bank, backgrounds, crops, recipe.pairs, sizes, stream, weights).pair_batch
-
+    make = partial(_pair_maker, bank, backgrounds, crops, recipe.pairs, sizes, weights)
     seed = recipe.seed + trainer.samples  # a resumed run goes on with new pairs
     batches = endless_batches(make, PairBatch, recipe.optimiser.batch, seed, recipe.workers, bank.surface.is_cuda)
     step = AttentionStep(bundle.catalog, bank.outline, recipe, torch.device(device))
     return trainer, trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
+
+
+def _load_encoder(network: AttentionNet, bundle: Bundle, recipe: AttentionRecipe) -> None:
+    """Copy the encoder of another network of the bundle.
+
+    Raises:
+        ValueError: if the encoder is to stay as it is, and there is none to take it from.
+    """
+    state = bundle.weights(recipe.encoder_from) if recipe.encoder_from in bundle.networks else {}
+    own = {key: value for key, value in network.state_dict().items() if key.startswith("encoder.")}
+    fits = all(key in state and state[key].shape == own[key].shape for key in own if own[key].is_floating_point())
+    if fits:
+        load_matching(network, str(bundle.path), str(recipe.encoder_from))
+    elif network.frozen and recipe.initial is None:
+        raise ValueError(
+            f"encoder_from = {recipe.encoder_from!r}: bundle {bundle.name!r} has no such network, or one of other "
+            "widths; train it first, or give the recipe network: {frozen: false}"
+        )
+
+
+def _pair_maker(
+    bank: ViewBank,
+    backgrounds: Tensor,
+    crops: CropConfig,
+    pairs: PairConfig,
+    sizes: tuple[Tensor, Tensor, Tensor],
+    weights: Tensor,
+    stream: int,
+) -> Callable[[int], PairBatch]:
+    return PairSource(bank, backgrounds, crops, pairs, sizes, stream, weights).pair_batch

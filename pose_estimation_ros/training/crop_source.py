@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,6 @@ from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
-from pose_estimation_ros.objects.mesh import load_mesh
 
 Batch = TypeVar("Batch")
 
@@ -49,9 +49,7 @@ def load_bank(
     file = folder / f"views_{key}.pt"
     if file.is_file():
         return ViewBank.load(file).to(device)
-    meshes = [
-        load_mesh(path, model.mesh_unit, model.diameter_m) for path, model in zip(paths, bundle.catalog, strict=True)
-    ]
+    meshes = bundle.load_meshes(mesh_dir)
     clutter = clutter_meshes(config.clutter, seed)
     bank = build_view_bank(
         list(bundle.catalog),
@@ -133,14 +131,17 @@ def endless_batches(
         yield kind(**item)
 
 
+def _crop_maker(
+    bank: ViewBank, backgrounds: Tensor, config: CropConfig, weights: Tensor, stream: int
+) -> Callable[[int], CropBatch]:
+    return CropSource(bank, backgrounds, config, stream, weights).batch
+
+
 def crop_batches(
     bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, weights: Tensor, workers: int
 ) -> Iterator[CropBatch]:
     """Yield training crops without end, see `endless_batches`."""
-
-    def make(stream: int) -> Callable[[int], CropBatch]:
-        return CropSource(bank, backgrounds, config, stream, weights).batch
-
+    make = partial(_crop_maker, bank, backgrounds, config, weights)
     return endless_batches(make, CropBatch, batch, seed, workers, bank.surface.is_cuda)
 
 

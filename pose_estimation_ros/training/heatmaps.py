@@ -27,7 +27,6 @@ from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
-from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.objects.object_tensors import symmetry_table
 from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
@@ -62,8 +61,7 @@ class HeatmapsRecipe(BaseModel):
 def control_points(bundle: Bundle, surface_points: int, mesh_dir: Path | None) -> Tensor:
     """Return the corners of every object's box and points on its surface, (O, 8 + surface_points, 3) in metres."""
     rows = []
-    for index, model in enumerate(bundle.catalog):
-        mesh = load_mesh(bundle.mesh_path(index, mesh_dir), model.mesh_unit, model.diameter_m)
+    for model, mesh in zip(bundle.catalog, bundle.load_meshes(mesh_dir), strict=True):
         rows.append(np.concatenate([box_corners(model), farthest_points(mesh.vertices, surface_points)]))
     return torch.from_numpy(np.stack(rows)).float()
 

@@ -17,6 +17,7 @@ from pose_estimation_ros.networks.attention_net import (
     point_flow,
     solve_updates,
 )
+from pose_estimation_ros.networks.attention_paper import make_attention_net
 
 CELLS = 12
 
@@ -129,6 +130,37 @@ def test_an_object_that_is_nowhere_in_the_rendering_gives_finite_numbers():
         said = network(observed, torch.zeros_like(rendered), distance, extent)
     for item in (said.shift, said.log_distance, said.axis_angle, said.log_error, said.attention):
         assert torch.isfinite(item).all()
+
+
+@pytest.mark.parametrize("size", [80, 152])
+def test_the_network_of_the_paper_takes_the_usual_sizes_and_answers_in_single_precision(size: int) -> None:
+    torch.manual_seed(0)
+    network = make_attention_net("paper", growth=2, layers=(1, 1, 1, 1, 1, 1), up=(1, 1, 1), first=4, hidden=8).eval()
+    torch.nn.init.normal_(network.says[0][1].weight)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        said = network(*_pair(size=size))
+    assert {item.dtype for item in (said.shift, said.log_distance, said.axis_angle, said.log_error)} == {torch.float32}
+    assert said.shift.abs().min() > 0.0
+    torch.testing.assert_close(said.attention.sum(dim=(2, 3)), torch.ones(2, 3))
+
+
+def test_eight_bit_networks_solve_in_single_precision() -> None:
+    torch.manual_seed(0)
+    network = AttentionNet().eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        said = network(*_pair())
+    points, distance, extent = _scene(6, 2)
+    flow = _flow(points, torch.full((2, 6), 0.05, dtype=torch.float64), distance, extent)
+    flow = flow.transpose(1, 2).reshape(2, 2, CELLS, CELLS)
+    assert said.shift.dtype == said.axis_angle.dtype == said.log_error.dtype == torch.float32
+    share = torch.full((2, 3, CELLS * CELLS), 1.0 / CELLS**2, dtype=torch.float64)
+    solved = solve_updates(points, flow, share, torch.full((6,), -30.0), distance, extent).all
+    torch.testing.assert_close(solved, torch.full_like(solved, 0.05), atol=1e-4, rtol=0.0)
+
+
+def test_unknown_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="size = 'huge': expected compact or paper"):
+        make_attention_net("huge")
 
 
 def test_a_frozen_encoder_stays_as_it_is_in_training():

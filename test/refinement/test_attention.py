@@ -86,13 +86,14 @@ def test_poses_come_nearer_to_the_truth(refiner: Attention, scenes: list[Scene])
 def test_the_score_tells_poses_that_can_be_mended_from_those_that_cannot(
     refiner: Attention, scenes: list[Scene]
 ) -> None:
+    free = AttentionSettings(most_turn_deg=180.0, most_distance_ratio=10.0, likeness_loss=2.0)  # keeps no pose back
+    judge = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, free)
     near, far = [], []
     for scene in scenes:
-        near += [item.score for item in refiner.refine(scene.frame, scene.detections, scene.hypotheses)]
+        near += [item.score for item in judge.refine(scene.frame, scene.detections, scene.hypotheses)]
         turned = [replace(item, camera_from_object=_upside_down(item.camera_from_object)) for item in scene.hypotheses]
-        refined = refiner.refine(scene.frame, scene.detections, turned)
-        far += [item.score for item in refined]
-    assert all(0.0 <= score <= 0.9 for score in near + far)  # at most the detection's
+        far += [item.score for item in judge.refine(scene.frame, scene.detections, turned)]
+    assert all(0.0 < score <= 0.9 for score in near + far)  # at most the detection's
     assert np.median(near) > 1.5 * np.median(far)
 
 
@@ -102,7 +103,9 @@ def _upside_down(pose: np.ndarray) -> np.ndarray:
     return turned
 
 
-def test_poses_that_get_lost_or_worse_are_returned_as_they_came(refiner: Attention, scenes: list[Scene]) -> None:
+def test_poses_that_get_lost_or_worse_keep_their_pose_and_half_of_the_chance(
+    refiner: Attention, scenes: list[Scene]
+) -> None:
     scene = scenes[0]
     strict = (
         AttentionSettings(most_turn_deg=1e-4),
@@ -112,7 +115,29 @@ def test_poses_that_get_lost_or_worse_are_returned_as_they_came(refiner: Attenti
     for settings in strict:
         bounded = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, settings)
         refined = bounded.refine(scene.frame, scene.detections, scene.hypotheses)
-        assert all(a is b for a, b in zip(refined, scene.hypotheses, strict=True))
+        for kept, given in zip(refined, scene.hypotheses, strict=True):
+            assert kept.camera_from_object is given.camera_from_object
+            assert 0.0 < kept.score <= 0.45
+        assert sum(bounded.kept.values()) == len(refined)
+
+
+def test_a_pose_that_is_not_a_number_harms_no_other(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    broken = replace(scene.hypotheses[0], camera_from_object=np.full((4, 4), np.nan))
+    refined = refiner.refine(scene.frame, scene.detections, [broken, *scene.hypotheses[1:]])
+    alone = refiner.refine(scene.frame, scene.detections, scene.hypotheses)
+    assert refined[0].camera_from_object is broken.camera_from_object
+    assert refined[0].score == 0.0
+    for a, b in zip(refined[1:], alone[1:], strict=True):
+        np.testing.assert_allclose(a.camera_from_object, b.camera_from_object, atol=1e-4)
+
+
+def test_the_covariance_of_a_pose_that_moved_is_unknown(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    known = [replace(item, covariance=np.eye(6)) for item in scene.hypotheses]
+    for after, before in zip(refiner.refine(scene.frame, scene.detections, known), known, strict=True):
+        moved = after.camera_from_object is not before.camera_from_object
+        np.testing.assert_array_equal(after.covariance, np.zeros((6, 6)) if moved else np.eye(6))
 
 
 def test_objects_beside_the_image_do_no_harm(refiner: Attention, scenes: list[Scene]) -> None:
@@ -125,8 +150,8 @@ def test_objects_beside_the_image_do_no_harm(refiner: Attention, scenes: list[Sc
 
 
 def test_attention_shuns_what_hides_the_object(refiner: Attention, scenes: list[Scene]) -> None:
-    """Half of every object is covered with a piece of the image beside it."""
-    shares, masses = [], []
+    """The left half of every object is covered with the mirrored scene above it; attention leaves that half."""
+    shares, masses, open_masses = [], [], []
     for scene in scenes:
         image = torch.from_numpy(scene.frame.rgb).permute(2, 0, 1).float() / 255.0
         intrinsics = torch.from_numpy(scene.frame.camera.intrinsics).float()
@@ -135,17 +160,22 @@ def test_attention_shuns_what_hides_the_object(refiner: Attention, scenes: list[
         stage = refiner.compare(image, intrinsics, index, poses)
         half = refiner.size // 2
         covered = stage.observed.clone()
-        covered[..., :half] = covered[..., :half].flip(dims=(0, 2)).roll(half // 2, dims=3)
-        depth = poses[:, 2, 3]
-        extent = torch.full_like(depth, 1.3)
-        diameter = torch.tensor([BUNDLE.catalog[int(item)].diameter_m for item in index])
+        covered[..., :half] = covered[..., :half].flip(dims=(2, 3)).roll(half, dims=2)
+        models = [BUNDLE.catalog[int(item)] for item in index]
+        middles = np.stack(
+            [pose[:3, :3] @ m.centre_m + pose[:3, 3] for pose, m in zip(scene.truths, models, strict=True)]
+        )
+        distance = torch.from_numpy(np.linalg.norm(middles, axis=1) / [m.diameter_m for m in models]).float()
+        extent = refiner.size / stage.cameras.intrinsics[:, 0, 0] * distance
         with torch.inference_mode():
-            said = refiner.network(covered, stage.rendered.float(), depth / diameter, extent)
+            said = refiner.network(covered, stage.rendered.float(), distance, extent)
         cells = said.attention.shape[-1]
         shown = torch.nn.functional.avg_pool2d(stage.rendered[:, 6:].float(), refiner.size // cells)[:, 0] > 0.5
         shares += (shown[..., : cells // 2].sum(dim=(1, 2)) / shown.sum(dim=(1, 2))).tolist()
         masses += said.attention[..., : cells // 2].sum(dim=(2, 3)).mean(dim=1).tolist()
+        open_masses += stage.said.attention[..., : cells // 2].sum(dim=(2, 3)).mean(dim=1).tolist()
     assert np.mean(masses) < 0.75 * np.mean(shares)
+    assert np.mean(masses) < 0.75 * np.mean(open_masses)
 
 
 def test_every_object_gets_a_row_in_the_picture(refiner: Attention, scenes: list[Scene]) -> None:
@@ -153,7 +183,8 @@ def test_every_object_gets_a_row_in_the_picture(refiner: Attention, scenes: list
     one = refiner.explain(scene.frame, scene.hypotheses[:1])
     two = refiner.explain(scene.frame, scene.hypotheses[:2])
     assert two.shape[0] - one.shape[0] > 80
-    assert one.shape[1] == two.shape[1]
+    assert np.abs(two[: one.shape[0]].astype(int) - one).mean() < 0.1
+    assert one.std() > 20.0
     np.testing.assert_array_equal(refiner.explain(scene.frame, []), scene.frame.rgb)
 
 

@@ -330,7 +330,7 @@ def test_pictures_of_the_backend_are_drawn_only_while_somebody_subscribes(make_b
     bench.wait(lambda: bench.received["votes"], "the picture")
     picture = bench.received["votes"][0]
     assert picture.header == header(2)
-    assert set(bytes(picture.data)) == {14}  # seven for each of two detections
+    assert set(bytes(picture.data)) == {14}  # seven for each of two detections; the other picture has no listener
     assert pipeline.explained == 1
 
 

@@ -50,7 +50,7 @@ def test_objects_are_looked_for_where_they_were():
     assert start is not None
     detections, hypotheses = start
     assert [(item.object_index, item.score) for item in detections] == [(1, 0.9), (0, 0.8)]
-    assert [(item.detection_index, item.score) for item in hypotheses] == [(0, 0.0), (1, 0.0)]
+    assert [(item.detection_index, item.score) for item in hypotheses] == [(0, 0.6), (1, 0.7)]
     near, far = 500.0 / 0.48, 500.0 / 0.52
     expected = [320 + 0.05 * far, 240 - 0.02 * near, 320 + 0.15 * near, 240 + 0.02 * near]
     np.testing.assert_allclose(detections[0].box, expected)
@@ -58,11 +58,26 @@ def test_objects_are_looked_for_where_they_were():
 
 def test_poses_that_are_less_sure_than_they_were_need_the_detector():
     follower = _follower(least_share=0.5)
+    start = follower.start(CAMERA, FRAME_NS)
+    assert start is not None
+    given = start[1]
     sure = [_hypothesis(1, 0, 0.1, 0.31), _hypothesis(0, 1, -0.1, 0.36)]
-    assert follower.is_confident(sure)
-    assert not follower.is_confident([sure[0], replace(sure[1], score=0.35)])
-    assert not follower.is_confident([sure[0], replace(sure[1], score=0.0)])  # came back as it was given
-    assert not follower.is_confident(sure[:1])
+    assert follower.is_confident(given, sure)
+    assert not follower.is_confident(given, [sure[0], replace(sure[1], score=0.35)])
+    assert not follower.is_confident(given, [sure[0], given[1]])  # came back as it was given
+    assert not follower.is_confident(given, sure[:1])
+
+
+def test_what_cannot_be_followed_straight_after_a_detection_is_detected_for_a_while():
+    follower = _follower(detect_every=3)
+    assert follower.start(CAMERA, FRAME_NS) is not None
+    follower.failed()
+    tries = []
+    for frame in range(1, 8):
+        tries.append(follower.start(CAMERA, frame * FRAME_NS) is not None)
+        detections = [Detection(0, 0.9, np.array([0.0, 0.0, 9.0, 9.0]))] * 2
+        follower.detected([_hypothesis(1, 0, 0.1, 0.6), _hypothesis(0, 1, -0.1, 0.7)], detections, frame * FRAME_NS)
+    assert tries == [False, False, False, True, True, True, True]
 
 
 def test_the_detector_looks_again_after_so_many_frames():
