@@ -19,7 +19,7 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.camera import transform_points
 from pose_estimation_ros.geometry.looking_camera import LookingCameras, PoseUpdate, look_at_objects, updated_poses
 from pose_estimation_ros.geometry.rotations import geodesic_distance
-from pose_estimation_ros.networks.attention_net import AttentionNet, Comparison
+from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet, make_attention_net
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
@@ -42,7 +42,7 @@ class AttentionSettings:
     stages: int = 4
     most_turn_deg: float = 60.0  # poses that were turned by more are put back
     most_distance_ratio: float = 1.35  # as are those moved nearer or farther by more
-    likeness_loss: float = 0.02  # and those whose last stage begins less like the photograph than the first, by so much
+    likeness_margin: float = 0.01  # of the poses compared the last that is so nearly the one most like the photograph
     right_diameters: float = 0.1  # an error below this is a right pose; the score is the chance of it
 
 
@@ -126,13 +126,17 @@ class Attention:
             return []
         index, start = self._start(hypotheses)
         trace, poses, broken = self._run(frame, index, start, stages or self.stages)
-        lost, worse = (broken | self._lost(start, poses)).tolist(), self._worse(trace).tolist()
-        chance = self.chance(trace[-1].said).nan_to_num(0.0).tolist()
-        moved = poses.double().cpu().numpy()
+        chosen = self._choose(trace)
+        rows = torch.arange(len(hypotheses), device=self.device)
+        found = poses[chosen, rows]
+        lost = (broken | self._lost(start, found)).tolist()
+        errors = torch.stack([stage.said.log_error for stage in trace])[(chosen - 1).clamp(min=0), rows]
+        chance = self.chance(errors).nan_to_num(0.0).tolist()
+        better, moved = (chosen > 0).tolist(), found.double().cpu().numpy()
         refined = []
         for number, item in enumerate(hypotheses):
             score = float(np.clip(detections[item.detection_index].score * chance[number], 0.0, 1.0))
-            if lost[number] or worse[number]:
+            if lost[number] or not better[number]:
                 what = "lost" if lost[number] else "found nothing more like"
                 name = self._names[item.object_index]
                 self.kept[name, what] += 1
@@ -151,9 +155,9 @@ class Attention:
         trace, _, _ = self._run(frame, *self._start(hypotheses), stages or self.stages)
         return draw_attention([self._names[item.object_index] for item in hypotheses], trace)
 
-    def chance(self, said: Comparison) -> Tensor:
-        """Return the chances (B,) that poses are right, as if errors were spread exponentially."""
-        return 1.0 - torch.exp(-self.settings.right_diameters / said.log_error.clamp(-8.0, 8.0).exp())
+    def chance(self, log_error: Tensor) -> Tensor:
+        """Return the chances that poses are right, as if errors were spread exponentially about what is expected."""
+        return 1.0 - torch.exp(-self.settings.right_diameters / log_error.clamp(-8.0, 8.0).exp())
 
     def _start(self, hypotheses: Sequence[PoseHypothesis]) -> tuple[Tensor, Tensor]:
         index = torch.tensor([item.object_index for item in hypotheses], device=self.device)
@@ -164,11 +168,11 @@ class Attention:
         """Compare and move, stage by stage.
 
         Returns:
-            The stages, the last poses (B, 4, 4), and which of them broke and did not move any more (B,).
+            The N stages, the poses before and after them (N + 1, B, 4, 4), and which broke and did not move on (B,).
         """
         image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
         intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
-        trace = []
+        trace, known = [], [poses]
         broken = torch.zeros(len(poses), dtype=torch.bool, device=self.device)
         for _ in range(stages):
             stage = self.compare(image, intrinsics, index, poses)
@@ -177,7 +181,8 @@ class Attention:
             broken = broken | ~torch.isfinite(moved).flatten(1).all(dim=1) | (moved[:, 2, 3] <= 0.0)
             poses = torch.where(broken[:, None, None], poses, moved)
             trace.append(stage)
-        return trace, poses, broken
+            known.append(poses)
+        return trace, torch.stack(known), broken
 
     def compare(self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor) -> Stage:
         """Render objects (B,) at poses (B, 4, 4) and compare them with an image (3, H, W) in [0, 1]."""
@@ -206,12 +211,19 @@ class Attention:
         color = headlight(renders.colors.to(self.device), renders.normals.to(self.device)[:, 2:]) * mask
         return rendered_channels(color, coordinates, mask, seen[:, :3, :3], self._half[index], self._diameter[index])
 
-    def _worse(self, trace: Sequence[Stage]) -> Tensor:
-        """Tell which poses (B,) look less like the photograph in the last stage than in the first."""
-        first, last = trace[0].said.likeness, trace[-1].said.likeness
-        if first is None or last is None:
-            return torch.zeros(len(trace[0].observed), dtype=torch.bool, device=self.device)
-        return last < first - self.settings.likeness_loss
+    def _choose(self, trace: Sequence[Stage]) -> Tensor:
+        """Return after how many updates each pose (B,) was best, 0 where it was best as it came.
+
+        Only poses that were compared are known to look like the photograph. One stage compares nothing but the start,
+        and networks without likeness tell nothing: then the last update counts.
+        """
+        likeness = [stage.said.likeness for stage in trace if stage.said.likeness is not None]
+        if len(likeness) < 2:
+            return torch.full((len(trace[0].observed),), len(trace), device=self.device)
+        values = torch.stack(likeness).nan_to_num(-1.0)
+        near = values >= values.amax(dim=0) - self.settings.likeness_margin
+        order = torch.arange(1, len(trace) + 1, device=self.device)
+        return (near * order[:, None]).argmax(dim=0)
 
     def _lost(self, start: Tensor, poses: Tensor) -> Tensor:
         """Tell which poses (B,) moved farther than a pose worth refining is wrong."""

@@ -86,7 +86,7 @@ def test_poses_come_nearer_to_the_truth(refiner: Attention, scenes: list[Scene])
 def test_the_score_tells_poses_that_can_be_mended_from_those_that_cannot(
     refiner: Attention, scenes: list[Scene]
 ) -> None:
-    free = AttentionSettings(most_turn_deg=180.0, most_distance_ratio=10.0, likeness_loss=2.0)  # keeps no pose back
+    free = AttentionSettings(most_turn_deg=180.0, most_distance_ratio=10.0, likeness_margin=2.0)  # keeps no pose back
     judge = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, free)
     near, far = [], []
     for scene in scenes:
@@ -110,7 +110,7 @@ def test_poses_that_get_lost_or_worse_keep_their_pose_and_half_of_the_chance(
     strict = (
         AttentionSettings(most_turn_deg=1e-4),
         AttentionSettings(most_distance_ratio=1.0 + 1e-9),
-        AttentionSettings(likeness_loss=-2.0),
+        AttentionSettings(likeness_margin=-1.0),
     )
     for settings in strict:
         bounded = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, settings)
@@ -186,6 +186,21 @@ def test_every_object_gets_a_row_in_the_picture(refiner: Attention, scenes: list
     assert np.abs(two[: one.shape[0]].astype(int) - one).mean() < 0.1
     assert one.std() > 20.0
     np.testing.assert_array_equal(refiner.explain(scene.frame, []), scene.frame.rgb)
+
+
+def test_of_the_poses_compared_the_likeliest_counts_and_of_equals_the_last(
+    refiner: Attention, scenes: list[Scene]
+) -> None:
+    scene = scenes[0]
+    stage = refiner._run(scene.frame, *refiner._start(scene.hypotheses[:2]), 1)[0][0]
+
+    def after(*rows: tuple[float, float]) -> list[int]:
+        trace = [replace(stage, said=replace(stage.said, likeness=torch.tensor(row))) for row in rows]
+        return refiner._choose(trace).tolist()
+
+    assert after((0.5, 0.5), (0.6, 0.4), (0.8, 0.3)) == [2, 0]
+    assert after((0.5, 0.5), (0.800, 0.6), (0.795, 0.5)) == [2, 1]
+    assert after((0.5, 0.5)) == [1, 1]  # one stage compares the start alone
 
 
 def test_no_hypotheses_no_poses(refiner: Attention, scenes: list[Scene]) -> None:
