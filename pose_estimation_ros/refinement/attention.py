@@ -77,7 +77,7 @@ class Attention:
         self._middle, self._half, self._diameter = object_sizes(catalog, self.device)
         self.outline = outline.to(self.device)
         self._names = [model.name for model in catalog]
-        self.kept: Counter[tuple[str, str]] = Counter()  # poses that stayed as they were, by object and reason
+        self.lost: Counter[str] = Counter()  # how often which object was lost
 
     @classmethod
     def from_bundle(
@@ -111,10 +111,10 @@ class Attention:
         hypotheses: Sequence[PoseHypothesis],
         stages: int | None = None,
     ) -> list[PoseHypothesis]:
-        """Return the hypotheses with better poses; those that got lost or worse on the way keep their pose.
+        """Return the hypotheses with the poses most like the photograph; those that got lost on the way keep theirs.
 
         The score becomes the detection's times the chance that the error is below `right_diameters`; half of that where
-        the pose was kept. What was known of the covariance is no longer true of a pose that has moved.
+        the pose got lost. What was known of the covariance is no longer true of a pose that has moved.
 
         Args:
             frame: the image.
@@ -132,19 +132,17 @@ class Attention:
         lost = (broken | self._lost(start, found)).tolist()
         errors = torch.stack([stage.said.log_error for stage in trace])[(chosen - 1).clamp(min=0), rows]
         chance = self.chance(errors).nan_to_num(0.0).tolist()
-        better, moved = (chosen > 0).tolist(), found.double().cpu().numpy()
+        moved, fresh = found.double().cpu().numpy(), (chosen > 0).tolist()
         refined = []
         for number, item in enumerate(hypotheses):
             score = float(np.clip(detections[item.detection_index].score * chance[number], 0.0, 1.0))
-            if lost[number] or not better[number]:
-                what = "lost" if lost[number] else "found nothing more like"
-                name = self._names[item.object_index]
-                self.kept[name, what] += 1
-                _log.info("refinement %s %s; its pose stays as it was", what, name)
+            if lost[number]:
+                self.lost[self._names[item.object_index]] += 1
+                _log.info("refinement lost %s; its pose stays as it was", self._names[item.object_index])
                 refined.append(replace(item, score=0.5 * score))
             else:
-                unknown = np.zeros((6, 6))
-                refined.append(replace(item, camera_from_object=moved[number], score=score, covariance=unknown))
+                covariance = np.zeros((6, 6)) if fresh[number] else item.covariance
+                refined.append(replace(item, camera_from_object=moved[number], score=score, covariance=covariance))
         return refined
 
     @torch.inference_mode()
