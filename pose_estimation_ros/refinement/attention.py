@@ -43,6 +43,7 @@ class AttentionSettings:
     most_turn_deg: float = 60.0  # poses that were turned by more are put back
     most_distance_ratio: float = 1.35  # as are those moved nearer or farther by more
     likeness_margin: float = 0.01  # of the poses compared the last that is so nearly the one most like the photograph
+    optimism: float = 1.7  # errors on photographs over those that networks trained on renders expect of themselves
     right_diameters: float = 0.1  # an error below this is a right pose; the score is the chance of it
 
 
@@ -155,7 +156,8 @@ class Attention:
 
     def chance(self, log_error: Tensor) -> Tensor:
         """Return the chances that poses are right, as if errors were spread exponentially about what is expected."""
-        return 1.0 - torch.exp(-self.settings.right_diameters / log_error.clamp(-8.0, 8.0).exp())
+        expected = self.settings.optimism * log_error.clamp(-8.0, 8.0).exp()
+        return 1.0 - torch.exp(-self.settings.right_diameters / expected)
 
     def _start(self, hypotheses: Sequence[PoseHypothesis]) -> tuple[Tensor, Tensor]:
         index = torch.tensor([item.object_index for item in hypotheses], device=self.device)

@@ -22,7 +22,7 @@ class FollowSettings:
 
     detect_every: int = 10  # frames
     least_share: float = 0.5  # of the score after the last detection; less is a reason to look again
-    max_gap_s: float = 0.5  # between two frames
+    max_gap_s: float = 3.0  # between two frames
     stages: int = 3  # of refinement: from one frame to the next little changes
 
 
