@@ -78,7 +78,7 @@ class Runner:
         result = self.pipeline.process(frame, chosen)
         elapsed = time.perf_counter() - start
         if self.debug_dir is not None:
-            for name, drawing in self.pipeline.explain(frame, result.detections or chosen).items():
+            for name, drawing in self.pipeline.explain(frame, result.detections).items():
                 save_picture(self.debug_dir / name / f"{image.key[0]:06d}_{image.key[1]:06d}.jpg", drawing)
         return ImageRecord(
             *image.key,

@@ -25,6 +25,7 @@ class _Pose:
 @dataclass(frozen=True)
 class _Result:
     poses: list[_Pose]
+    detections: list[Detection]
     timings_s: dict[str, float]
     reason: str | None
 
@@ -44,7 +45,8 @@ class _Pipeline:
         pose = np.eye(4)
         pose[2, 3] = 1.0
         poses = [_Pose(item.object_index, pose, item.score) for item in detections]
-        return _Result(poses, {"detection": 0.0, "pose": 0.01, "total": 0.01}, None if poses else "no detections")
+        timings = {"detection": 0.0, "pose": 0.01, "total": 0.01}
+        return _Result(poses, detections, timings, None if poses else "no detections")
 
     def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
         return {"votes": np.full_like(frame.rgb, 40 * len(detections))}
