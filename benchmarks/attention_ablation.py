@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,9 +37,9 @@ from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import Mesh, sample_surface
 from pose_estimation_ros.refinement.attention import Attention, AttentionSettings
 from pose_estimation_ros.rendering.raycaster import RayCaster
-from pose_estimation_ros.training.attention import AttentionRecipe, architecture_of, fit_attention
+from pose_estimation_ros.training.attention import ROLE, AttentionRecipe, train_attention
 from pose_estimation_ros.training.crop_source import BankConfig
-from pose_estimation_ros.training.trainer import OptimiserConfig
+from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
 STAGES = 6
 CROP = 192  # side of the test photographs, pixels
@@ -121,12 +122,13 @@ def trained(name: str, bundle: Bundle, arguments: argparse.Namespace) -> Attenti
         bank=BankConfig(views=arguments.views),
     )
     folder = arguments.work / name.replace(" ", "_")
-    trainer, finished = fit_attention(bundle, recipe, folder, arguments.mesh_dir, resume=True)
-    if not finished:
+    scratch = folder / "bundle"  # the bundle itself keeps its weights
+    if not scratch.is_dir():
+        shutil.copytree(bundle.path, scratch)
+    updated = train_attention(TrainingRun(load_bundle(scratch), folder, arguments.mesh_dir, resume=True), recipe)
+    if not updated.networks[ROLE].training["finished"]:
         raise KeyboardInterrupt
-    network = AttentionNet(**architecture_of(recipe))
-    network.load_state_dict(trainer.averaged_state())
-    return network.eval()
+    return updated.load_network(ROLE, lambda _, **architecture: AttentionNet(**architecture), torch.device("cpu"))
 
 
 def refiner(bundle: Bundle, meshes: list[Mesh], network: AttentionNet) -> Attention:

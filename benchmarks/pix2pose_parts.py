@@ -45,6 +45,8 @@ def main() -> None:
     parser.add_argument("--bundle", default="models/lmo")
     parser.add_argument("--bop", type=Path, required=True)
     parser.add_argument("--split", default="test")
+    parser.add_argument("--refiner", default="none", help="refine the poses of every row (default: none)")
+    parser.add_argument("--mesh-dir", type=Path, help="meshes for the refiner (default: models/ of the data set)")
     parser.add_argument("--image-step", type=int, default=1, help="every so many images")
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
@@ -53,11 +55,16 @@ def main() -> None:
     shipped = Pix2Pose.from_bundle(bundle, CPU)
     single = Pix2Pose.from_bundle(bundle, CPU, Pix2PoseSettings(framings=()))
     unplaced = WithoutPlacement(shipped.network, bundle.catalog, shipped.crop_size)
-    rows = {"as shipped": poses(Pipeline(bundle, shipped, device="cpu", track=False), dataset)}
-    rows["one framing per object (`framings`)"] = poses(Pipeline(bundle, single, device="cpu", track=False), dataset)
-    rows["without the regressed middle and size"] = poses(
-        Pipeline(bundle, unplaced, device="cpu", track=False), dataset
-    )
+    refining = {"refiner": arguments.refiner, "mesh_dir": arguments.mesh_dir or arguments.bop / "models"}
+    variants = {
+        "as shipped": shipped,
+        "one framing per object (`framings`)": single,
+        "without the regressed middle and size": unplaced,
+    }
+    rows = {
+        name: poses(Pipeline(bundle, backend, device="cpu", track=False, **refining), dataset)
+        for name, backend in variants.items()
+    }
     rows["as shipped, at the true depth"] = at_true_depth(rows["as shipped"], dataset)
     targets = targets_from(dataset.images)
     models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
@@ -67,8 +74,11 @@ def main() -> None:
         figures = (mean[key] for key in ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd"))
         print(f"| {name} | " + " | ".join(f"{100.0 * value:.1f}" for value in figures) + " |")
     print("\n| object | median depth error % | median of its amount % |\n|---|---|---|")
+    found = depth_ratios(rows["as shipped"], dataset)
+    everything = np.array([item for _, item in found])
+    print(f"| all | {100.0 * np.median(everything):+.1f} | {100.0 * np.median(np.abs(everything)):.1f} |")
     for model in bundle.catalog:
-        ratios = np.array([item for key, item in depth_ratios(rows["as shipped"], dataset) if key == model.object_id])
+        ratios = np.array([item for key, item in found if key == model.object_id])
         print(f"| {model.name} | {100.0 * np.median(ratios):+.1f} | {100.0 * np.median(np.abs(ratios)):.1f} |")
 
 

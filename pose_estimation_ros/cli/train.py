@@ -75,13 +75,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(arguments: argparse.Namespace, bundle: Bundle, content: dict[str, Any]) -> None:
     from pose_estimation_ros.pipeline import resolve_device
+    from pose_estimation_ros.training.trainer import TrainingRun
 
     device = str(resolve_device(arguments.device))
     folder = arguments.work_dir or Path("runs") / bundle.name / arguments.network
     mesh_dir = arguments.mesh_dir or (arguments.bop / "models" if arguments.bop else None)
     module, _, names = TRAININGS[arguments.network].partition(":")
     recipe, train = (getattr(import_module(module), name) for name in names.split(","))
-    updated: Bundle = train(bundle, recipe.model_validate(content), folder, mesh_dir, device, arguments.resume)
+    run = TrainingRun(bundle, folder, mesh_dir, device, arguments.resume)
+    updated: Bundle = train(run, recipe.model_validate(content))
     entry = updated.networks[arguments.network]
     done = "finished" if entry.training.get("finished") else "interrupted; go on with --resume"
     print(f"{updated.path / entry.file}: {entry.training.get('samples')} images seen, {done}")

@@ -21,6 +21,7 @@ from pose_estimation_ros.geometry.looking_camera import filling_intrinsics
 from pose_estimation_ros.rendering.shading import headlight
 
 NEIGHBOURS = 24  # views near each view that its rendering may show
+MOST_RATIO = 1.25  # of their distances
 
 
 class PairConfig(BaseModel):
@@ -53,7 +54,6 @@ class PairBatch:
     distance: Tensor  # (B,) diameters
     extent: Tensor  # (B,) diameters per side of the image, at the object's distance
     seen_from: Tensor  # (B,) distance from which the photograph was taken, zoomed to the size it should have; diameters
-    visibility: Tensor  # (B,)
 
     def __len__(self) -> int:
         return len(self.observed)
@@ -128,7 +128,6 @@ class PairSource(CropSource):
             distance=distances[1] / self.diameter[index],
             extent=size / camera[:, 0, 0] * distances[1] / self.diameter[index],
             seen_from=distances[0] / self.diameter[index],
-            visibility=crops.visibility,
         )
 
     def _normal(self, *shape: int) -> Tensor:
@@ -173,7 +172,7 @@ class PairSource(CropSource):
         return self.half[index], self.diameter[index]
 
 
-def near_views(bank: ViewBank, most_ratio: float = 1.25) -> Tensor:
+def near_views(bank: ViewBank) -> Tensor:
     """Return the NEIGHBOURS views (V, NEIGHBOURS) of the same object from the nearest directions and like distances.
 
     The first is the view itself, which also fills up where there are not enough. Clutter has itself only.
@@ -186,7 +185,7 @@ def near_views(bank: ViewBank, most_ratio: float = 1.25) -> Tensor:
         sight = poses[:, 2, :3]  # the line of sight in the object's frame
         depth = poses[:, 2, 3].clamp(min=1e-3).log()
         cosine = sight @ sight.T
-        cosine[(depth[:, None] - depth[None]).abs() > math.log(most_ratio)] = -2.0
+        cosine[(depth[:, None] - depth[None]).abs() > math.log(MOST_RATIO)] = -2.0
         count = min(NEIGHBOURS, len(rows))
         best = cosine.topk(count, dim=1)
         near[rows, :count] = torch.where(best.values > -1.5, rows[best.indices], rows[:, None])

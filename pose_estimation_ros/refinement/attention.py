@@ -138,8 +138,7 @@ class Attention:
         for number, item in enumerate(hypotheses):
             score = float(np.clip(detections[item.detection_index].score * chance[number], 0.0, 1.0))
             if lost[number]:
-                self.lost[self._names[item.object_index]] += 1
-                _log.info("refinement lost %s; its pose stays as it was", self._names[item.object_index])
+                self._count_lost(self._names[item.object_index])
                 refined.append(replace(item, score=0.5 * score))
             else:
                 covariance = np.zeros((6, 6)) if fresh[number] else item.covariance
@@ -153,6 +152,11 @@ class Attention:
             return frame.rgb.copy()
         trace, _, _ = self._run(frame, *self._start(hypotheses), stages or self.stages)
         return draw_attention([self._names[item.object_index] for item in hypotheses], trace)
+
+    def _count_lost(self, name: str) -> None:
+        self.lost[name] += 1
+        level = logging.WARNING if self.lost[name] == 1 else logging.DEBUG
+        _log.log(level, "refinement lost %s (%d times); its pose stays as it was", name, self.lost[name])
 
     def chance(self, log_error: Tensor) -> Tensor:
         """Return the chances that poses are right, as if errors were spread exponentially about what is expected."""

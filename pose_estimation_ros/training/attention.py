@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.objects.catalog import Catalog
-from pose_estimation_ros.objects.object_tensors import object_sizes, symmetry_table
+from pose_estimation_ros.objects.object_tensors import catalog_symmetries, object_sizes
 from pose_estimation_ros.training.crop_source import (
     BankConfig,
     endless_batches,
@@ -30,7 +29,7 @@ from pose_estimation_ros.training.crop_source import (
     object_weights,
     open_bank,
 )
-from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
+from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 ROLE = "attention"
 
@@ -66,7 +65,7 @@ class AttentionStep:
     def __init__(self, catalog: Catalog, outline: Tensor, recipe: AttentionRecipe, device: torch.device) -> None:
         middle, _, diameter = object_sizes(catalog, device)
         self.points = ((outline[: len(catalog)].to(device) - middle[:, None]) / diameter[:, None, None])[:, ::4]
-        self.symmetries = symmetry_table(catalog).to(device)[:, :, :3, :3]
+        self.symmetries = catalog_symmetries(catalog).float().to(device)[:, :, :3, :3]
         self.recipe = recipe
         self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
         self.device = device
@@ -158,56 +157,20 @@ def _nothing(said: Comparison) -> Comparison:
     return replace(said, shift=still[0], log_distance=still[1], axis_angle=still[2])
 
 
-def train_attention(
-    bundle: Bundle,
-    recipe: AttentionRecipe,
-    folder: Path,
-    mesh_dir: Path | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-) -> Bundle:
-    """Train the network and write its weights into the bundle.
-
-    Args:
-        bundle: objects and pose prior; the weights are added to it.
-        recipe: what to do.
-        folder: checkpoints and log; the bank of views is taken from `pix2pose` beside it where that has the same one.
-        mesh_dir: where the meshes are that the bundle does not ship.
-        device: cpu or cuda.
-        resume: go on from the last checkpoint.
-
-    Returns:
-        The bundle with the weights of an interrupted or a finished training, whichever it was.
-    """
-    trainer, finished = fit_attention(bundle, recipe, folder, mesh_dir, device, resume)
-    training = trainer.record(recipe, finished)
-    return save_weights(bundle, ROLE, trainer.averaged_state(), architecture_of(recipe), recipe.size, training)
-
-
-def architecture_of(recipe: AttentionRecipe) -> dict[str, Any]:
-    """Return the keyword arguments of make_attention_net."""
-    return {**recipe.network, "padding": recipe.pairs.padding}
-
-
-def fit_attention(
-    bundle: Bundle,
-    recipe: AttentionRecipe,
-    folder: Path,
-    mesh_dir: Path | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-) -> tuple[Trainer, bool]:
-    """Train as `train_attention` does and leave the bundle alone; return the trainer, and whether it finished."""
+def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
+    """Train the network and write its weights into the bundle."""
+    bundle, folder, device = run.bundle, run.folder, run.device
     torch.manual_seed(recipe.seed)
-    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
-    network = make_attention_net(**architecture_of(recipe))
+    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
+    architecture = {**recipe.network, "padding": recipe.pairs.padding}
+    network = make_attention_net(**architecture)
     if isinstance(network, AttentionNet):
         _load_encoder(network, bundle, recipe)
     if recipe.initial is not None:
         load_matching(network, recipe.initial, ROLE)
     network = network.to(device).to(memory_format=torch.channels_last).train()
     factors = {"encoder.": 0.0} if network.frozen else {}
-    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, factors)
+    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, run.resume, factors)
     crops = recipe.crops.model_copy(update={"roll_deg": bundle.pose_prior.roll_deg, "size": recipe.size})
     sizes = object_sizes(bundle.catalog, torch.device(device))
     weights = object_weights(bundle, recipe.object_weights)
@@ -216,7 +179,9 @@ def fit_attention(
     seed = recipe.seed + trainer.samples  # a resumed run goes on with new pairs
     batches = endless_batches(make, PairBatch, recipe.optimiser.batch, seed, recipe.workers, bank.surface.is_cuda)
     step = AttentionStep(bundle.catalog, bank.outline, recipe, torch.device(device))
-    return trainer, trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
+    finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
+    training = trainer.record(recipe, finished)
+    return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.size, training)
 
 
 def _load_encoder(network: AttentionNet, bundle: Bundle, recipe: AttentionRecipe) -> None:

@@ -17,7 +17,7 @@ from pose_estimation_ros.networks.mask_rcnn import CompactBackbone, MaskRCNNNetw
 from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.training.crop_source import BankConfig, load_matching, open_bank
-from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
+from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 
 class DetectorRecipe(BaseModel):
@@ -141,35 +141,17 @@ def scene_batches(bank: ViewBank, backgrounds: Tensor, recipe: DetectorRecipe, s
     )
 
 
-def train_detector(
-    bundle: Bundle,
-    recipe: DetectorRecipe,
-    folder: Path,
-    mesh_dir: Path | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-) -> Bundle:
-    """Train the detector on synthetic scenes of the bundle's objects and write its weights into the bundle.
-
-    Args:
-        bundle: objects and pose prior; the weights are added to it.
-        recipe: what to do; roll and distance of the scenes come from the bundle's pose prior.
-        folder: checkpoints and log; the bank of views is taken from `pix2pose` beside it where that has the same one.
-        mesh_dir: where the meshes are that the bundle does not ship.
-        device: cpu or cuda.
-        resume: go on from the last checkpoint.
-
-    Returns:
-        The bundle with the weights of an interrupted or a finished training, whichever it was.
-    """
-    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
+def train_detector(run: TrainingRun, recipe: DetectorRecipe) -> Bundle:
+    """Train the detector on synthetic scenes of the bundle's objects and write its weights into the bundle."""
+    bundle, folder, device = run.bundle, run.folder, run.device
+    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
     prior = {"roll_deg": bundle.pose_prior.roll_deg, "distance_m": bundle.pose_prior.distance_m}
     recipe = recipe.model_copy(update={"scenes": recipe.scenes.model_copy(update=prior)})
 
     def scenes(seen: int) -> Iterator[SceneBatch]:
         return scene_batches(bank, backgrounds, recipe, recipe.seed + seen)
 
-    return train_on_scenes(bundle, recipe, scenes, folder, torch.device(device), resume)
+    return train_on_scenes(bundle, recipe, scenes, folder, torch.device(device), run.resume)
 
 
 def train_on_scenes(

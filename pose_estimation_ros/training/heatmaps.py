@@ -27,9 +27,9 @@ from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
-from pose_estimation_ros.objects.object_tensors import symmetry_table
+from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
-from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
+from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 ROLE = "heatmaps"
 _MASK_CELL = 4  # pixels per cell of the masks that come with the crops
@@ -73,7 +73,7 @@ class CanonicalPoses:
     """
 
     def __init__(self, catalog: Catalog, device: torch.device | str = "cpu") -> None:
-        self.transforms = symmetry_table(catalog).to(device)
+        self.transforms = catalog_symmetries(catalog).float().to(device)
 
     def __call__(self, poses: Tensor, object_index: Tensor) -> Tensor:
         """Return one of the equivalents of each pose (B, 4, 4)."""
@@ -181,36 +181,18 @@ class HeatmapsStep:
         return chosen, shows.gather(1, chosen)
 
 
-def train_heatmaps(
-    bundle: Bundle,
-    recipe: HeatmapsRecipe,
-    folder: Path,
-    mesh_dir: Path | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-) -> Bundle:
-    """Train the network and write its weights into the bundle.
-
-    Args:
-        bundle: objects and pose prior; the weights are added to it.
-        recipe: what to do.
-        folder: checkpoints and log; the bank of views is taken from `pix2pose` beside it where that has the same one.
-        mesh_dir: where the meshes are that the bundle does not ship.
-        device: cpu or cuda.
-        resume: go on from the last checkpoint.
-
-    Returns:
-        The bundle with the weights of an interrupted or a finished training, whichever it was.
-    """
+def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
+    """Train the network and write its weights into the bundle."""
+    bundle, folder, device = run.bundle, run.folder, run.device
     torch.manual_seed(recipe.seed)
-    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
+    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
     architecture = {"points": CORNERS + recipe.surface_points, **recipe.network}
     network = HeatmapNet(len(bundle.catalog), **architecture)
     if recipe.initial is not None:
         load_matching(network, recipe.initial, ROLE)
-    network.control_points.copy_(control_points(bundle, recipe.surface_points, mesh_dir))
+    network.control_points.copy_(control_points(bundle, recipe.surface_points, run.mesh_dir))
     network = network.to(device).to(memory_format=torch.channels_last).train()
-    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume)
+    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, run.resume)
     crops = recipe.crops.model_copy(update={"roll_deg": bundle.pose_prior.roll_deg, "size": recipe.size})
     weights = object_weights(bundle, recipe.object_weights)
     seed = recipe.seed + trainer.samples  # a resumed run goes on with new crops

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pose_estimation_ros.geometry.symmetry import symmetry_transforms
 from pose_estimation_ros.networks.pix2pose_net import COORDINATE_LIMIT, CoordinateMaps
 from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 
-SYMMETRY_STEP_RAD = np.pi / 4.0
+SYMMETRY_STEP_RAD = np.pi / 4.0  # coarse: round objects show the camera the same side in all targets
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,13 @@ class SymmetryTable:
 
 def symmetry_table(catalog: Catalog, device: torch.device | str = "cpu") -> SymmetryTable:
     """Collect the symmetries of a catalog; exact also where the box is not centred on the symmetry axis."""
-    all_maps = []
-    for model in catalog:
-        continuous = [(item.axis, item.offset_m) for item in model.continuous_symmetries]
-        transforms = symmetry_transforms(model.discrete_symmetries, continuous, step_rad=SYMMETRY_STEP_RAD)
-        centre, half = model.centre_m, np.maximum(model.half_size_m, 1e-6)
-        linear = transforms[:, :3, :3] * half[None, None, :] / half[None, :, None]
-        shift = (transforms[:, :3, :3] @ centre + transforms[:, :3, 3] - centre) / half
-        all_maps.append((linear, shift))
-    most = max(len(linear) for linear, _ in all_maps)
-    padded = np.tile(np.eye(3), (len(all_maps), most, 1, 1))
-    shifts = np.zeros((len(all_maps), most, 3))
-    for index, (linear, shift) in enumerate(all_maps):
-        padded[index, : len(linear)], shifts[index, : len(shift)] = linear, shift
-    return SymmetryTable(torch.from_numpy(padded).float().to(device), torch.from_numpy(shifts).float().to(device))
+    transforms = catalog_symmetries(catalog, SYMMETRY_STEP_RAD)
+    centre = torch.from_numpy(np.stack([model.centre_m for model in catalog])).double()[:, None]
+    half = torch.from_numpy(np.stack([model.half_size_m for model in catalog])).double().clamp(min=1e-6)[:, None]
+    rotation, translation = transforms[..., :3, :3], transforms[..., :3, 3]
+    linear = rotation * half[:, :, None, :] / half[:, :, :, None]
+    shift = ((rotation @ centre[..., None])[..., 0] + translation - centre) / half
+    return SymmetryTable(linear.float().to(device), shift.float().to(device))
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from pose_estimation_ros.training.losses import (
     placement_loss,
     symmetry_table,
 )
-from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
+from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 ROLE = "pix2pose"
 
@@ -105,35 +104,17 @@ class Pix2PoseStep:
         return placement_of(centre, batch.camera.to(self.device), self.diameter[index], batch.images.shape[-1])
 
 
-def train_pix2pose(
-    bundle: Bundle,
-    recipe: Pix2PoseRecipe,
-    folder: Path,
-    mesh_dir: Path | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-) -> Bundle:
-    """Train the network and write its weights into the bundle.
-
-    Args:
-        bundle: objects and pose prior; the weights are added to it.
-        recipe: what to do.
-        folder: checkpoints, log and the bank of views.
-        mesh_dir: where the meshes are that the bundle does not ship.
-        device: cpu or cuda.
-        resume: go on from the last checkpoint.
-
-    Returns:
-        The bundle with the weights of an interrupted or a finished training, whichever it was.
-    """
+def train_pix2pose(run: TrainingRun, recipe: Pix2PoseRecipe) -> Bundle:
+    """Train the network and write its weights into the bundle."""
+    bundle, folder, device = run.bundle, run.folder, run.device
     torch.manual_seed(recipe.seed)
-    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, mesh_dir, device)
+    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
     network = Pix2PoseNet(len(bundle.catalog), **recipe.network)
     if recipe.initial is not None:
         load_matching(network, recipe.initial, ROLE)
     network = network.to(device).to(memory_format=torch.channels_last).train()
     total = sum(stage.samples for stage in recipe.stages)
-    trainer = Trainer(network, recipe.optimiser, total, folder, resume)
+    trainer = Trainer(network, recipe.optimiser, total, folder, run.resume)
     step = Pix2PoseStep(bundle, recipe, torch.device(device))
     crops = recipe.crops.model_copy(update={"roll_deg": bundle.pose_prior.roll_deg})
     weights = object_weights(bundle, recipe.object_weights)

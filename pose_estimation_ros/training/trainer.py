@@ -7,6 +7,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +16,24 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.muon import Muon
 
 AVERAGE_EVERY = 8  # steps between updates of the averaged weights
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a training adds to, and where it works. All recipes take one and return the bundle with the new weights.
+
+    The weights are those of an interrupted or a finished training, whichever it was.
+    """
+
+    bundle: Bundle  # objects and pose prior; the weights are added to it
+    folder: Path  # checkpoints and log; the bank of views is shared with `pix2pose` beside it
+    mesh_dir: Path | None = None  # where the meshes are that the bundle does not ship
+    device: str = "cpu"  # cpu or cuda
+    resume: bool = False  # go on from the last checkpoint
 
 
 class OptimiserConfig(BaseModel):

@@ -108,6 +108,7 @@ def test_neighbours_are_of_the_same_object_and_near(bank: ViewBank) -> None:
 
 def test_same_seed_same_pairs(bank: ViewBank) -> None:
     first, second = (source(bank).pair_batch(4) for _ in range(2))
+    assert first.observed.float().std() > 10.0
     torch.testing.assert_close(first.observed, second.observed)
     torch.testing.assert_close(first.rendered, second.rendered)
 

@@ -10,47 +10,12 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: source scripts/env.sh")
 
-from builtin_interfaces.msg import Time  # noqa: E402
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
-from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from std_srvs.srv import SetBool, Trigger  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
-from pose_estimation_ros.geometry.camera import Camera  # noqa: E402
-from pose_estimation_ros.ros.camera_info import info_from_camera  # noqa: E402
-from pose_estimation_ros.ros.images import rgb_to_compressed, rgb_to_image  # noqa: E402
+from pose_estimation_ros.ros.images import rgb_to_compressed  # noqa: E402
 
-WIDTH, HEIGHT = 64, 48
-CAMERA = Camera(np.array([[60.0, 0.0, 31.5], [0.0, 60.0, 23.5], [0.0, 0.0, 1.0]]), WIDTH, HEIGHT)
-
-
-def header(second: int, frame_id: str = "left camera/optical") -> Header:
-    return Header(stamp=Time(sec=second, nanosec=123456789), frame_id=frame_id)
-
-
-def image(second: int, value: int = 100, **fields) -> Image:
-    message = rgb_to_image(np.full((HEIGHT, WIDTH, 3), value, dtype=np.uint8), header(second))
-    for name, field in fields.items():
-        setattr(message, name, field)
-    return message
-
-
-def info(second: int, **fields) -> CameraInfo:
-    message = info_from_camera(CAMERA, header(second))
-    for name, field in fields.items():
-        setattr(message, name, field)
-    return message
-
-
-def send_until_processed(bench, second: int = 1) -> None:
-    """Show that the node lives: a good image comes through."""
-    before = len(bench.received["detections"])
-    bench.send(image(second), info(second))
-    bench.wait(lambda: len(bench.received["detections"]) > before, "detections of a good image")
+from .camera_messages import CAMERA, HEIGHT, WIDTH, header, image, info, send_until_processed  # noqa: E402
 
 
 def test_image_comes_out_as_tf_detections_and_markers_with_its_header(make_bench, pipeline):
@@ -162,39 +127,6 @@ def test_exception_in_the_pipeline_is_reported_and_the_node_lives(make_bench):
     send_until_processed(bench, 2)
 
 
-def test_bundle_that_cannot_be_loaded_leaves_the_node_alive_and_unconfigured(make_bench, catalog, pipeline):
-    from pose_estimation_ros.objects.bundle import BundleError
-    from pose_estimation_ros.ros.loading import LoadedPipeline
-
-    attempts = []
-
-    def factory(parameters):
-        attempts.append(parameters["bundle"])
-        if len(attempts) == 1:
-            raise BundleError("models/x/pix2pose.safetensors: weights of network 'pix2pose' not found")
-        return LoadedPipeline(pipeline, catalog)
-
-    bench = make_bench(factory, bundle="x")
-    bench.wait(lambda: "weights of network 'pix2pose' not found" in bench.status_message(), "the reason")
-    assert bench.status().level == b"\x02"
-    assert bench.call(GetState, "/pose_estimation/get_state", GetState.Request()).current_state.label == "unconfigured"
-    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert bench.call(ChangeState, "/pose_estimation/change_state", request).success
-    bench.wait_until_connected()
-    send_until_processed(bench)
-
-
-def test_real_bundles_that_are_missing_or_corrupt_are_refused_by_name(make_bench, tmp_path):
-    from pose_estimation_ros.ros.loading import load_pipeline
-
-    (tmp_path / "bundle.yaml").write_text("name: broken\nobjects: [{id: 1, name: cube, diameter_m: 102.1}]\n")
-    bench = make_bench(load_pipeline, bundle=str(tmp_path))
-    bench.wait(lambda: "bundle.yaml: objects.0.mesh" in bench.status_message(), "the field that is wrong")
-    absent = make_bench(load_pipeline, bundle=str(tmp_path / "absent"))
-    absent.wait(lambda: "no bundle.yaml in" in absent.status_message(), "the places searched")
-
-
 def test_frames_that_come_too_fast_are_dropped_and_counted(make_bench, pipeline):
     pipeline.seconds = 0.3
     bench = make_bench()
@@ -211,76 +143,6 @@ def test_frames_that_come_too_fast_are_dropped_and_counted(make_bench, pipeline)
         "every frame to be counted",
     )
     assert int(bench.value("frames_dropped")) >= 6
-
-
-def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_bench):
-    bench = make_bench(autostart=False)
-    bench.wait(lambda: bench.status_message() == "unconfigured", "the state")
-
-    def change(number: int) -> bool:
-        request = ChangeState.Request(transition=Transition(id=number))
-        return bench.call(ChangeState, "/pose_estimation/change_state", request).success
-
-    assert change(Transition.TRANSITION_CONFIGURE)
-    assert bench.node.state == "inactive"
-    assert bench.node.count_subscribers("/image") == 0
-    assert change(Transition.TRANSITION_ACTIVATE)
-    bench.wait_until_connected()
-    send_until_processed(bench, 1)
-    assert change(Transition.TRANSITION_DEACTIVATE)
-    bench.wait(lambda: bench.image_topic.get_subscription_count() == 0, "the subscription to go")
-    bench.wait(lambda: bench.received["markers"][-1].markers[0].action == Marker.DELETE, "the markers to go")
-    assert change(Transition.TRANSITION_ACTIVATE)
-    bench.wait_until_connected()
-    send_until_processed(bench, 2)
-    assert change(Transition.TRANSITION_DEACTIVATE)
-    assert change(Transition.TRANSITION_CLEANUP)
-    assert bench.node.state == "unconfigured"
-    assert bench.node._loaded is None
-
-
-def test_thresholds_change_between_frames_and_bad_or_read_only_values_are_refused(make_bench, pipeline):
-    bench = make_bench()
-    bench.wait_until_connected()
-    send_until_processed(bench, 1)
-
-    def set_parameter(name: str, **value):
-        request = SetParametersAtomically.Request(parameters=[Parameter(name=name, value=ParameterValue(**value))])
-        return bench.call(SetParametersAtomically, "/pose_estimation/set_parameters_atomically", request).result
-
-    double = ParameterType.PARAMETER_DOUBLE
-    assert set_parameter("detector.score_threshold", type=double, double_value=0.75).successful
-    send_until_processed(bench, 2)
-    assert pipeline.thresholds == [0.5, 0.75]
-    refused = set_parameter("detector.score_threshold", type=double, double_value=1.5)
-    assert not refused.successful
-    assert "detector.score_threshold" in refused.reason
-    fixed = set_parameter("backend", type=ParameterType.PARAMETER_STRING, string_value="other")
-    assert not fixed.successful
-    assert "read-only" in fixed.reason
-
-
-def test_bad_start_value_is_refused_with_the_reason(make_bench):
-    with pytest.raises(ValueError, match=r"parameter detector.score_threshold = 3: expected 0 to 1"):
-        make_bench(detector__score_threshold=3.0)
-    with pytest.raises(ValueError, match=r"parameter image_transport = 'pigeon': expected one of raw, compressed"):
-        make_bench(image_transport="pigeon")
-
-
-def test_enable_and_reset_services(make_bench, pipeline):
-    bench = make_bench()
-    bench.wait_until_connected()
-    send_until_processed(bench, 1)
-    assert bench.call(SetBool, "/pose_estimation/enable", SetBool.Request(data=False)).success
-    bench.wait(lambda: bench.received["markers"][-1].markers[0].action == Marker.DELETE, "the markers to go")
-    bench.send(image(2), info(2))
-    bench.wait(lambda: bench.value("frames_received") == "2", "the image to arrive")
-    bench.wait(lambda: "disabled" in bench.status_message(), "the reason")
-    assert len(pipeline.frames) == 1
-    assert bench.call(SetBool, "/pose_estimation/enable", SetBool.Request(data=True)).success
-    assert bench.call(Trigger, "/pose_estimation/reset_tracks", Trigger.Request()).success
-    send_until_processed(bench, 3)
-    assert pipeline.resets == 1
 
 
 def test_stamps_that_go_back_reset_the_tracks(make_bench, pipeline):

@@ -1,0 +1,120 @@
+"""A real node driven over DDS: how it starts, is configured, paused and ended."""
+
+from __future__ import annotations
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: source scripts/env.sh")
+
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
+from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
+from std_srvs.srv import SetBool, Trigger  # noqa: E402
+from visualization_msgs.msg import Marker  # noqa: E402
+
+from .camera_messages import image, info, send_until_processed  # noqa: E402
+
+
+def test_bundle_that_cannot_be_loaded_leaves_the_node_alive_and_unconfigured(make_bench, catalog, pipeline):
+    from pose_estimation_ros.objects.bundle import BundleError
+    from pose_estimation_ros.ros.loading import LoadedPipeline
+
+    attempts = []
+
+    def factory(parameters):
+        attempts.append(parameters["bundle"])
+        if len(attempts) == 1:
+            raise BundleError("models/x/pix2pose.safetensors: weights of network 'pix2pose' not found")
+        return LoadedPipeline(pipeline, catalog)
+
+    bench = make_bench(factory, bundle="x")
+    bench.wait(lambda: "weights of network 'pix2pose' not found" in bench.status_message(), "the reason")
+    assert bench.status().level == b"\x02"
+    assert bench.call(GetState, "/pose_estimation/get_state", GetState.Request()).current_state.label == "unconfigured"
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert bench.call(ChangeState, "/pose_estimation/change_state", request).success
+    bench.wait_until_connected()
+    send_until_processed(bench)
+
+
+def test_real_bundles_that_are_missing_or_corrupt_are_refused_by_name(make_bench, tmp_path):
+    from pose_estimation_ros.ros.loading import load_pipeline
+
+    (tmp_path / "bundle.yaml").write_text("name: broken\nobjects: [{id: 1, name: cube, diameter_m: 102.1}]\n")
+    bench = make_bench(load_pipeline, bundle=str(tmp_path))
+    bench.wait(lambda: "bundle.yaml: objects.0.mesh" in bench.status_message(), "the field that is wrong")
+    absent = make_bench(load_pipeline, bundle=str(tmp_path / "absent"))
+    absent.wait(lambda: "no bundle.yaml in" in absent.status_message(), "the places searched")
+
+
+def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_bench):
+    bench = make_bench(autostart=False)
+    bench.wait(lambda: bench.status_message() == "unconfigured", "the state")
+
+    def change(number: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=number))
+        return bench.call(ChangeState, "/pose_estimation/change_state", request).success
+
+    assert change(Transition.TRANSITION_CONFIGURE)
+    assert bench.node.state == "inactive"
+    assert bench.node.count_subscribers("/image") == 0
+    assert change(Transition.TRANSITION_ACTIVATE)
+    bench.wait_until_connected()
+    send_until_processed(bench, 1)
+    assert change(Transition.TRANSITION_DEACTIVATE)
+    bench.wait(lambda: bench.image_topic.get_subscription_count() == 0, "the subscription to go")
+    bench.wait(lambda: bench.received["markers"][-1].markers[0].action == Marker.DELETE, "the markers to go")
+    assert change(Transition.TRANSITION_ACTIVATE)
+    bench.wait_until_connected()
+    send_until_processed(bench, 2)
+    assert change(Transition.TRANSITION_DEACTIVATE)
+    assert change(Transition.TRANSITION_CLEANUP)
+    assert bench.node.state == "unconfigured"
+    assert bench.node._loaded is None
+
+
+def test_thresholds_change_between_frames_and_bad_or_read_only_values_are_refused(make_bench, pipeline):
+    bench = make_bench()
+    bench.wait_until_connected()
+    send_until_processed(bench, 1)
+
+    def set_parameter(name: str, **value):
+        request = SetParametersAtomically.Request(parameters=[Parameter(name=name, value=ParameterValue(**value))])
+        return bench.call(SetParametersAtomically, "/pose_estimation/set_parameters_atomically", request).result
+
+    double = ParameterType.PARAMETER_DOUBLE
+    assert set_parameter("detector.score_threshold", type=double, double_value=0.75).successful
+    send_until_processed(bench, 2)
+    assert pipeline.thresholds == [0.5, 0.75]
+    refused = set_parameter("detector.score_threshold", type=double, double_value=1.5)
+    assert not refused.successful
+    assert "detector.score_threshold" in refused.reason
+    fixed = set_parameter("backend", type=ParameterType.PARAMETER_STRING, string_value="other")
+    assert not fixed.successful
+    assert "read-only" in fixed.reason
+
+
+def test_bad_start_value_is_refused_with_the_reason(make_bench):
+    with pytest.raises(ValueError, match=r"parameter detector.score_threshold = 3: expected 0 to 1"):
+        make_bench(detector__score_threshold=3.0)
+    with pytest.raises(ValueError, match=r"parameter image_transport = 'pigeon': expected one of raw, compressed"):
+        make_bench(image_transport="pigeon")
+
+
+def test_enable_and_reset_services(make_bench, pipeline):
+    bench = make_bench()
+    bench.wait_until_connected()
+    send_until_processed(bench, 1)
+    assert bench.call(SetBool, "/pose_estimation/enable", SetBool.Request(data=False)).success
+    bench.wait(lambda: bench.received["markers"][-1].markers[0].action == Marker.DELETE, "the markers to go")
+    bench.send(image(2), info(2))
+    bench.wait(lambda: bench.value("frames_received") == "2", "the image to arrive")
+    bench.wait(lambda: "disabled" in bench.status_message(), "the reason")
+    assert len(pipeline.frames) == 1
+    assert bench.call(SetBool, "/pose_estimation/enable", SetBool.Request(data=True)).success
+    assert bench.call(Trigger, "/pose_estimation/reset_tracks", Trigger.Request()).success
+    send_until_processed(bench, 3)
+    assert pipeline.resets == 1
