@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 BACKENDS = {
     "heatmaps": "pose_estimation_ros.backends.heatmaps:Heatmaps",
+    "nemo": "pose_estimation_ros.backends.nemo:Nemo",
     "pix2pose": "pose_estimation_ros.backends.pix2pose:Pix2Pose",
 }
 

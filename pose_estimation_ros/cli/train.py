@@ -19,6 +19,7 @@ TRAININGS = {  # network -> "module:recipe,function", imported when asked for
     "attention": "pose_estimation_ros.training.attention:AttentionRecipe,train_attention",
     "detector": "pose_estimation_ros.training.detector:DetectorRecipe,train_detector",
     "heatmaps": "pose_estimation_ros.training.heatmaps:HeatmapsRecipe,train_heatmaps",
+    "nemo": "pose_estimation_ros.training.nemo:NemoRecipe,train_nemo",
     "pix2pose": "pose_estimation_ros.training.pix2pose:Pix2PoseRecipe,train_pix2pose",
 }
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C

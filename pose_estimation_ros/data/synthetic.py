@@ -46,6 +46,7 @@ class CropBatch:
     mask_full: Tensor  # (B, s, s) bool, the object as if nothing occluded it
     mask_visible: Tensor  # (B, s, s) bool
     object_index: Tensor  # (B,) int64
+    mesh_index: Tensor  # (B,) int64, which of the objects' meshes is shown
     camera: Tensor  # (B, 3, 3) float32 intrinsics of the crop
     camera_from_object: Tensor  # (B, 4, 4) float32, metres
     visibility: Tensor  # (B,) visible share of the object's pixels
@@ -132,6 +133,7 @@ class CropSource:
             mask_full=mask_full,
             mask_visible=mask_visible,
             object_index=self.bank.object_index[view[:count]],
+            mesh_index=self.bank.mesh_index[view[:count]],
             camera=place.camera[:count],
             camera_from_object=pose,
             visibility=mask_visible.sum(dim=(1, 2)) / mask_full.sum(dim=(1, 2)).clamp(min=1),
@@ -165,7 +167,7 @@ class CropSource:
     def _box(self, view: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
         """Return the corners (N, 2), (N, 2) of the object's box in the plane at depth 1."""
         pose = self.bank.camera_from_object[view]
-        points = self.bank.outline[self.bank.object_index[view]]
+        points = self.bank.outline[self.bank.mesh_index[view]]
         in_camera = points @ pose[:, :3, :3].transpose(1, 2) + pose[:, None, :3, 3]
         turned = in_camera @ turn.transpose(1, 2)
         flat = turned[..., :2] / turned[..., 2:]

@@ -9,6 +9,7 @@ any device.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from pose_estimation_ros.geometry.looking_camera import look_at
 from pose_estimation_ros.geometry.symmetry import rotation_about
 from pose_estimation_ros.objects.bundle import PosePrior
 from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectModel
@@ -41,8 +43,9 @@ class ViewBank:
     camera_from_object: Tensor  # (V, 4, 4) float32
     focal_px: Tensor  # (V,) float32
     object_index: Tensor  # (V,) int64; from `known` on: clutter
-    outline: Tensor  # (O, P, 3) float32 surface points, metres
-    known: int  # number of catalog objects; the meshes after them are clutter
+    mesh_index: Tensor  # (V,) int64; the meshes of a category share its object_index
+    outline: Tensor  # (M, P, 3) float32 surface points of every mesh, metres
+    known: int  # number of catalog objects; what comes after them is clutter
 
     @property
     def size(self) -> int:
@@ -67,19 +70,6 @@ class ViewBank:
         return ViewBank(**torch.load(path, map_location="cpu", weights_only=True))
 
 
-def look_at(direction: np.ndarray) -> np.ndarray:
-    """Return rotations camera_from_object (N, 3, 3) of upright cameras that look at the origin.
-
-    Args:
-        direction: unit vectors (N, 3) from the object to the camera, object frame with z up.
-    """
-    forward = -direction
-    up = np.where(np.abs(direction[:, 2:]) > 0.9999, [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]])
-    right = np.cross(forward, up)
-    right /= np.linalg.norm(right, axis=1, keepdims=True)
-    return np.stack([right, np.cross(forward, right), forward], axis=1)
-
-
 def sample_directions(prior: PosePrior, count: int, generator: np.random.Generator) -> np.ndarray:
     """Draw unit vectors (count, 3) from the object to the camera, even on the sphere within the prior."""
     low, high = (math.sin(math.radians(value)) for value in prior.elevation_deg)
@@ -100,37 +90,43 @@ def build_view_bank(
     size: int = 112,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    owner: Sequence[int] | None = None,
 ) -> ViewBank:
     """Ray-cast the views of all objects.
 
     Args:
         models: the catalog's objects.
-        meshes: their meshes, metres.
+        meshes: their meshes, metres; of a category several.
         prior: from where they are seen.
-        views: views per object.
+        views: views per object, shared by the meshes of a category.
         clutter: meshes that only occlude and distract.
         clutter_views: views per clutter mesh.
         size: side of a view in pixels.
         seed: same seed, same bank.
         device: where to cast; the bank stays on it.
+        owner: whose mesh each is, as an index of `models`; one each where absent.
     """
+    owners = list(range(len(models)) if owner is None else owner)
     generator = np.random.default_rng(seed)
     caster = RayCaster([*meshes, *clutter], device=device)
     parts = []
     everything = PosePrior(distance_m=prior.distance_m, other=1.0)
     for index, mesh in enumerate(tqdm([*meshes, *clutter], desc="views", unit="mesh")):
-        known = index < len(models)
+        known = index < len(owners)
         low, high = mesh.bounds
-        centre = models[index].centre_m if known else (low + high) / 2.0
-        half = models[index].half_size_m if known else (high - low) / 2.0
-        poses = _sample_poses(prior if known else everything, views if known else clutter_views, centre, generator)
-        for symmetry in models[index].continuous_symmetries if known else ():
+        model = models[owners[index]] if known else None
+        centre = (low + high) / 2.0 if model is None else model.centre_m
+        half = (high - low) / 2.0 if model is None else model.half_size_m
+        count = clutter_views if model is None else max(1, views // owners.count(owners[index]))
+        poses = _sample_poses(prior if known else everything, count, centre, generator)
+        for symmetry in () if model is None else model.continuous_symmetries:
             poses = _facing(poses, symmetry)
         occlusion = bake_ambient_occlusion(caster.engine, index, mesh, seed=seed)
         parts.append(_cast_views(caster, index, mesh, poses, centre, half, occlusion, size))
     outline = np.stack([sample_surface(mesh, OUTLINE_POINTS, seed) for mesh in [*meshes, *clutter]])
     joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    return ViewBank(**joined, outline=torch.from_numpy(outline).to(device), known=len(models))
+    shows = torch.tensor([*owners, *range(len(models), len(models) + len(clutter))], device=joined["mesh_index"].device)
+    return ViewBank(**joined, object_index=shows[joined["mesh_index"]], outline=torch.from_numpy(outline).to(device), known=len(models))
 
 
 def _sample_poses(prior: PosePrior, count: int, centre: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -196,7 +192,7 @@ def _cast_views(
         "surface": torch.cat(surfaces),
         "camera_from_object": transforms,
         "focal_px": torch.cat(focals),
-        "object_index": torch.full((len(transforms),), index, dtype=torch.int64, device=device),
+        "mesh_index": torch.full((len(transforms),), index, dtype=torch.int64, device=device),
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,6 +36,19 @@ class LookingCameras:
         turned = camera_from_object.clone()
         turned[:, :3] = self.looking_from_camera @ camera_from_object[:, :3]
         return turned
+
+
+def look_at(direction: np.ndarray) -> np.ndarray:
+    """Return rotations camera_from_object (N, 3, 3) of upright cameras that look at the origin.
+
+    Args:
+        direction: unit vectors (N, 3) from the object to the camera, object frame with z up.
+    """
+    forward = -direction
+    up = np.where(np.abs(direction[:, 2:]) > 0.9999, [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]])
+    right = np.cross(forward, up)
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    return np.stack([right, np.cross(forward, right), forward], axis=1)
 
 
 def look_at_objects(

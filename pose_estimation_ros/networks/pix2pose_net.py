@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pose_estimation_ros.networks.decoder import ModulatedMerge
 from pose_estimation_ros.networks.encoder import ResNetEncoder
 from pose_estimation_ros.networks.placement import PlacementHead
 
@@ -24,27 +24,6 @@ class CoordinateMaps(NamedTuple):
     mask_logits: Tensor  # (B, 2, S, S) logits of the visible and of the full object mask
     bin_logits: Tensor  # (B, 3, K, S, S) logits of the coordinate bins
     placement: Tensor | None = None  # (B, 6) middle and size with their uncertainties, see `PlacementHead`
-
-
-class _Merge(nn.Module):
-    """Upsample, join the skip connection and convolve, modulated by the object's embedding."""
-
-    def __init__(self, coarse: int, skip: int, out: int, embedding: int) -> None:
-        super().__init__()
-        self.reduce = nn.Conv2d(coarse, out, 1, bias=False)
-        self.lateral = nn.Conv2d(skip, out, 1, bias=False)
-        self.norm = nn.BatchNorm2d(out)
-        self.modulate = nn.Linear(embedding, 2 * out)
-        nn.init.zeros_(self.modulate.weight)
-        nn.init.zeros_(self.modulate.bias)
-        self.conv = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.norm_out = nn.BatchNorm2d(out)
-
-    def forward(self, coarse: Tensor, skip: Tensor, embedding: Tensor) -> Tensor:
-        raised = F.interpolate(self.reduce(coarse), scale_factor=2.0, mode="nearest")
-        scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
-        x = F.relu(self.norm(raised + self.lateral(skip)) * (1.0 + scale) + shift)
-        return F.relu(self.norm_out(self.conv(x)) + x, inplace=True)
 
 
 class Pix2PoseNet(nn.Module):
@@ -81,7 +60,7 @@ class Pix2PoseNet(nn.Module):
         channels = widths[3]
         merges = []
         for skip, out in zip(reversed(widths[:3]), decoder, strict=True):
-            merges.append(_Merge(channels, skip, out, 64))
+            merges.append(ModulatedMerge(channels, skip, out, 64))
             channels = out
         self.merges = nn.ModuleList(merges)
         self.outputs = 3 * bins + 3  # bins, error, two masks

@@ -56,7 +56,18 @@ class Bundle:
         Raises:
             BundleError: if the file is not there; the message says where to get it.
         """
+        return self._find_mesh(index, self.catalog[index].mesh, mesh_dir)
+
+    def instance_paths(self, index: int, mesh_dir: Path | None = None) -> list[Path]:
+        """Return the mesh files of an object or, several, of a category.
+
+        Raises:
+            BundleError: if a file is not there.
+        """
         model = self.catalog[index]
+        return [self._find_mesh(index, name, mesh_dir) for name in (model.mesh, *model.instances)]
+
+    def _find_mesh(self, index: int, name: Path, mesh_dir: Path | None) -> Path:
         folder = mesh_dir if mesh_dir is not None else (self.path / self.meshes if self.meshes else None)
         hint = f" {self.mesh_source}" if self.mesh_source else ""
         if folder is None:
@@ -64,9 +75,9 @@ class Bundle:
                 f"{self.path / BUNDLE_FILE}: the meshes are not shipped with this bundle; give their folder as "
                 f"mesh_dir (node) or --mesh-dir (commands).{hint}"
             )
-        path = Path(folder) / model.mesh
+        path = Path(folder) / name
         if not path.is_file():
-            raise BundleError(f"{path}: mesh of {model.name!r} not found.{hint}")
+            raise BundleError(f"{path}: mesh of {self.catalog[index].name!r} not found.{hint}")
         return path
 
     def load_meshes(self, mesh_dir: Path | None = None) -> list[Mesh]:
@@ -79,6 +90,19 @@ class Bundle:
         return [
             load_mesh(self.mesh_path(index, mesh_dir), model.mesh_unit, model.diameter_m)
             for index, model in enumerate(self.catalog)
+        ]
+
+    def load_instances(self, mesh_dir: Path | None = None) -> list[list[Mesh]]:
+        """Load all meshes of every object and category, metres; the first of each is that of `load_meshes`.
+
+        Raises:
+            BundleError: if a file is not there.
+            ValueError: if a mesh cannot be used.
+        """
+        first = self.load_meshes(mesh_dir)
+        return [
+            [mesh, *(load_mesh(path, model.mesh_unit) for path in self.instance_paths(index, mesh_dir)[1:])]
+            for index, (model, mesh) in enumerate(zip(self.catalog, first, strict=True))
         ]
 
     def weights(self, role: str) -> dict[str, Tensor]:

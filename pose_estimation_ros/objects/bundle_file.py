@@ -33,6 +33,7 @@ class ObjectEntry(_Strict):
     bounds_m: tuple[tuple[float, float, float], tuple[float, float, float]]
     discrete_symmetries: list[tuple[float, ...]] = []
     continuous_symmetries: list[ContinuousSymmetryEntry] = []
+    instances: list[str] = []  # of a category: further meshes, in the frame and the unit of `mesh`
 
 
 class PosePrior(_Strict):
@@ -112,6 +113,7 @@ def object_from_entry(entry: ObjectEntry) -> ObjectModel:
         continuous_symmetries=tuple(
             ContinuousSymmetry(item.axis, item.offset_m) for item in entry.continuous_symmetries
         ),
+        instances=tuple(Path(name) for name in entry.instances),
     )
 
 
@@ -130,4 +132,5 @@ def entry_from_object(model: ObjectModel) -> ObjectEntry:
         continuous_symmetries=[
             ContinuousSymmetryEntry(axis=item.axis, offset_m=item.offset_m) for item in model.continuous_symmetries
         ],
+        instances=[str(path) for path in model.instances],
     )

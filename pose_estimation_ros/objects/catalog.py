@@ -37,6 +37,7 @@ class ObjectModel:
     mesh_unit: str = "m"
     discrete_symmetries: tuple[np.ndarray, ...] = field(default=())  # (4, 4) each, metres, without identity
     continuous_symmetries: tuple[ContinuousSymmetry, ...] = ()
+    instances: tuple[Path, ...] = ()  # of a category: further meshes, in the frame and the unit of `mesh`
 
     def __post_init__(self) -> None:
         where = f"object {self.object_id} ({self.name})"

@@ -20,6 +20,7 @@ from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
 
 Batch = TypeVar("Batch")
+_BANK_FORMAT = "2"  # of the files that hold banks
 
 
 class BankConfig(BaseModel):
@@ -39,8 +40,9 @@ def load_bank(
     bundle: Bundle, config: BankConfig, seed: int, folder: Path, mesh_dir: Path | None, device: str
 ) -> ViewBank:
     """Build the bank of a bundle's objects, or read it from the folder where an earlier run left the same one."""
-    paths = [bundle.mesh_path(index, mesh_dir) for index in range(len(bundle.catalog))]
+    paths = [path for index in range(len(bundle.catalog)) for path in bundle.instance_paths(index, mesh_dir)]
     identity = [
+        _BANK_FORMAT,
         config.model_dump_json(exclude={"backgrounds", "background_folder"}),
         bundle.pose_prior.model_dump_json(),
     ]
@@ -49,11 +51,11 @@ def load_bank(
     file = folder / f"views_{key}.pt"
     if file.is_file():
         return ViewBank.load(file).to(device)
-    meshes = bundle.load_meshes(mesh_dir)
+    instances = bundle.load_instances(mesh_dir)
     clutter = clutter_meshes(config.clutter, seed)
     bank = build_view_bank(
         list(bundle.catalog),
-        meshes,
+        [mesh for meshes in instances for mesh in meshes],
         bundle.pose_prior,
         config.views,
         clutter,
@@ -61,6 +63,7 @@ def load_bank(
         config.size,
         seed,
         device,
+        [index for index, meshes in enumerate(instances) for _ in meshes],
     )
     bank.save(file)
     return bank

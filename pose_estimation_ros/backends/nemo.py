@@ -1,0 +1,238 @@
+"""NeMo: neural mesh models, fitted to the features of the image (Wang, Kortylewski and Yuille, ICLR 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose_estimation_ros.backends.base import PoseHypothesis
+from pose_estimation_ros.backends.nemo_paper import PaperProcedure
+from pose_estimation_ros.backends.nemo_search import (
+    FitSettings,
+    Likeness,
+    Orientations,
+    cell_intrinsics,
+    fit_poses,
+    from_middle,
+    likeness_of,
+    matched_poses,
+    middles,
+    score_poses,
+    starting_poses,
+)
+from pose_estimation_ros.data.crops import Crops
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.networks.nemo_net import NemoNet
+from pose_estimation_ros.networks.precision import autocast
+from pose_estimation_ros.objects.bundle import Bundle, PosePrior
+from pose_estimation_ros.objects.mesh import Mesh
+from pose_estimation_ros.rendering.feature_rendering import render_features
+from pose_estimation_ros.rendering.raycaster import RayCaster
+
+ROLE = "nemo"
+
+
+@dataclass(frozen=True)
+class NemoSettings:
+    """How poses are found."""
+
+    procedure: Literal["fast", "paper"] = "fast"  # paper: 144 starts, one of them moved by 300 Adam steps
+    occlusion: bool = True  # decide for every cell between object and clutter
+    padding: float = 1.5  # crop side over box side
+    starts: int = 4  # poses of the grid that are moved, beside the one of the matches
+    directions: int = 300  # of the grid, over the whole sphere
+    roll_step_deg: float = 30.0  # of the grid
+    matches: bool = True  # start from the pose that explains the best vertex of every cell, too
+    fit: FitSettings = FitSettings()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The best pose of every crop."""
+
+    mesh: Tensor  # (N,) which mesh was fitted
+    pose: Tensor  # (N, 4, 4) camera_from_object
+    share: Tensor  # (N,) of the visible surface that the object explains better than clutter
+
+
+class Nemo:
+    """Estimate the poses of all crops of a frame together.
+
+    `explain` shades the cells in which the fitted object explains the image, and those where something covers it.
+
+    Args:
+        network: trained network in evaluation mode, on its device.
+        crop_size: side of the crops the network was trained on.
+        prior: from where objects are seen.
+        settings: how poses are found.
+    """
+
+    debug_name = ROLE
+
+    def __init__(
+        self, network: NemoNet, crop_size: int, prior: PosePrior, settings: NemoSettings | None = None
+    ) -> None:
+        self.network = network
+        self.settings = settings or NemoSettings()
+        self.crop_size = crop_size
+        self.crop_padding = self.settings.padding
+        self.device = network.bank.device
+        if self.settings.procedure not in ("fast", "paper"):
+            raise ValueError(f"nemo.procedure = {self.settings.procedure!r}: expected fast or paper")
+        self._grid = Orientations(network, prior, self.settings.directions, self.settings.roll_step_deg)
+        self.caster = RayCaster([_as_mesh(network, number) for number in range(len(network.owner))], device=self.device)
+        self._paper = PaperProcedure(network, self.caster, self.settings.occlusion)
+        self._meshes_of = [
+            (network.owner == index).nonzero()[:, 0].tolist() for index in range(network.embedding.num_embeddings)
+        ]
+
+    @staticmethod
+    def from_bundle(bundle: Bundle, device: torch.device, settings: NemoSettings | None = None) -> Nemo:
+        """Load the network of a bundle, which holds its meshes as well.
+
+        Raises:
+            BundleError: if the weights are missing, damaged or do not fit the architecture.
+        """
+        network = bundle.load_network(ROLE, NemoNet, device)
+        return Nemo(network, bundle.network(ROLE).input_size, bundle.pose_prior, settings)
+
+    def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
+        """Estimate one pose per crop.
+
+        Args:
+            frame: the image the crops were cut from.
+            crops: N crops of `crop_size`.
+            detections: the N detections behind them.
+        """
+        if len(crops) == 0:
+            return []
+        features = self.predict(crops)
+        fits = self.fit(features, crops, np.stack([item.box for item in detections]))
+        poses, shares = fits.pose.double().cpu().numpy(), fits.share.cpu().tolist()
+        return [
+            PoseHypothesis(
+                object_index=detection.object_index,
+                detection_index=number,
+                camera_from_object=poses[number],
+                score=float(np.clip(detection.score * shares[number], 0.0, 1.0)),
+            )
+            for number, detection in enumerate(detections)
+            if np.isfinite(poses[number]).all() and poses[number][2, 3] > 0.0
+        ]
+
+    @torch.inference_mode()
+    def predict(self, crops: Crops) -> Tensor:
+        """Return the unit features (N, C, h, w) of crops."""
+        pixels = crops.pixels.to(memory_format=torch.channels_last)
+        with autocast(self.device):
+            return self.network(pixels, crops.object_index).contiguous()
+
+    def fit(self, features: Tensor, crops: Crops, boxes: np.ndarray) -> Fits:
+        """Fit every mesh of every crop's object and keep the best.
+
+        Args:
+            features: of the crops, from `predict`.
+            crops: N crops.
+            boxes: of the whole objects in the image, x0 y0 x1 y1, shape (N, 4).
+        """
+        pairs = [(row, mesh) for row, index in enumerate(crops.object_index.tolist()) for mesh in self._meshes_of[index]]
+        crop, mesh = torch.tensor(pairs, device=self.device).unbind(1)
+        cells = self._in_cells(crops, torch.from_numpy(np.asarray(boxes)).float().to(self.device))[crop]
+        with torch.inference_mode(self.settings.procedure == "fast"):
+            likeness = likeness_of(self.network, features, crops.camera, crop, mesh)
+            if self.settings.procedure == "paper":
+                poses = self._paper.fit(features, likeness, cells)[:, None]
+            else:
+                poses = self._fast(likeness, cells)
+            count = poses.shape[1]
+            which = torch.arange(len(pairs), device=self.device).repeat_interleave(count)
+            scores = score_poses(self.network, likeness, which, poses.flatten(0, 1), self.settings.occlusion)
+        gain, share = scores.gain.unflatten(0, (-1, count)).nan_to_num(-1e9), scores.share.unflatten(0, (-1, count))
+        whole = from_middle(poses.flatten(0, 1), middles(self.network)[mesh].repeat_interleave(count, dim=0))
+        return _best(crop, mesh, whole.unflatten(0, (-1, count)), gain, share, len(crops))
+
+    def _fast(self, likeness: Likeness, boxes: Tensor) -> Tensor:
+        """Return fitted poses of the meshes' middles (P, K, 4, 4)."""
+        settings = self.settings
+        starts = starting_poses(self._grid, likeness, boxes, settings.starts)
+        if settings.matches:
+            matched = matched_poses(self.network, likeness, starts[:, 0], settings.seed)
+            starts = torch.cat([starts, matched[:, None]], dim=1)
+        count = starts.shape[1]
+        which = torch.arange(len(starts), device=self.device).repeat_interleave(count)
+        moved, _ = fit_poses(self.network, likeness, which, starts.flatten(0, 1), settings.fit)
+        return moved.unflatten(0, (-1, count))
+
+    def _in_cells(self, crops: Crops, boxes: Tensor) -> Tensor:
+        """Return boxes (N, 4) of the image in cells of the crops' maps."""
+        scale = self.crop_size / crops.square[:, 2:3]
+        corner = crops.square[:, :2].repeat(1, 2)
+        pixels = (boxes - corner) * scale + (self.crop_size - 1) / 2.0
+        return (pixels + 0.5) / self.network.stride - 0.5
+
+    @torch.inference_mode()
+    def explain(self, frame: Frame, crops: Crops, detections: list[Detection]) -> np.ndarray:
+        """Shade what is explained by the objects green and what covers them red, (H, W, 3) uint8."""
+        drawing = frame.rgb.copy()
+        if len(crops) == 0:
+            return drawing
+        features = self.predict(crops)
+        fits = self.fit(features, crops, np.stack([item.box for item in detections]))
+        mask, explained = self.explained(features, crops, fits)
+        squares = crops.square.cpu().double().numpy()
+        for shown, good, square in zip(mask.cpu().numpy(), explained.cpu().numpy(), squares, strict=True):
+            for cells, color in ((shown & good, (60, 220, 60)), (shown & ~good, (230, 60, 50))):
+                drawing = _shaded(drawing, cells, square, color)
+        return drawing
+
+    @torch.no_grad()
+    def explained(self, features: Tensor, crops: Crops, fits: Fits) -> tuple[Tensor, Tensor]:
+        """Return in which cells (N, h, w) the fitted objects are, and in which they explain the image."""
+        network, mesh = self.network, fits.mesh
+        height, width = features.shape[2:]
+        rendered = render_features(
+            self.caster,
+            mesh,
+            network.vertices[mesh],
+            network.faces[mesh],
+            network.bank[mesh],
+            fits.pose,
+            cell_intrinsics(crops.camera, network.stride),
+            height,
+            width,
+        )
+        clutter = torch.einsum("c,bchw->bhw", network.background, features)
+        return rendered.mask, (rendered.features * features).sum(dim=1) > clutter
+
+
+def _as_mesh(network: NemoNet, number: int) -> Mesh:
+    vertices, normals = (item[number].float().cpu().numpy() for item in (network.vertices, network.normals))
+    return Mesh(vertices, network.faces[number].cpu().numpy(), normals, np.zeros_like(vertices))
+
+
+def _best(crop: Tensor, mesh: Tensor, poses: Tensor, gain: Tensor, share: Tensor, count: int) -> Fits:
+    """Keep the pose with the largest gain of every crop, over all meshes and starts (P, K)."""
+    rows = []
+    for number in range(count):
+        pairs = (crop == number).nonzero()[:, 0]
+        best = int(gain[pairs].flatten().argmax())
+        rows.append((int(pairs[best // gain.shape[1]]), best % gain.shape[1]))
+    pair, start = torch.tensor(rows, device=crop.device).unbind(1)
+    return Fits(mesh[pair], poses[pair, start].clone(), share[pair, start].clone())
+
+
+def _shaded(rgb: np.ndarray, cells: np.ndarray, square: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    """Mix a colour into the part of an image that cells (h, w) of a square cover."""
+    height, width = rgb.shape[:2]
+    side = square[2] / cells.shape[1]
+    start = square[:2] - square[2] / 2.0 + (side - 1.0) / 2.0
+    image_from_cell = np.array([[side, 0.0, start[0]], [0.0, side, start[1]]])
+    wide = cv2.warpAffine(cells.astype(np.float32), image_from_cell, (width, height))
+    cover = 0.5 * (wide > 0.5)[..., None]
+    return (rgb * (1.0 - cover) + np.array(color) * cover).astype(np.uint8)
