@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_estimation_ros.backends.heatmaps import find_peaks
+from pose_estimation_ros.data.occluders import cover
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
 from pose_estimation_ros.geometry.camera import project_points
@@ -161,25 +162,6 @@ def _milliseconds(heatmaps: Callable[[CropBatch], Tensor], bank: Any, background
     return min(seconds) / 16 * 1000.0
 
 
-def cover(batch: CropBatch, share: float, backgrounds: Tensor, generator: torch.Generator) -> Tensor:
-    """Hide a share of each object's visible pixels behind a straight-edged occluder; return the images (B, 3, S, S)."""
-    images = batch.images.clone()
-    if share <= 0.0:
-        return images
-    count, side = len(images), images.shape[-1]
-    angle = torch.rand(count, 1, 1, generator=generator) * 6.2832
-    line = torch.linspace(-1.0, 1.0, side)
-    along = line[None, None, :] * torch.cos(angle) + line[None, :, None] * torch.sin(angle)
-    visible = nn.functional.interpolate(batch.mask_visible[:, None].float(), size=(side, side))[:, 0] > 0.5
-    pick = torch.randint(len(backgrounds), (count,), generator=generator)
-    texture = nn.functional.interpolate(backgrounds[pick].float(), size=(side, side), mode="bilinear").byte()
-    for number in range(count):
-        limit = torch.quantile(along[number][visible[number]], 1.0 - share)
-        hidden = along[number] > limit
-        images[number, :, hidden] = texture[number, :, hidden]
-    return images
-
-
 def measure(
     heatmaps: Callable[[CropBatch], Tensor], batches: list[CropBatch], bundle: Bundle, arguments: argparse.Namespace
 ) -> list[dict[str, float]]:
@@ -196,7 +178,8 @@ def measure(
         generator = torch.Generator().manual_seed(level)
         errors, within = [], []
         for batch in batches:
-            covered = CropBatch(**{**batch.__dict__, "images": cover(batch, level / 100.0, backgrounds, generator)})
+            shares = torch.full((len(batch),), level / 100.0)
+            covered = replace(batch, images=cover(batch.images, batch.mask_visible, shares, backgrounds, generator))
             peaks = find_peaks(heatmaps(covered), 1)
             pixels = peaks.pixels[:, :, 0]
             errors.append(torch.linalg.norm(pixels - true_points(batch, points, canonical), dim=2))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BACKENDS = {
     "heatmaps": "pose_estimation_ros.backends.heatmaps:Heatmaps",
     "nemo": "pose_estimation_ros.backends.nemo:Nemo",
+    "nemo_paper": "pose_estimation_ros.backends.nemo:PaperNemo",
     "pix2pose": "pose_estimation_ros.backends.pix2pose:Pix2Pose",
 }
 

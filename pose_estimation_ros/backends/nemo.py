@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import cv2
@@ -11,20 +11,17 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.backends.base import PoseHypothesis
-from pose_estimation_ros.backends.nemo_paper import PaperProcedure
-from pose_estimation_ros.backends.nemo_search import (
-    FitSettings,
+from pose_estimation_ros.backends.nemo_fit import FitSettings, fit_poses
+from pose_estimation_ros.backends.nemo_grid import Orientations, matched_poses, starting_poses
+from pose_estimation_ros.backends.nemo_likeness import (
     Likeness,
-    Orientations,
     cell_intrinsics,
-    fit_poses,
     from_middle,
     likeness_of,
-    matched_poses,
     middles,
     score_poses,
-    starting_poses,
 )
+from pose_estimation_ros.backends.nemo_paper import PaperProcedure
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.networks.nemo_net import NemoNet
@@ -35,6 +32,7 @@ from pose_estimation_ros.rendering.feature_rendering import render_features
 from pose_estimation_ros.rendering.raycaster import RayCaster
 
 ROLE = "nemo"
+_RIM_PX = 2.0  # edges of boxes so near to the rim of the image are cut off by it
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,11 @@ class NemoSettings:
     procedure: Literal["fast", "paper"] = "fast"  # paper: 144 starts, one of them moved by 300 Adam steps
     occlusion: bool = True  # decide for every cell between object and clutter
     padding: float = 1.5  # crop side over box side
-    starts: int = 4  # poses of the grid that are moved, beside the one of the matches
+    starts: int = 2  # poses of the grid that are moved, beside the one of the matches
     directions: int = 300  # of the grid, over the whole sphere
     roll_step_deg: float = 30.0  # of the grid
     matches: bool = True  # start from the pose that explains the best vertex of every cell, too
-    fit: FitSettings = FitSettings()
+    fit: FitSettings = field(default_factory=FitSettings)
     seed: int = 0
 
 
@@ -113,7 +111,7 @@ class Nemo:
         if len(crops) == 0:
             return []
         features = self.predict(crops)
-        fits = self.fit(features, crops, np.stack([item.box for item in detections]))
+        fits = self.fit(features, crops, np.stack([item.box for item in detections]), _size(frame))
         poses, shares = fits.pose.double().cpu().numpy(), fits.share.cpu().tolist()
         return [
             PoseHypothesis(
@@ -133,23 +131,27 @@ class Nemo:
         with autocast(self.device):
             return self.network(pixels, crops.object_index).contiguous()
 
-    def fit(self, features: Tensor, crops: Crops, boxes: np.ndarray) -> Fits:
+    def fit(self, features: Tensor, crops: Crops, boxes: np.ndarray, image_size: tuple[int, int]) -> Fits:
         """Fit every mesh of every crop's object and keep the best.
 
         Args:
             features: of the crops, from `predict`.
             crops: N crops.
             boxes: of the whole objects in the image, x0 y0 x1 y1, shape (N, 4).
+            image_size: width and height; edges of boxes at the image's rim say nothing of the object.
         """
-        pairs = [(row, mesh) for row, index in enumerate(crops.object_index.tolist()) for mesh in self._meshes_of[index]]
+        sure = torch.from_numpy(_inner_edges(boxes, image_size)).to(self.device)
+        pairs = [
+            (row, mesh) for row, index in enumerate(crops.object_index.tolist()) for mesh in self._meshes_of[index]
+        ]
         crop, mesh = torch.tensor(pairs, device=self.device).unbind(1)
         cells = self._in_cells(crops, torch.from_numpy(np.asarray(boxes)).float().to(self.device))[crop]
         with torch.inference_mode(self.settings.procedure == "fast"):
-            likeness = likeness_of(self.network, features, crops.camera, crop, mesh)
+            likeness = likeness_of(self.network, features, crops.camera, crop, mesh, self.settings.occlusion)
             if self.settings.procedure == "paper":
                 poses = self._paper.fit(features, likeness, cells)[:, None]
             else:
-                poses = self._fast(likeness, cells)
+                poses = self._fast(likeness, cells, sure[crop])
             count = poses.shape[1]
             which = torch.arange(len(pairs), device=self.device).repeat_interleave(count)
             scores = score_poses(self.network, likeness, which, poses.flatten(0, 1), self.settings.occlusion)
@@ -157,7 +159,7 @@ class Nemo:
         whole = from_middle(poses.flatten(0, 1), middles(self.network)[mesh].repeat_interleave(count, dim=0))
         return _best(crop, mesh, whole.unflatten(0, (-1, count)), gain, share, len(crops))
 
-    def _fast(self, likeness: Likeness, boxes: Tensor) -> Tensor:
+    def _fast(self, likeness: Likeness, boxes: Tensor, sure: Tensor) -> Tensor:
         """Return fitted poses of the meshes' middles (P, K, 4, 4)."""
         settings = self.settings
         starts = starting_poses(self._grid, likeness, boxes, settings.starts)
@@ -166,7 +168,9 @@ class Nemo:
             starts = torch.cat([starts, matched[:, None]], dim=1)
         count = starts.shape[1]
         which = torch.arange(len(starts), device=self.device).repeat_interleave(count)
-        moved, _ = fit_poses(self.network, likeness, which, starts.flatten(0, 1), settings.fit)
+        moved, _ = fit_poses(
+            self.network, likeness, which, starts.flatten(0, 1), boxes[which], sure[which], settings.fit
+        )
         return moved.unflatten(0, (-1, count))
 
     def _in_cells(self, crops: Crops, boxes: Tensor) -> Tensor:
@@ -183,7 +187,7 @@ class Nemo:
         if len(crops) == 0:
             return drawing
         features = self.predict(crops)
-        fits = self.fit(features, crops, np.stack([item.box for item in detections]))
+        fits = self.fit(features, crops, np.stack([item.box for item in detections]), _size(frame))
         mask, explained = self.explained(features, crops, fits)
         squares = crops.square.cpu().double().numpy()
         for shown, good, square in zip(mask.cpu().numpy(), explained.cpu().numpy(), squares, strict=True):
@@ -209,6 +213,26 @@ class Nemo:
         )
         clutter = torch.einsum("c,bchw->bhw", network.background, features)
         return rendered.mask, (rendered.features * features).sum(dim=1) > clutter
+
+
+class PaperNemo(Nemo):
+    """The same by the published procedure, far slower: 144 starts, one of them moved by 300 Adam steps."""
+
+    @staticmethod
+    def from_bundle(bundle: Bundle, device: torch.device, settings: NemoSettings | None = None) -> Nemo:
+        """Load the network of a bundle as `Nemo` does."""
+        return Nemo.from_bundle(bundle, device, replace(settings or NemoSettings(), procedure="paper"))
+
+
+def _size(frame: Frame) -> tuple[int, int]:
+    return frame.rgb.shape[1], frame.rgb.shape[0]
+
+
+def _inner_edges(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Tell which edges of boxes (N, 4) lie inside the image, (N, 4) float32."""
+    limit = np.array(image_size, dtype=np.float64) - 1.0
+    low, high = boxes[:, :2] > _RIM_PX, boxes[:, 2:] < limit - _RIM_PX
+    return np.concatenate([low, high], axis=1).astype(np.float32)
 
 
 def _as_mesh(network: NemoNet, number: int) -> Mesh:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pose_estimation_ros.backends.nemo_search import Likeness, from_middle, middles
+from pose_estimation_ros.backends.nemo_likeness import Likeness, from_middle, middles
 from pose_estimation_ros.geometry.looking_camera import rotation_between
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 from pose_estimation_ros.networks.nemo_net import NemoNet
@@ -59,9 +59,7 @@ class PaperProcedure:
 
         def losses(place: Tensor, roll: Tensor) -> Tensor:
             poses = looking_poses(place * unit, roll, turn)
-            return torch.cat(
-                [self._losses(mesh, part, image, clutter, camera) for part in poses.split(_CHUNK)]
-            )
+            return torch.cat([self._losses(mesh, part, image, clutter, camera) for part in poses.split(_CHUNK)])
 
         place, roll = starts(camera.device)
         with torch.no_grad():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import sys
 from importlib import import_module
@@ -14,6 +13,7 @@ import yaml
 
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle, save_bundle
 from pose_estimation_ros.objects.catalog import UNITS_M, Catalog, ObjectModel, catalog_from_bop
+from pose_estimation_ros.objects.categories import catalog_from_categories, object_name
 
 TRAININGS = {  # network -> "module:recipe,function", imported when asked for
     "attention": "pose_estimation_ros.training.attention:AttentionRecipe,train_attention",
@@ -61,6 +61,14 @@ def _parser() -> argparse.ArgumentParser:
         "--bop", type=Path, help="BOP data set whose models folder holds the meshes (referenced, not copied)"
     )
     source.add_argument("--mesh", type=Path, action="append", help="mesh file of one object, repeatable (copied)")
+    source.add_argument(
+        "--categories",
+        type=Path,
+        help="folder with one folder of meshes for every category, in a common frame, z up (referenced, not copied)",
+    )
+    source.add_argument(
+        "--held-out", type=int, default=0, metavar="N", help="leave the last N meshes of every category for tests"
+    )
     source.add_argument("--unit", choices=sorted(UNITS_M), default="m", help="unit of the mesh files (default: m)")
     source.add_argument("--mesh-dir", type=Path, help="where the meshes are that the bundle does not ship")
     prior = parser.add_argument_group("pose prior of a new bundle: from where the camera sees an upright object (z up)")
@@ -80,7 +88,7 @@ def _train(arguments: argparse.Namespace, bundle: Bundle, content: dict[str, Any
 
     device = str(resolve_device(arguments.device))
     folder = arguments.work_dir or Path("runs") / bundle.name / arguments.network
-    mesh_dir = arguments.mesh_dir or (arguments.bop / "models" if arguments.bop else None)
+    mesh_dir = arguments.mesh_dir or arguments.categories or (arguments.bop / "models" if arguments.bop else None)
     module, _, names = TRAININGS[arguments.network].partition(":")
     recipe, train = (getattr(import_module(module), name) for name in names.split(","))
     run = TrainingRun(bundle, folder, mesh_dir, device, arguments.resume)
@@ -107,16 +115,20 @@ def open_or_create(arguments: argparse.Namespace) -> Bundle:
                     f"command line says {value}: expected the same; edit the file, or leave the option out"
                 )
         return bundle
-    if not arguments.bop and not arguments.mesh:
-        raise ValueError(f"{arguments.bundle}: no {BUNDLE_FILE}; give --bop DIR or --mesh FILE to make a new bundle")
+    given = [item for item in (arguments.bop, arguments.mesh, arguments.categories) if item]
+    if len(given) != 1:
+        what = "several sources of meshes" if given else f"no {BUNDLE_FILE}"
+        raise ValueError(
+            f"{arguments.bundle}: {what}; give one of --bop DIR, --mesh FILE or --categories DIR to make a new bundle"
+        )
     bundle = Bundle(
         path=arguments.bundle,
         name=arguments.bundle.resolve().name,
         catalog=_catalog(arguments),
         networks={},
         pose_prior=PosePrior.model_validate(_prior_fields(arguments)),
-        meshes=None if arguments.bop else "meshes",
-        mesh_source="Use the models folder of the BOP data set the bundle was made from." if arguments.bop else "",
+        meshes="meshes" if arguments.mesh else None,
+        mesh_source=_mesh_source(arguments),
     )
     save_bundle(bundle)
     return bundle
@@ -128,7 +140,16 @@ def _prior_fields(arguments: argparse.Namespace) -> dict[str, tuple[float, float
     return {key: tuple(value) for key, value in given.items() if value is not None}
 
 
+def _mesh_source(arguments: argparse.Namespace) -> str:
+    """Say where the meshes are that the bundle does not ship."""
+    if arguments.bop:
+        return "Use the models folder of the BOP data set the bundle was made from."
+    return "Use the folder of categories the bundle was made from." if arguments.categories else ""
+
+
 def _catalog(arguments: argparse.Namespace) -> Catalog:
+    if arguments.categories:
+        return catalog_from_categories(arguments.categories, arguments.unit, arguments.held_out)
     if arguments.bop:
         return catalog_from_bop(arguments.bop / "models")
     return Catalog(tuple(_adopt(arguments, index, path) for index, path in enumerate(arguments.mesh, start=1)))
@@ -142,10 +163,9 @@ def _adopt(arguments: argparse.Namespace, number: int, path: Path) -> ObjectMode
     for file in [path, *companion_files(path)]:
         _copy(file, path.parent, arguments.bundle / "meshes")
     low, high = mesh.bounds
-    name = re.sub(r"[^A-Za-z0-9_]", "_", path.stem)
     return ObjectModel(
         object_id=number,
-        name=name if name[0].isalpha() else f"object_{name}",
+        name=object_name(path.stem),
         diameter_m=diameter(mesh.vertices),
         bounds_m=(tuple(low.tolist()), tuple(high.tolist())),
         mesh=Path(path.name),

@@ -11,8 +11,13 @@ from pose_estimation_ros.data.view_bank import ViewBank, sample_maps
 from pose_estimation_ros.rendering.shading import random_lighting, shade
 
 
-def shaded_views(bank: ViewBank, view: Tensor, grid: Tensor, generator: torch.Generator) -> Tensor:
-    """Warp views (N,) by a grid and light them; return colour times coverage and coverage (N, 4, H, W)."""
+def shaded_views(
+    bank: ViewBank, view: Tensor, grid: Tensor, generator: torch.Generator, painted: float = 0.0
+) -> Tensor:
+    """Warp views (N,) by a grid and light them; return colour times coverage and coverage (N, 4, H, W).
+
+    A share `painted` of the views gets a colour of its own, as the instances of a category have.
+    """
     surface = bank.surface[view].float() / 255.0
     mask = surface[:, 7:]
     surface = torch.cat([surface[:, :4], (surface[:, 4:7] - 128.0 / 255.0) * mask, mask], dim=1)
@@ -24,6 +29,11 @@ def shaded_views(bank: ViewBank, view: Tensor, grid: Tensor, generator: torch.Ge
     tint = torch.exp(
         uniform(-0.15, 0.15, (count, 3, 1, 1), generator) + uniform(-0.2, 0.2, (count, 1, 1, 1), generator)
     )
+    if painted > 0.0:
+        chosen = uniform(0.0, 1.0, (count, 1, 1, 1), generator) < painted
+        paint = uniform(0.05, 1.0, (count, 3, 1, 1), generator)
+        grey = albedo.mean(dim=1, keepdim=True).clamp(min=0.05)
+        albedo = torch.where(chosen, (paint * (albedo / grey).clamp(max=2.0)).clamp(max=1.0), albedo)
     lighting = random_lighting(count, generator, surface.device)
     color = shade(albedo * tint, (sampled[:, 3:4] * inverse).clamp(0.0, 1.0), _unit(sampled[:, 4:7]), lighting)
     return torch.cat([color.clamp(0.0, 1.0) * coverage, coverage], dim=1)

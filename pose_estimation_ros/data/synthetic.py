@@ -35,6 +35,7 @@ class CropConfig(BaseModel):
     min_visibility: float = 0.2  # samples more occluded than this lose their occluders
     masked_share: float = 0.2  # samples with background removed, as in the second stage of Pix2Pose
     noise: float = 0.05  # largest deviation of sensor noise
+    painted: float = 0.0  # share of views with a random colour, for categories
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class CropSource:
         device = homography.device
         pixels = torch.arange(config.size, device=device, dtype=torch.float32)
         grid = warp_grid(homography, pixels, self.bank.size)
-        layers = shaded_views(self.bank, view, grid, self.generator)
+        layers = shaded_views(self.bank, view, grid, self.generator, config.painted)
         images, alpha_visible = self._compose(layers, count)
         cells = (torch.arange(config.size // STRIDE, device=device) + 0.5) * STRIDE - 0.5
         coordinates, mask_full = self._coordinates(view[:count], homography[:count], cells)

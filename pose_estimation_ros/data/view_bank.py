@@ -126,7 +126,12 @@ def build_view_bank(
     outline = np.stack([sample_surface(mesh, OUTLINE_POINTS, seed) for mesh in [*meshes, *clutter]])
     joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
     shows = torch.tensor([*owners, *range(len(models), len(models) + len(clutter))], device=joined["mesh_index"].device)
-    return ViewBank(**joined, object_index=shows[joined["mesh_index"]], outline=torch.from_numpy(outline).to(device), known=len(models))
+    return ViewBank(
+        **joined,
+        object_index=shows[joined["mesh_index"]],
+        outline=torch.from_numpy(outline).to(device),
+        known=len(models),
+    )
 
 
 def _sample_poses(prior: PosePrior, count: int, centre: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Neural mesh models: features of an image, and the features that every vertex of a mesh should show.
 
-Wang, Kortylewski and Yuille, "NeMo: Neural Mesh Models of Contrastive Features for Robust 3D Pose Estimation", ICLR 2021.
+Wang, Kortylewski and Yuille, "NeMo: Neural Mesh Models of Contrastive Features for Robust 3D Pose Estimation",
+ICLR 2021.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class MeshTable(NamedTuple):
     vertices: Tensor  # (M, V, 3) metres, object frame
     normals: Tensor  # (M, V, 3) unit
     faces: Tensor  # (M, F, 3) int64
+    outline: Tensor  # (M, E, 3) points that reach farthest in all directions, metres
     is_real: Tensor  # (M, V) uint8, 0 for copies
     directions: Tensor  # (D, 3) unit, from the object to cameras
     visible: Tensor  # (M, D, V) uint8, whether nothing of the mesh hides the vertex from there
@@ -41,6 +43,7 @@ class NemoNet(nn.Module):
         vertices: vertices of the largest mesh.
         faces: faces of the largest mesh.
         directions: directions of the visibility table.
+        outline: points on the outline of each mesh.
         features: length of a feature.
         clutter: features of things that are no object.
         stride: pixels per feature, 4, 8 or 16.
@@ -54,6 +57,7 @@ class NemoNet(nn.Module):
     vertices: Tensor
     normals: Tensor
     faces: Tensor
+    outline: Tensor
     is_real: Tensor
     directions: Tensor
     visible: Tensor
@@ -68,6 +72,7 @@ class NemoNet(nn.Module):
         vertices: int,
         faces: int,
         directions: int = 256,
+        outline: int = 96,
         features: int = 128,
         clutter: int = 512,
         stride: int = 8,
@@ -92,6 +97,7 @@ class NemoNet(nn.Module):
         self.register_buffer("vertices", torch.zeros(meshes, vertices, 3))
         self.register_buffer("normals", torch.zeros(meshes, vertices, 3))
         self.register_buffer("faces", torch.zeros(meshes, faces, 3, dtype=torch.int64))
+        self.register_buffer("outline", torch.zeros(meshes, outline, 3))
         self.register_buffer("is_real", torch.zeros(meshes, vertices, dtype=torch.uint8))
         self.register_buffer("directions", torch.zeros(directions, 3))
         self.register_buffer("visible", torch.zeros(meshes, directions, vertices, dtype=torch.uint8))

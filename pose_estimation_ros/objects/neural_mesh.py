@@ -11,6 +11,7 @@ import numpy as np
 from pose_estimation_ros.objects.mesh import Mesh
 
 Shape = Literal["cuboid", "multi", "detailed"]
+OUTLINE = 96  # points of the outline
 _SHARE = 0.99  # of the vertices lie inside a cuboid, per axis
 
 
@@ -21,6 +22,7 @@ class NeuralMesh:
     vertices: np.ndarray  # (V, 3) float32, metres, object frame
     faces: np.ndarray  # (F, 3) int64
     normals: np.ndarray  # (V, 3) float32, unit length, outwards
+    outline: np.ndarray  # (OUTLINE, 3) float32, points of the shape itself that reach farthest in all directions
 
 
 def shortest_interval(values: np.ndarray, share: float = _SHARE) -> tuple[float, float]:
@@ -75,7 +77,24 @@ def cuboid_mesh(points: np.ndarray, count: int = 1000, share: float = _SHARE) ->
         np.concatenate(vertices).astype(np.float32),
         np.concatenate(faces).astype(np.int64),
         np.concatenate(normals).astype(np.float32),
+        outline_points(points[((points >= low) & (points <= low + size)).all(axis=1)]),
     )
+
+
+def outline_points(points: np.ndarray) -> np.ndarray:
+    """Return the points (OUTLINE, 3) of a shape (N, 3) that reach farthest in directions all around."""
+    directions = even_directions(OUTLINE)
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2.0
+    return points[np.argmax((points - middle) @ directions.T, axis=0)].astype(np.float32)
+
+
+def even_directions(count: int) -> np.ndarray:
+    """Return unit vectors (count, 3) spread evenly over the sphere (Fibonacci's spiral)."""
+    number = np.arange(count) + 0.5
+    height = 1.0 - 2.0 * number / count
+    azimuth = number * np.pi * (3.0 - np.sqrt(5.0))
+    flat = np.sqrt(1.0 - height**2)
+    return np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), height], axis=1).astype(np.float32)
 
 
 def _grid(columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +132,10 @@ def detailed_mesh(mesh: Mesh, count: int = 1000) -> NeuralMesh:
     coarse.compute_vertex_normals()
     normals = np.asarray(coarse.vertex_normals, dtype=np.float32)
     return NeuralMesh(
-        np.asarray(coarse.vertices, dtype=np.float32), np.asarray(coarse.triangles, dtype=np.int64), normals
+        np.asarray(coarse.vertices, dtype=np.float32),
+        np.asarray(coarse.triangles, dtype=np.int64),
+        normals,
+        outline_points(mesh.vertices),
     )
 
 

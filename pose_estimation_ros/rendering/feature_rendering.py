@@ -1,7 +1,8 @@
 """Differentiable rendering of features that sit on the vertices of a mesh.
 
 The ray caster says which face each ray hits; where it hits is computed once more in torch, so that the rendering has
-gradients with respect to the pose. What is hidden stays hidden: the gradient flows through the barycentric weights alone.
+gradients with respect to the pose. What is hidden stays hidden: the gradient flows through the barycentric weights
+alone.
 """
 
 from __future__ import annotations

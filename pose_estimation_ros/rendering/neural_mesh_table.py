@@ -1,8 +1,7 @@
-"""What networks have to know of neural meshes: all of them as tensors of one size, and which vertices are seen whence."""
+"""What networks have to know of neural meshes: tensors of one size for all, and which vertices are seen from where."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,19 +9,10 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.objects.mesh import Mesh
-from pose_estimation_ros.objects.neural_mesh import NeuralMesh
+from pose_estimation_ros.objects.neural_mesh import NeuralMesh, even_directions
 from pose_estimation_ros.rendering.raycaster import RayEngine, make_engine
 
 _TOLERANCE = 0.02  # hits so near to a vertex, in lengths of the mesh, are hits of the vertex
-
-
-def even_directions(count: int) -> Tensor:
-    """Return unit vectors (count, 3) spread evenly over the sphere (Fibonacci's spiral)."""
-    number = torch.arange(count, dtype=torch.float64) + 0.5
-    height = 1.0 - 2.0 * number / count
-    azimuth = number * math.pi * (3.0 - math.sqrt(5.0))
-    flat = (1.0 - height**2).sqrt()
-    return torch.stack([flat * azimuth.cos(), flat * azimuth.sin(), height], dim=1).float()
 
 
 def surface(mesh: NeuralMesh) -> Mesh:
@@ -65,7 +55,7 @@ def mesh_table(
 ) -> dict[str, Tensor]:
     """Return the fields of a `MeshTable` for meshes (M) that belong to objects (M)."""
     engine = make_engine([surface(mesh) for mesh in meshes], device=device)
-    toward = even_directions(directions)
+    toward = torch.from_numpy(even_directions(directions))
     most_vertices = max(len(mesh.vertices) for mesh in meshes)
     most_faces = max(len(mesh.faces) for mesh in meshes)
 
@@ -82,6 +72,7 @@ def mesh_table(
         "vertices": torch.from_numpy(np.stack([filled(mesh.vertices, most_vertices) for mesh in meshes])),
         "normals": torch.from_numpy(np.stack([filled(mesh.normals, most_vertices) for mesh in meshes])),
         "faces": torch.from_numpy(np.stack([filled(mesh.faces, most_faces) for mesh in meshes])),
+        "outline": torch.from_numpy(np.stack([mesh.outline for mesh in meshes])),
         "is_real": is_real,
         "directions": toward,
         "visible": visible,

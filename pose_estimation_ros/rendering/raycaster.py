@@ -226,10 +226,10 @@ def object_rays(camera_from_object: Tensor, intrinsics: Tensor, height: int, wid
     Returns:
         Origins (B, 3), metres, and directions (B, H * W, 3) whose component along the optical axis is 1.
     """
-    device = camera_from_object.device
+    device, dtype = camera_from_object.device, camera_from_object.dtype
     v, u = torch.meshgrid(
-        torch.arange(height, device=device, dtype=torch.float32),
-        torch.arange(width, device=device, dtype=torch.float32),
+        torch.arange(height, device=device, dtype=dtype),
+        torch.arange(width, device=device, dtype=dtype),
         indexing="ij",
     )
     pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(-1, 3)

@@ -20,7 +20,7 @@ from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
 
 Batch = TypeVar("Batch")
-_BANK_FORMAT = "2"  # of the files that hold banks
+_BANK_FORMAT = "3"  # of the files that hold banks
 
 
 class BankConfig(BaseModel):

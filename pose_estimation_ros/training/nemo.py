@@ -23,6 +23,7 @@ from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, Train
 
 ROLE = "nemo"
 _SYMMETRY_STEP_RAD = torch.pi / 8.0
+_RIGHT = 0.1  # a match so near to the true vertex, in diameters, is logged as right
 
 
 class NemoRecipe(BaseModel):
@@ -38,7 +39,7 @@ class NemoRecipe(BaseModel):
     directions: int = Field(default=256, ge=16)  # of the table of what is seen from where
     contrastive: bool = True  # features of a vertex must differ from those of all others; else only keep to their own
     temperature: float = Field(default=0.07, gt=0.0)
-    exclusion: float = Field(default=0.12, ge=0.0)  # vertices nearer than so many diameters need not differ
+    exclusion: float = Field(default=0.04, ge=0.0)  # vertices nearer than so many diameters need not differ
     chosen: int = Field(default=64, ge=1)  # vertices per crop that the loss looks at
     momentum: float = Field(default=0.9, ge=0.0, lt=1.0)  # of the vertices' features, per batch
     clutter_cells: int = Field(default=8, ge=1)  # cells per crop that show no object
@@ -68,10 +69,11 @@ class NemoStep:
         self.recipe = recipe
         self.device = device
         self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
-        diameter = torch.tensor([model.diameter_m for model in bundle.catalog])
         vertices, owner = network.vertices.cpu().float(), network.owner.cpu()
+        diameter = torch.tensor([model.diameter_m for model in bundle.catalog])[owner]
+        self.diameter = diameter.to(device)
         distance = torch.cdist(vertices, vertices)
-        self.near = (distance < recipe.exclusion * diameter[owner][:, None, None]).to(device)
+        self.near = (distance < recipe.exclusion * diameter[:, None, None]).to(device)
         self.partner = _partners(bundle, vertices, owner).to(device)
         shared = recipe.shape == "cuboid"
         counts = [1 + len(model.instances) for model in bundle.catalog]
@@ -116,7 +118,8 @@ class NemoStep:
         total = counts.sum().clamp(min=1.0)
         with torch.no_grad():
             best = likeness.masked_fill(network.is_real[mesh][:, None] == 0, -1.0).argmax(dim=2)
-            right = self.near[mesh[:, None], labels, best]
+            apart = network.vertices[mesh[:, None], labels] - network.vertices[mesh[:, None], best]
+            right = apart.norm(dim=2) < _RIGHT * self.diameter[mesh][:, None]
             beats = own > rows @ network.background
             figures = {
                 "right": (right * counts).sum() / total,
@@ -128,15 +131,19 @@ class NemoStep:
         keep_out = self.near[mesh[:, None], labels] | (network.is_real[mesh][:, None] == 0)
         keep_out = keep_out.scatter(2, labels[..., None], False)
         vertices = (likeness / recipe.temperature).masked_fill(keep_out, -1e4)
-        others = rows @ network.clutter.clone().T / recipe.temperature + torch.log(rows.new_tensor(recipe.clutter_share))
+        others = rows @ network.clutter.clone().T / recipe.temperature + torch.log(
+            rows.new_tensor(recipe.clutter_share)
+        )
         logits = torch.cat([vertices, others], dim=2)
         entropy = torch.logsumexp(logits, dim=2) - own / recipe.temperature
         return (entropy * counts).sum() / total, figures
 
     @torch.no_grad()
     def _targets(self, bank: Tensor, mesh: Tensor, found: Tensor, weights: Tensor) -> Tensor:
-        """Return whose features those at the vertices (B, V) should be: their own, or those of a vertex that a
-        symmetry of the object puts in the same place, whichever fits the picture as a whole better.
+        """Return whose features those at the vertices (B, V) should be.
+
+        Their own, or those of the vertices that a symmetry of the object puts in the same places, whichever fits the
+        picture as a whole better.
         """
         partners = self.partner[mesh]  # (B, S, V)
         if partners.shape[1] == 1:
@@ -176,9 +183,7 @@ def shown_at(mask: Tensor, pixels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def remember(
-    network: NemoNet, mesh: Tensor, found: Tensor, weights: Tensor, target: Tensor, momentum: float
-) -> None:
+def remember(network: NemoNet, mesh: Tensor, found: Tensor, weights: Tensor, target: Tensor, momentum: float) -> None:
     """Move the features of vertices towards what was found in a batch.
 
     Args:

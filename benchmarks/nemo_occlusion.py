@@ -1,0 +1,322 @@
+r"""Measure what neural mesh models lose under occlusion, on CAD instances that no training saw.
+
+    python benchmarks/nemo_occlusion.py --categories ../shared/data/category_cad --out docs/images/nemo_occlusion
+
+The last two meshes of every category are for the test. All methods train on the same crops of the others, for the
+same number of samples, without occluders in the foreground: one cuboid per category, one per instance, the instances'
+own shapes, one cuboid without the contrastive loss, and a network that classifies the pose. One cuboid is measured
+without the occluder model, too. Test crops are covered by 0, 20-40, 40-60 and 60-80 %. Training goes on where it was
+interrupted (--work).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pose_estimation_ros.backends.nemo import Nemo, NemoSettings
+from pose_estimation_ros.data.backgrounds import background_pool
+from pose_estimation_ros.data.crops import Crops
+from pose_estimation_ros.data.occluders import cover
+from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
+from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
+from pose_estimation_ros.evaluation.metrics import rotation_scores
+from pose_estimation_ros.geometry.camera import project_points
+from pose_estimation_ros.geometry.looking_camera import look_at, rotation_between
+from pose_estimation_ros.geometry.rotations import geodesic_distance, matrix_from_axis_angle
+from pose_estimation_ros.networks.encoder import ResNetEncoder
+from pose_estimation_ros.networks.nemo_net import NemoNet
+from pose_estimation_ros.objects.bundle import Bundle, PosePrior, load_bundle, save_bundle
+from pose_estimation_ros.objects.categories import catalog_from_categories
+from pose_estimation_ros.objects.mesh import load_mesh
+from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
+from pose_estimation_ros.training.nemo import NemoRecipe, train_nemo
+from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
+
+HELD_OUT = 2  # meshes of each category
+LEVELS = {"L0": (0.0, 0.0), "L1": (0.2, 0.4), "L2": (0.4, 0.6), "L3": (0.6, 0.8)}
+PRIOR = PosePrior(elevation_deg=(-10.0, 50.0), roll_deg=(-15.0, 15.0), distance_m=(2.0, 6.0), other=0.0)
+SIZE = 64
+BOX_NOISE = 0.03  # deviation of the edges of the boxes, in sides
+SEED = 4321  # of the test; no training uses it
+AZIMUTHS, OTHERS, OTHER_RANGE = 36, 24, np.pi / 3.0  # bins of the classifier; of elevation and roll -60 to 60 degrees
+OPTIMISER = OptimiserConfig(kind="muon", batch=32, learning_rate=1e-3, warmup_samples=1000, ema_samples=2000)
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is trained, and how poses are read from it."""
+
+    trained: str  # name of the training; some methods share one
+    recipe: dict[str, object]
+    occlusion: bool = True
+
+
+METHODS = {
+    "cuboid": Method("cuboid", {"shape": "cuboid"}),
+    "multi-cuboid": Method("multi", {"shape": "multi"}),
+    "mesh": Method("mesh", {"shape": "detailed"}),
+    "cuboid, no occluder model": Method("cuboid", {"shape": "cuboid"}, occlusion=False),
+    "cuboid, not contrastive": Method("plain", {"shape": "cuboid", "contrastive": False}),
+    "pose classifier": Method("classifier", {}),
+}
+
+
+class PoseClassifier(nn.Module):
+    """The rival: the classes of azimuth, elevation and roll of a crop, for all categories in one network."""
+
+    def __init__(self, objects: int) -> None:
+        super().__init__()
+        self.encoder = ResNetEncoder()
+        self.read = nn.Linear(self.encoder.channels[-1], 256)
+        self.embedding = nn.Embedding(objects, 256)
+        self.out = nn.Linear(256, AZIMUTHS + 2 * OTHERS)
+
+    def forward(self, crops: Tensor, object_index: Tensor) -> tuple[Tensor, ...]:
+        """Return logits of azimuth, elevation and roll of crops (B, 3, S, S)."""
+        features = self.encoder(crops)[-1].mean(dim=(2, 3))
+        said = self.out(torch.relu(self.read(features) + self.embedding(object_index)))
+        return said.float().split([AZIMUTHS, OTHERS, OTHERS], dim=1)
+
+
+def turn_to(camera: Tensor) -> Tensor:
+    """Return rotations (B, 3, 3) from a camera that looks at the middle of the crops to their own cameras."""
+    middle = torch.cat([torch.full((len(camera), 2), (SIZE - 1) / 2.0), torch.ones(len(camera), 1)], dim=1)
+    ray = (torch.linalg.inv(camera) @ middle[..., None])[..., 0]
+    return rotation_between(ray.new_tensor([0.0, 0.0, 1.0]).expand_as(ray), ray)
+
+
+def angles_of(poses: Tensor, camera: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return azimuth, elevation and roll (B,) of poses (B, 4, 4), seen by a camera that looks at the crop's middle."""
+    rotation = turn_to(camera).mT @ poses[:, :3, :3]
+    toward = -rotation[:, 2]  # the object's axes, from the object to the camera
+    upright = torch.from_numpy(look_at(toward.double().numpy())).float()
+    rolled = rotation @ upright.mT
+    return (
+        torch.atan2(toward[:, 1], toward[:, 0]),
+        torch.asin(toward[:, 2].clamp(-1.0, 1.0)),
+        torch.atan2(rolled[:, 1, 0], rolled[:, 0, 0]),
+    )
+
+
+def bins_of(poses: Tensor, camera: Tensor) -> tuple[Tensor, ...]:
+    """Return the classes of azimuth, elevation and roll (B,)."""
+    azimuth, elevation, roll = angles_of(poses, camera)
+    first = torch.floor(azimuth / (2.0 * torch.pi) * AZIMUTHS).long() % AZIMUTHS
+    scaled = [
+        ((item / OTHER_RANGE + 1.0) / 2.0 * OTHERS).floor().clamp(0, OTHERS - 1).long() for item in (elevation, roll)
+    ]
+    return first, scaled[0], scaled[1]
+
+
+def rotations_from(logits: tuple[Tensor, ...], camera: Tensor) -> Tensor:
+    """Return the rotations (B, 3, 3) in the middle of the likeliest classes."""
+    best = [item.argmax(dim=1).float() + 0.5 for item in logits]
+    azimuth = best[0] / AZIMUTHS * 2.0 * torch.pi
+    elevation, roll = ((item / OTHERS * 2.0 - 1.0) * OTHER_RANGE for item in best[1:])
+    flat = elevation.cos()
+    toward = torch.stack([flat * azimuth.cos(), flat * azimuth.sin(), elevation.sin()], dim=1)
+    zero = torch.zeros_like(roll)
+    upright = torch.from_numpy(look_at(toward.double().numpy())).float()
+    return turn_to(camera) @ matrix_from_axis_angle(torch.stack([zero, zero, roll], dim=1)) @ upright
+
+
+def classifier_step(network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss of the classifier."""
+    said = network(pixels_of(batch), batch.object_index)
+    wanted = bins_of(batch.camera_from_object, batch.camera)
+    losses = [nn.functional.cross_entropy(item, target) for item, target in zip(said, wanted, strict=True)]
+    return torch.stack(losses).sum(), {"azimuth": losses[0].detach()}
+
+
+def pixels_of(batch: CropBatch) -> Tensor:
+    """Return crops as networks take them."""
+    return batch.images.float().div(255.0).contiguous(memory_format=torch.channels_last)
+
+
+def crop_config(painted: float = 0.8) -> CropConfig:
+    """Return how crops without occluders are made."""
+    return CropConfig(
+        size=SIZE,
+        roll_deg=PRIOR.roll_deg,
+        photo_side_px=(60.0, 260.0),
+        noise=0.03,
+        masked_share=0.0,
+        front_layers=0,
+        bar_share=0.0,
+        painted=painted,
+    )
+
+
+def open_bundle(name: str, arguments: argparse.Namespace) -> Bundle:
+    """Return the bundle that a training writes into."""
+    path = arguments.work / name / "bundle"
+    if not (path / "bundle.yaml").is_file():
+        catalog = catalog_from_categories(arguments.categories, held_out=HELD_OUT)
+        save_bundle(Bundle(path=path, name="category", catalog=catalog, networks={}, pose_prior=PRIOR, meshes=None))
+    return load_bundle(path)
+
+
+def train(method: Method, arguments: argparse.Namespace) -> Bundle | PoseClassifier:
+    """Train a method, or read what was trained before."""
+    bundle = open_bundle(method.trained, arguments)
+    folder = arguments.work / method.trained
+    views = BankConfig(views=arguments.views)
+    if method.trained != "classifier":
+        trained = bundle.networks.get("nemo")
+        if trained is not None and trained.training.get("samples", 0) >= arguments.samples:
+            return bundle
+        recipe = NemoRecipe.model_validate(
+            {
+                "samples": arguments.samples,
+                "size": SIZE,
+                "network": {"stride": 4, "frozen": arguments.frozen},
+                "initial": arguments.initial,
+                "optimiser": OPTIMISER,
+                "crops": crop_config(),
+                "bank": views,
+                **method.recipe,
+            }
+        )
+        return train_nemo(TrainingRun(bundle, folder, arguments.categories, "cpu", resume=True), recipe)
+    torch.manual_seed(0)
+    network = PoseClassifier(len(bundle.catalog))
+    load_matching(network, arguments.initial, "nemo")
+    network = network.to(memory_format=torch.channels_last).train()
+    trainer = Trainer(network, OPTIMISER, arguments.samples, folder, resume=True)
+    if trainer.samples < arguments.samples:
+        bank, backgrounds = open_bank(bundle, views, 0, folder, arguments.categories, "cpu")
+        weights = object_weights(bundle, {})
+        batches = crop_batches(bank, backgrounds, crop_config(), OPTIMISER.batch, trainer.samples, weights, 1)
+        if not trainer.train(batches, classifier_step, arguments.samples, "classifier"):
+            raise KeyboardInterrupt
+    network.load_state_dict(trainer.averaged_state())
+    return network.eval()
+
+
+def held_out_bank(bundle: Bundle, folder: Path, views: int) -> ViewBank:
+    """Cast views of the instances that no training saw."""
+    meshes, owner = [], []
+    for index, model in enumerate(bundle.catalog):
+        used = {str(item) for item in (model.mesh, *model.instances)}
+        files = sorted((folder / Path(model.mesh).parent).glob("*.ply"))
+        unseen = [file for file in files if str(file.relative_to(folder)) not in used]
+        meshes += [load_mesh(file) for file in unseen]
+        owner += [index] * len(unseen)
+    return build_view_bank(list(bundle.catalog), meshes, PRIOR, views, [], 0, seed=SEED, owner=owner)
+
+
+def estimate(method: Method, trained: Bundle | PoseClassifier, batch: CropBatch, boxes: np.ndarray) -> Tensor:
+    """Return the rotations (B, 3, 3) that a method sees in crops."""
+    if isinstance(trained, PoseClassifier):
+        with torch.inference_mode():
+            return rotations_from(trained(pixels_of(batch), batch.object_index), batch.camera)
+    network = trained.load_network("nemo", NemoNet, torch.device("cpu"))
+    backend = Nemo(network, SIZE, PRIOR, NemoSettings(occlusion=method.occlusion))
+    square = torch.tensor([[(SIZE - 1) / 2.0, (SIZE - 1) / 2.0, float(SIZE)]]).expand(len(batch), 3)
+    crops = Crops(batch.images.float() / 255.0, batch.camera, batch.object_index, square)
+    found = []
+    for rows in torch.arange(len(batch)).split(16):
+        part = Crops(crops.pixels[rows], crops.camera[rows], crops.object_index[rows], crops.square[rows])
+        found.append(backend.fit(backend.predict(part), part, boxes[rows.numpy()], (SIZE * 9, SIZE * 9)).pose)
+    return torch.cat(found)[:, :3, :3]
+
+
+def test_crops(bundle: Bundle, arguments: argparse.Namespace) -> tuple[CropBatch, np.ndarray]:
+    """Return crops of unseen instances and their noisy boxes (B, 4) in pixels of the crops."""
+    bank = held_out_bank(bundle, arguments.categories, max(40, arguments.cases))
+    source = CropSource(bank, background_pool(60, seed=SEED), crop_config(), SEED)
+    batch = source.batch(arguments.cases)
+    pixels = project_points(bank.outline[batch.mesh_index], batch.camera_from_object, batch.camera)
+    low, high = pixels.amin(dim=1), pixels.amax(dim=1)
+    noise = torch.randn(len(batch), 4, generator=torch.Generator().manual_seed(SEED)) * BOX_NOISE
+    boxes = torch.cat([low, high], dim=1) + noise * (high - low).amax(dim=1, keepdim=True)
+    return batch, boxes.numpy()
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the scores of all methods at all levels."""
+    (arguments.work / "pix2pose").mkdir(parents=True, exist_ok=True)  # all trainings share the bank that is kept there
+    batch, boxes = test_crops(open_bundle("cuboid", arguments), arguments)
+    pictures = background_pool(60, seed=SEED + 1)
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    for name, method in METHODS.items():
+        if arguments.only and name not in arguments.only:
+            continue
+        trained = train(method, arguments)
+        results[name] = {}
+        for level, (low, high) in LEVELS.items():
+            generator = torch.Generator().manual_seed(SEED)
+            shares = low + (high - low) * torch.rand(len(batch), generator=generator)
+            covered = replace(batch, images=cover(batch.images, batch.mask_visible, shares, pictures, generator))
+            rotations = estimate(method, trained, covered, boxes)
+            errors = geodesic_distance(rotations.double(), batch.camera_from_object[:, :3, :3].double())
+            results[name][level] = rotation_scores(errors.numpy())
+        print(row(name, results[name]), flush=True)
+    return results
+
+
+HEADER = "| method | ACC pi/6 L0 | L1 | L2 | L3 | ACC pi/18 L0 | L1 | L2 | L3 | MedErr L0 | L1 | L2 | L3 |"
+
+
+def row(name: str, scores: dict[str, dict[str, float]]) -> str:
+    """Return one row of the table."""
+    cells = [f"{100.0 * scores[level][key]:.1f}" for key in ("acc_pi_6", "acc_pi_18") for level in LEVELS]
+    cells += [f"{scores[level]['median_rotation_deg']:.1f}" for level in LEVELS]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def plot(results: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
+    """Draw accuracy against occlusion."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2))
+    middle = [50.0 * (low + high) for low, high in LEVELS.values()]
+    for axis, (key, title) in zip(
+        axes, (("acc_pi_6", "within 30 degrees"), ("acc_pi_18", "within 10 degrees")), strict=True
+    ):
+        for name, scores in results.items():
+            axis.plot(middle, [100.0 * scores[level][key] for level in LEVELS], marker="o", label=name)
+        axis.set(xlabel="occluded share of the object, %", ylabel="poses, %", title=title, ylim=(0, 100))
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Train, measure, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--categories", type=Path, required=True, help="folder with one folder of meshes per category")
+    parser.add_argument(
+        "--initial", default="lmo", help="bundle whose nemo network starts all trainings (default: lmo)"
+    )
+    parser.add_argument("--samples", type=int, default=12_000, help="crops of each training (default: 12000)")
+    parser.add_argument("--views", type=int, default=600, help="views per category (default: 600)")
+    parser.add_argument("--cases", type=int, default=240, help="crops of the test (default: 240)")
+    parser.add_argument(
+        "--frozen", action="store_true", help="leave the encoders of the meshes' networks as they start"
+    )
+    parser.add_argument("--only", nargs="*", choices=sorted(METHODS), help="measure only these methods")
+    parser.add_argument("--work", type=Path, default=Path("runs/nemo_occlusion"), help="checkpoints")
+    parser.add_argument("--out", type=Path, help="base name of the table (.json) and the plot (.png)")
+    arguments = parser.parse_args()
+    print(HEADER + "\n" + "|---" * 13 + "|", flush=True)
+    results = measure(arguments)
+    if arguments.out is not None:
+        plot(results, arguments.out.with_suffix(".png"))
+        arguments.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
