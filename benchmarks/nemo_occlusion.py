@@ -140,7 +140,7 @@ def pixels_of(batch: CropBatch) -> Tensor:
     return batch.images.float().div(255.0).contiguous(memory_format=torch.channels_last)
 
 
-def crop_config(painted: float = 0.8) -> CropConfig:
+def crop_config(painted: float = 1.0) -> CropConfig:
     """Return how crops without occluders are made."""
     return CropConfig(
         size=SIZE,

@@ -146,7 +146,7 @@ class Nemo:
         ]
         crop, mesh = torch.tensor(pairs, device=self.device).unbind(1)
         cells = self._in_cells(crops, torch.from_numpy(np.asarray(boxes)).float().to(self.device))[crop]
-        with torch.inference_mode(self.settings.procedure == "fast"):
+        with torch.inference_mode():
             likeness = likeness_of(self.network, features, crops.camera, crop, mesh, self.settings.occlusion)
             if self.settings.procedure == "paper":
                 poses = self._paper.fit(features, likeness, cells)[:, None]

@@ -7,6 +7,7 @@ box says it is.
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import torch
 import torch.nn.functional as F
@@ -45,8 +46,10 @@ class PaperProcedure:
             likeness: P pairs of crops and meshes.
             boxes: of the whole objects, in cells, shape (P, 4).
         """
-        poses = [self._fit_one(features, likeness, boxes, pair) for pair in range(len(boxes))]
-        return torch.stack(poses)
+        with torch.inference_mode(False), torch.enable_grad():  # a pipeline runs without gradients
+            features, boxes = features.clone(), boxes.clone()
+            likeness = Likeness(**{item.name: getattr(likeness, item.name).clone() for item in fields(likeness)})
+            return torch.stack([self._fit_one(features, likeness, boxes, pair) for pair in range(len(boxes))])
 
     def _fit_one(self, features: Tensor, likeness: Likeness, boxes: Tensor, pair: int) -> Tensor:
         mesh, camera = likeness.mesh[pair], likeness.camera[pair]

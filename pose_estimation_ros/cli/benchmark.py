@@ -7,20 +7,23 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 
+from pose_estimation_ros.backends import BACKENDS
 from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.detection.base import Detector
-from pose_estimation_ros.evaluation.timing import Measurement, machine, peak_memory_mb, spreads, table
+from pose_estimation_ros.evaluation.timing import Measurement, comparison, machine, peak_memory_mb, spreads, table
 from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.geometry.symmetry import symmetric_distance, symmetry_transforms
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import Pipeline, resolve_device
+from pose_estimation_ros.tracking.object_pose import ObjectPose
 
 SEQUENCE = "sequence"  # folder of a bundle's own images, BOP layout
 _FRAME_NS = 33_000_000
@@ -32,6 +35,7 @@ class Sample:
 
     frame: Frame
     boxes: list[Detection]
+    poses: list[np.ndarray] = field(default_factory=list)  # true ones, (4, 4) each, of the boxes; none where unknown
 
 
 class FixedBoxes:
@@ -57,14 +61,24 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         measurement = measure(arguments)
+        other = measure(_with_other_backend(arguments)) if arguments.compare else None
         if arguments.json is not None:
+            content = asdict(measurement) | ({"compared_with": asdict(other)} if other else {})
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(asdict(measurement), indent=2) + "\n")
+            arguments.json.write_text(json.dumps(content, indent=2) + "\n")
     except (ValueError, OSError) as error:  # BundleError is a ValueError
         print(f"pose_benchmark: error: {error}", file=sys.stderr)
         return 2
     print(table(measurement))
+    if other is not None:
+        print(f"\n{table(other)}\n\n{comparison(measurement, other)}")
     return 0
+
+
+def _with_other_backend(arguments: argparse.Namespace) -> argparse.Namespace:
+    """Return the arguments of the run that is compared with; `paper` is the backend's published procedure."""
+    name = arguments.compare if arguments.compare in BACKENDS else f"{arguments.backend}_{arguments.compare}"
+    return argparse.Namespace(**{**vars(arguments), "backend": name})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-detector", action="store_true", help="leave the detector out")
     parser.add_argument("--backend", default="pix2pose", help="pose estimator (default: pix2pose)")
     parser.add_argument("--refiner", default="none", help="refiner (default: none)")
+    parser.add_argument("--compare", metavar="BACKEND",
+                        help="afterwards run another pose estimator on the same frames "
+                        "and compare time and rotation error; for nemo: paper, its published procedure")  # fmt: skip
     parser.add_argument("--frames", type=int, default=30, help="frames to measure (default: 30)")
     parser.add_argument("--score-threshold", type=float, default=0.5, help="of the detector (default: 0.5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -125,13 +142,14 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         score_threshold=arguments.score_threshold,
         mesh_dir=arguments.mesh_dir,
         detector=detector if detector is not None and arguments.boxes == "model" else fixed,
+        track=not arguments.compare,  # smoothing would mix the poses of different photographs
     )
     camera = samples[0].frame.camera
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     pipeline.warm_up(camera.width, camera.height)
     load_s = time.perf_counter() - start_s
-    timings, boxes, poses = _run(pipeline, fixed, samples, arguments.frames)
+    timings, boxes, poses, errors = _run(pipeline, fixed, samples, arguments.frames)
     return Measurement(
         machine=machine(device),
         bundle=bundle.name,
@@ -148,16 +166,21 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         throughput_fps=len(timings) / sum(item["total"] for item in timings),
         refinement_stages=pipeline.refinement_stages,
         peak_memory_mb=peak_memory_mb(device),
+        median_rotation_deg=float(np.degrees(np.median(errors))) if errors else None,
     )
 
 
 def _run(
     pipeline: Pipeline, fixed: FixedBoxes, samples: list[Sample], frames: int
-) -> tuple[list[dict[str, float]], list[int], list[int]]:
-    """Return timings, number of boxes and number of poses per frame; the results themselves hold whole images."""
+) -> tuple[list[dict[str, float]], list[int], list[int], list[float]]:
+    """Return timings, numbers of boxes and of poses per frame, and rotation errors in radians where truth is known.
+
+    The results themselves hold whole images.
+    """
     from tqdm import tqdm
 
     timings, boxes, poses = [], [], []
+    errors: list[float] = []
     run = islice(cycle(samples), frames)
     for number, sample in enumerate(tqdm(run, total=frames, desc="frames", unit="frame", disable=None)):
         fixed.boxes = sample.boxes
@@ -165,7 +188,21 @@ def _run(
         timings.append(result.timings_s)
         boxes.append(len(result.detections))
         poses.append(len(result.poses))
-    return timings, boxes, poses
+        errors += rotation_errors(pipeline.bundle.catalog, sample, result.poses)
+    return timings, boxes, poses, errors
+
+
+def rotation_errors(catalog: Catalog, sample: Sample, poses: list[ObjectPose]) -> list[float]:
+    """Return the angle in radians between each true pose and the one found in its box; pi where there is none."""
+    errors = []
+    for box, truth in zip(sample.boxes, sample.poses, strict=False):
+        found = [item for item in poses if np.array_equal(item.box, box.box) and item.object_index == box.object_index]
+        model = catalog[box.object_index]
+        around = [(item.axis, item.offset_m) for item in model.continuous_symmetries]
+        symmetries = symmetry_transforms(model.discrete_symmetries, around)
+        angles = [symmetric_distance(item.camera_from_object, truth, symmetries)[0] for item in found]
+        errors.append(min(angles, default=float(np.pi)))
+    return errors
 
 
 def open_source(arguments: argparse.Namespace, bundle: Bundle) -> tuple[str, list[Sample]]:
@@ -188,12 +225,13 @@ def open_source(arguments: argparse.Namespace, bundle: Bundle) -> tuple[str, lis
 
 
 def _data_set(dataset: BopDataset, catalog: Catalog) -> Iterator[Sample]:
-    from pose_estimation_ros.evaluation.run import truth_detections
+    from pose_estimation_ros.evaluation.run import true_poses, truth_detections
 
     for image in dataset.images:
-        boxes = truth_detections(image, targets_from([image]), catalog)
+        targets = targets_from([image])
+        boxes = truth_detections(image, targets, catalog)
         if boxes:
-            yield Sample(dataset.frame(image), boxes)
+            yield Sample(dataset.frame(image), boxes, true_poses(image, targets, catalog))
 
 
 def _photograph(path: Path, catalog: Catalog) -> Sample:

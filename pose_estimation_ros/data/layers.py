@@ -32,8 +32,8 @@ def shaded_views(
     if painted > 0.0:
         chosen = uniform(0.0, 1.0, (count, 1, 1, 1), generator) < painted
         paint = uniform(0.05, 1.0, (count, 3, 1, 1), generator)
-        grey = albedo.mean(dim=1, keepdim=True).clamp(min=0.05)
-        albedo = torch.where(chosen, (paint * (albedo / grey).clamp(max=2.0)).clamp(max=1.0), albedo)
+        left = uniform(0.0, 0.6, (count, 1, 1, 1), generator)  # of the mesh's own colours
+        albedo = torch.where(chosen, paint + left * (albedo - paint), albedo)
     lighting = random_lighting(count, generator, surface.device)
     color = shade(albedo * tint, (sampled[:, 3:4] * inverse).clamp(0.0, 1.0), _unit(sampled[:, 4:7]), lighting)
     return torch.cat([color.clamp(0.0, 1.0) * coverage, coverage], dim=1)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from pose_estimation_ros.data.bop import LEAST_VISIBILITY, BopDataset, BopImage, BopTarget
+from pose_estimation_ros.data.bop import LEAST_VISIBILITY, BopDataset, BopImage, BopTarget, GroundTruth
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.detection.base import Detector
 from pose_estimation_ros.evaluation.bop_results import Estimate
@@ -122,19 +122,29 @@ def truth_detections(
     """
     detections = []
     limits = np.array([image.camera.width - 1, image.camera.height - 1] * 2, dtype=np.float64)
+    for index, truth in _seen(image, targets, catalog):
+        box = truth.box_full if gt_box == "full" else truth.box_visible
+        if box is None:
+            raise ValueError(
+                f"{image.rgb_path}: object {truth.object_id} has no {gt_box} box; "
+                "expected scene_gt_info.json with bbox_obj and bbox_visib"
+            )
+        detections.append(Detection(index, 1.0, np.clip(box, 0.0, limits)))
+    return detections
+
+
+def true_poses(image: BopImage, targets: Sequence[BopTarget], catalog: Catalog) -> list[np.ndarray]:
+    """Return the poses (4, 4) of the instances that `truth_detections` returns, in the same order."""
+    return [truth.camera_from_object for _, truth in _seen(image, targets, catalog)]
+
+
+def _seen(image: BopImage, targets: Sequence[BopTarget], catalog: Catalog) -> Iterator[tuple[int, GroundTruth]]:
+    """Yield the instances that targets ask for and that can be seen, with their places in the catalog."""
     for target in targets:
         index = catalog.index_of_id(target.object_id)
         for truth in asked_for(image, target):
-            box = truth.box_full if gt_box == "full" else truth.box_visible
-            if index is None or truth.visibility < LEAST_VISIBILITY:
-                continue
-            if box is None:
-                raise ValueError(
-                    f"{image.rgb_path}: object {target.object_id} has no {gt_box} box; "
-                    "expected scene_gt_info.json with bbox_obj and bbox_visib"
-                )
-            detections.append(Detection(index, 1.0, np.clip(box, 0.0, limits)))
-    return detections
+            if index is not None and truth.visibility >= LEAST_VISIBILITY:
+                yield index, truth
 
 
 def run_images(

@@ -11,8 +11,7 @@ from torch import Tensor
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.rendering.raycaster import RayEngine
 
-
-_BURIED = 0.03  # sees less than this share of the sky: looks into a closed body
+_BURIED = 0.03  # less than this share of the rays gets out: they start inside a closed body
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,8 @@ def bake_ambient_occlusion(
 ) -> Tensor:
     """Return for every vertex the share of the sky that it sees, shape (V,), in [0, 1].
 
-    Normals of CAD meshes may point inwards: where one sees nothing, it is the other side that is looked at.
+    Normals of CAD meshes may point inwards: where none of the rays gets out, it is the other side that is
+    looked at.
 
     Args:
         engine: casts the rays.
@@ -46,15 +46,15 @@ def bake_ambient_occlusion(
     length = float(torch.tensor(high - low).norm())
     vertices = torch.from_numpy(mesh.vertices).to(engine.device)
     normals = torch.from_numpy(mesh.normals).to(engine.device)
-    seen = torch.zeros(2, len(vertices), device=engine.device)
+    seen, free = torch.zeros(2, 2, len(vertices), device=engine.device)
     for _ in range(rays):
         noise = F.normalize(torch.randn(len(vertices), 3, generator=generator), dim=1).to(engine.device)
         for side, outwards in enumerate((normals, -normals)):
             direction = F.normalize(outwards + 0.999 * noise, dim=1)  # Lambert's cosine distribution
             hits = engine.cast(mesh_index, vertices + outwards * (1e-3 * length), direction)
             seen[side] += ~((hits.face >= 0) & (hits.distance < reach * length))
-    outer, inner = seen / rays
-    return torch.where(outer < _BURIED, inner, outer)
+            free[side] += hits.face < 0
+    return torch.where(free[0] < _BURIED * rays, seen[1], seen[0]) / rays
 
 
 def random_lighting(count: int, generator: torch.Generator, device: torch.device, lights: int = 2) -> Lighting:

@@ -22,7 +22,7 @@ from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, l
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 ROLE = "nemo"
-_SYMMETRY_STEP_RAD = torch.pi / 8.0
+_SYMMETRY_STEP_RAD = torch.pi  # discrete symmetries alone: round objects show the camera the same side in all crops
 _RIGHT = 0.1  # a match so near to the true vertex, in diameters, is logged as right
 
 
