@@ -2,17 +2,18 @@ r"""Measure what neural mesh models lose under occlusion, on CAD instances that 
 
     python benchmarks/nemo_occlusion.py --categories ../shared/data/category_cad --out docs/images/nemo_occlusion
 
-The last two meshes of every category are for the test. All methods train on the same crops of the others, for the
-same number of samples, without occluders in the foreground: one cuboid per category, one per instance, the instances'
-own shapes, one cuboid without the contrastive loss, and a network that classifies the pose. One cuboid is measured
-without the occluder model, too. Test crops are covered by 0, 20-40, 40-60 and 60-80 %. Training goes on where it was
-interrupted (--work).
+The bundle names the meshes that trainings see; the others in the folders of its categories are for the test. All
+methods start from the encoder of the bundle's pix2pose network and train on the same crops for the same number of
+samples, without occluders in the foreground: one cuboid per category, one per instance, the instances' own shapes, one
+cuboid without the contrastive loss, and a network that classifies the pose. One cuboid is measured without the occluder
+model, too. Test crops are covered by 0, 20-40, 40-60 and 60-80 %. Training goes on where it was interrupted (--work).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,21 +33,18 @@ from pose_estimation_ros.geometry.looking_camera import look_at, rotation_betwee
 from pose_estimation_ros.geometry.rotations import geodesic_distance, matrix_from_axis_angle
 from pose_estimation_ros.networks.encoder import ResNetEncoder
 from pose_estimation_ros.networks.nemo_net import NemoNet
-from pose_estimation_ros.objects.bundle import Bundle, PosePrior, load_bundle, save_bundle
-from pose_estimation_ros.objects.categories import catalog_from_categories
+from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle, save_bundle
 from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
 from pose_estimation_ros.training.nemo import NemoRecipe, train_nemo
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
-HELD_OUT = 2  # meshes of each category
 LEVELS = {"L0": (0.0, 0.0), "L1": (0.2, 0.4), "L2": (0.4, 0.6), "L3": (0.6, 0.8)}
-PRIOR = PosePrior(elevation_deg=(-10.0, 50.0), roll_deg=(-15.0, 15.0), distance_m=(2.0, 6.0), other=0.0)
 SIZE = 64
 BOX_NOISE = 0.03  # deviation of the edges of the boxes, in sides
 SEED = 4321  # of the test; no training uses it
 AZIMUTHS, OTHERS, OTHER_RANGE = 36, 24, np.pi / 3.0  # bins of the classifier; of elevation and roll -60 to 60 degrees
-OPTIMISER = OptimiserConfig(kind="muon", batch=32, learning_rate=1e-3, warmup_samples=1000, ema_samples=2000)
+OPTIMISER = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3, warmup_samples=1000, ema_samples=1500)
 
 
 @dataclass(frozen=True)
@@ -140,26 +138,28 @@ def pixels_of(batch: CropBatch) -> Tensor:
     return batch.images.float().div(255.0).contiguous(memory_format=torch.channels_last)
 
 
-def crop_config(painted: float = 1.0) -> CropConfig:
+def crop_config(bundle: Bundle) -> CropConfig:
     """Return how crops without occluders are made."""
     return CropConfig(
         size=SIZE,
-        roll_deg=PRIOR.roll_deg,
+        roll_deg=bundle.pose_prior.roll_deg,
         photo_side_px=(60.0, 260.0),
         noise=0.03,
         masked_share=0.0,
         front_layers=0,
         bar_share=0.0,
-        painted=painted,
+        painted=1.0,
     )
 
 
 def open_bundle(name: str, arguments: argparse.Namespace) -> Bundle:
-    """Return the bundle that a training writes into."""
+    """Return the bundle that a training writes into, a copy of the one that is given."""
     path = arguments.work / name / "bundle"
-    if not (path / "bundle.yaml").is_file():
-        catalog = catalog_from_categories(arguments.categories, held_out=HELD_OUT)
-        save_bundle(Bundle(path=path, name="category", catalog=catalog, networks={}, pose_prior=PRIOR, meshes=None))
+    if not path.is_dir():
+        shutil.copytree(find_bundle(arguments.bundle), path)
+        (path / "nemo.safetensors").unlink(missing_ok=True)
+        bundle = load_bundle(path)
+        save_bundle(replace(bundle, networks={key: bundle.networks[key] for key in bundle.networks if key != "nemo"}))
     return load_bundle(path)
 
 
@@ -176,10 +176,9 @@ def train(method: Method, arguments: argparse.Namespace) -> Bundle | PoseClassif
             {
                 "samples": arguments.samples,
                 "size": SIZE,
-                "network": {"stride": 4, "frozen": arguments.frozen},
-                "initial": arguments.initial,
+                "network": {"stride": 4, "frozen": True},
                 "optimiser": OPTIMISER,
-                "crops": crop_config(),
+                "crops": crop_config(bundle),
                 "bank": views,
                 **method.recipe,
             }
@@ -187,13 +186,13 @@ def train(method: Method, arguments: argparse.Namespace) -> Bundle | PoseClassif
         return train_nemo(TrainingRun(bundle, folder, arguments.categories, "cpu", resume=True), recipe)
     torch.manual_seed(0)
     network = PoseClassifier(len(bundle.catalog))
-    load_matching(network, arguments.initial, "nemo")
+    load_matching(network, str(bundle.path), "pix2pose")
     network = network.to(memory_format=torch.channels_last).train()
     trainer = Trainer(network, OPTIMISER, arguments.samples, folder, resume=True)
     if trainer.samples < arguments.samples:
         bank, backgrounds = open_bank(bundle, views, 0, folder, arguments.categories, "cpu")
         weights = object_weights(bundle, {})
-        batches = crop_batches(bank, backgrounds, crop_config(), OPTIMISER.batch, trainer.samples, weights, 1)
+        batches = crop_batches(bank, backgrounds, crop_config(bundle), OPTIMISER.batch, trainer.samples, weights, 1)
         if not trainer.train(batches, classifier_step, arguments.samples, "classifier"):
             raise KeyboardInterrupt
     network.load_state_dict(trainer.averaged_state())
@@ -209,7 +208,7 @@ def held_out_bank(bundle: Bundle, folder: Path, views: int) -> ViewBank:
         unseen = [file for file in files if str(file.relative_to(folder)) not in used]
         meshes += [load_mesh(file) for file in unseen]
         owner += [index] * len(unseen)
-    return build_view_bank(list(bundle.catalog), meshes, PRIOR, views, [], 0, seed=SEED, owner=owner)
+    return build_view_bank(list(bundle.catalog), meshes, bundle.pose_prior, views, [], 0, seed=SEED, owner=owner)
 
 
 def estimate(method: Method, trained: Bundle | PoseClassifier, batch: CropBatch, boxes: np.ndarray) -> Tensor:
@@ -218,7 +217,7 @@ def estimate(method: Method, trained: Bundle | PoseClassifier, batch: CropBatch,
         with torch.inference_mode():
             return rotations_from(trained(pixels_of(batch), batch.object_index), batch.camera)
     network = trained.load_network("nemo", NemoNet, torch.device("cpu"))
-    backend = Nemo(network, SIZE, PRIOR, NemoSettings(occlusion=method.occlusion))
+    backend = Nemo(network, SIZE, trained.pose_prior, NemoSettings(occlusion=method.occlusion))
     square = torch.tensor([[(SIZE - 1) / 2.0, (SIZE - 1) / 2.0, float(SIZE)]]).expand(len(batch), 3)
     crops = Crops(batch.images.float() / 255.0, batch.camera, batch.object_index, square)
     found = []
@@ -231,7 +230,7 @@ def estimate(method: Method, trained: Bundle | PoseClassifier, batch: CropBatch,
 def test_crops(bundle: Bundle, arguments: argparse.Namespace) -> tuple[CropBatch, np.ndarray]:
     """Return crops of unseen instances and their noisy boxes (B, 4) in pixels of the crops."""
     bank = held_out_bank(bundle, arguments.categories, max(40, arguments.cases))
-    source = CropSource(bank, background_pool(60, seed=SEED), crop_config(), SEED)
+    source = CropSource(bank, background_pool(60, seed=SEED), crop_config(bundle), SEED)
     batch = source.batch(arguments.cases)
     pixels = project_points(bank.outline[batch.mesh_index], batch.camera_from_object, batch.camera)
     low, high = pixels.amin(dim=1), pixels.amax(dim=1)
@@ -299,14 +298,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--categories", type=Path, required=True, help="folder with one folder of meshes per category")
     parser.add_argument(
-        "--initial", default="lmo", help="bundle whose nemo network starts all trainings (default: lmo)"
+        "--bundle", default="category", help="has categories and a pix2pose network (default: category)"
     )
     parser.add_argument("--samples", type=int, default=12_000, help="crops of each training (default: 12000)")
     parser.add_argument("--views", type=int, default=600, help="views per category (default: 600)")
     parser.add_argument("--cases", type=int, default=240, help="crops of the test (default: 240)")
-    parser.add_argument(
-        "--frozen", action="store_true", help="leave the encoders of the meshes' networks as they start"
-    )
     parser.add_argument("--only", nargs="*", choices=sorted(METHODS), help="measure only these methods")
     parser.add_argument("--work", type=Path, default=Path("runs/nemo_occlusion"), help="checkpoints")
     parser.add_argument("--out", type=Path, help="base name of the table (.json) and the plot (.png)")

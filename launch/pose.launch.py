@@ -21,7 +21,7 @@ ARGUMENTS = (
     (
         "backend",
         "",
-        "Pose estimator that the bundle has weights for (pix2pose, heatmaps); empty: what params_file says.",
+        "Pose estimator that the bundle has weights for (pix2pose, nemo, heatmaps); empty: what params_file says.",
     ),
     ("refiner", "", "Refinement of the poses (none, attention); empty: what params_file says."),
     ("device", "", "auto, cpu, cuda or cuda:N; empty: what params_file says."),

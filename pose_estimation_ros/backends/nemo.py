@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import cv2
@@ -84,11 +85,15 @@ class Nemo:
         if self.settings.procedure not in ("fast", "paper"):
             raise ValueError(f"nemo.procedure = {self.settings.procedure!r}: expected fast or paper")
         self._grid = Orientations(network, prior, self.settings.directions, self.settings.roll_step_deg)
-        self.caster = RayCaster([_as_mesh(network, number) for number in range(len(network.owner))], device=self.device)
-        self._paper = PaperProcedure(network, self.caster, self.settings.occlusion)
         self._meshes_of = [
             (network.owner == index).nonzero()[:, 0].tolist() for index in range(network.embedding.num_embeddings)
         ]
+
+    @cached_property
+    def caster(self) -> RayCaster:
+        """Renders the meshes; made when somebody looks, the fit does without."""
+        meshes = [_as_mesh(self.network, number) for number in range(len(self.network.owner))]
+        return RayCaster(meshes, device=self.device)
 
     @staticmethod
     def from_bundle(bundle: Bundle, device: torch.device, settings: NemoSettings | None = None) -> Nemo:
@@ -149,7 +154,8 @@ class Nemo:
         with torch.inference_mode():
             likeness = likeness_of(self.network, features, crops.camera, crop, mesh, self.settings.occlusion)
             if self.settings.procedure == "paper":
-                poses = self._paper.fit(features, likeness, cells)[:, None]
+                procedure = PaperProcedure(self.network, self.caster, self.settings.occlusion)
+                poses = procedure.fit(features, likeness, cells)[:, None]
             else:
                 poses = self._fast(likeness, cells, sure[crop])
             count = poses.shape[1]

@@ -32,6 +32,8 @@ _COLUMNS = (  # key, heading, factor, decimals
     ("ar_vsd", "AR_VSD", 1.0, 3),
     ("ar", "AR", 1.0, 3),
     ("auc_add_s", "AUC(-S)%", 1.0, 1),
+    ("acc_pi_6_symmetric", "pi/6%", 100.0, 1),
+    ("acc_pi_18_symmetric", "pi/18%", 100.0, 1),
     ("median_rotation_deg_symmetric", "rot deg", 1.0, 1),
     ("median_translation_m", "t cm", 100.0, 1),
     ("found", "found%", 100.0, 1),

@@ -88,7 +88,7 @@ class Bundle:
             ValueError: if a mesh cannot be used or is not of the size that the catalog says.
         """
         return [
-            load_mesh(self.mesh_path(index, mesh_dir), model.mesh_unit, model.diameter_m)
+            load_mesh(self.mesh_path(index, mesh_dir), model.mesh_unit, None if model.instances else model.diameter_m)
             for index, model in enumerate(self.catalog)
         ]
 

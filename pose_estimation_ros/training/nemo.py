@@ -44,7 +44,7 @@ class NemoRecipe(BaseModel):
     momentum: float = Field(default=0.9, ge=0.0, lt=1.0)  # of the vertices' features, per batch
     clutter_cells: int = Field(default=8, ge=1)  # cells per crop that show no object
     clutter_share: float = Field(default=0.005, gt=0.0)  # odds of a feature of the clutter, relative to a vertex
-    clutter_weight: float = Field(default=0.1, ge=0.0)  # of the loss that keeps clutter unlike all vertices
+    clutter_weight: float = Field(default=0.3, ge=0.0)  # of the loss that keeps clutter unlike all vertices
     network: dict[str, Any] = {}  # keyword arguments of NemoNet
     initial: str | None = None  # bundle whose network gives the first weights
     encoder_from: str | None = "pix2pose"  # network of the bundle whose encoder and decoder start ours, if it has one
@@ -74,7 +74,7 @@ class NemoStep:
         self.diameter = diameter.to(device)
         distance = torch.cdist(vertices, vertices)
         self.near = (distance < recipe.exclusion * diameter[:, None, None]).to(device)
-        self.partner = _partners(bundle, vertices, owner).to(device)
+        self.partner = _partners(bundle, vertices, network.normals.cpu().float(), owner, diameter).to(device)
         shared = recipe.shape == "cuboid"
         counts = [1 + len(model.instances) for model in bundle.catalog]
         flat = [index for index, count in enumerate(counts) for _ in range(count)]
@@ -102,11 +102,23 @@ class NemoStep:
         rows = F.normalize(sample_features(features, places, network.stride), dim=2)
         labels = target.gather(1, chosen)
         loss, figures = self._compare(network, mesh, rows, labels, counts)
-        apart = torch.einsum("bkc,bc->bk", clutter, network.bank[mesh].mean(dim=1)).mean()
+        unlike, told = self._tell_apart(network, mesh, clutter)
         remember(network, mesh, found, weights, target, recipe.momentum)
         network.clutter.copy_(torch.cat([clutter.detach().flatten(0, 1), network.clutter])[: len(network.clutter)])
-        figures["clutter"] = ((clutter.detach() @ network.background) > figures.pop("middling")).float().mean()
-        return loss + recipe.clutter_weight * apart, {"match": loss.detach(), "apart": apart.detach(), **figures}
+        parts = {"match": loss.detach(), "unlike": unlike.detach(), "clutter": told}
+        return loss + recipe.clutter_weight * unlike, {**parts, **figures}
+
+    def _tell_apart(self, network: NemoNet, mesh: Tensor, clutter: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy of clutter (B, K, C) among all vertices and the clutter, and the share told right.
+
+        The paper only pushes it away from the vertices; being alike is what lets one feature stand for all clutter.
+        """
+        vertices = torch.einsum("bkc,bvc->bkv", clutter, network.bank[mesh])
+        vertices = vertices.masked_fill(network.is_real[mesh][:, None] == 0, -1.0)
+        own = clutter @ network.background
+        told = (own > vertices.amax(dim=2)).float().mean()
+        logits = torch.cat([vertices, own[..., None]], dim=2) / self.recipe.temperature
+        return (torch.logsumexp(logits, dim=2) - logits[..., -1]).mean(), told.detach()
 
     def _compare(
         self, network: NemoNet, mesh: Tensor, rows: Tensor, labels: Tensor, counts: Tensor
@@ -124,7 +136,6 @@ class NemoStep:
             figures = {
                 "right": (right * counts).sum() / total,
                 "object": (beats * counts).sum() / total,
-                "middling": (own * counts).sum() / total / 2.0,
             }
         if not recipe.contrastive:
             return ((1.0 - own) * counts).sum() / total, figures
@@ -163,13 +174,19 @@ class NemoStep:
         return features.flatten(2).transpose(1, 2).gather(1, pick[..., None].expand(-1, -1, features.shape[1]))
 
 
-def _partners(bundle: Bundle, vertices: Tensor, owner: Tensor) -> Tensor:
-    """Return for every symmetry of the owner where it takes each vertex, (M, S, V): the nearest one there."""
+def _partners(bundle: Bundle, vertices: Tensor, normals: Tensor, owner: Tensor, diameter: Tensor) -> Tensor:
+    """Return for every symmetry of the owner where it takes each vertex, (M, S, V): the nearest one there.
+
+    The faces of a cuboid have vertices of their own at the edges; of those in one place the normal tells which it is.
+    """
     symmetries = catalog_symmetries(bundle.catalog, _SYMMETRY_STEP_RAD).float()[owner]
     tables = []
     for number, points in enumerate(vertices):
-        moved = points @ symmetries[number, :, :3, :3].transpose(1, 2) + symmetries[number, :, None, :3, 3]
-        tables.append(torch.stack([torch.cdist(item, points).argmin(dim=1) for item in moved]))
+        turn, shift = symmetries[number, :, :3, :3].transpose(1, 2), symmetries[number, :, None, :3, 3]
+        slant = 0.01 * diameter[number] * normals[number]
+        moved = torch.cat([points @ turn + shift, slant @ turn], dim=2)
+        there = torch.cat([points, slant], dim=1)
+        tables.append(torch.stack([torch.cdist(item, there).argmin(dim=1) for item in moved]))
     return torch.stack(tables)
 
 

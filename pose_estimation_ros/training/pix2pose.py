@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.networks.pix2pose_net import Pix2PoseNet
 from pose_estimation_ros.networks.placement import placement_of
+from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
 from pose_estimation_ros.training.losses import (
@@ -76,7 +77,7 @@ class Pix2PoseStep:
         self.weights = recipe.losses.model_dump()
         self.centre = torch.tensor(np.stack([model.centre_m for model in bundle.catalog])).float().to(device)
         self.diameter = torch.tensor([model.diameter_m for model in bundle.catalog]).float().to(device)
-        self.bf16 = recipe.optimiser.bf16
+        self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
         self.device = device
 
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -129,3 +129,20 @@ def test_errors_are_one_line_and_exit_code_2(bundle, capsys, options, message):
 def test_percentiles_by_hand():
     timings = [{"pose": value / 1e3} for value in range(11)]
     assert spreads(timings) == {"pose": Spread(pytest.approx(5.0), pytest.approx(9.0))}
+
+
+class QuickBackend(SlowBackend):
+    def estimate(self, frame, crops, detections):
+        return [PoseHypothesis(item.object_index, row, np.eye(4), 0.9) for row, item in enumerate(detections)]
+
+
+def test_two_backends_are_compared_in_one_run(bundle, tiny_bop, tmp_path, monkeypatch, capsys):
+    sys.modules["slow_backend"].QuickBackend = QuickBackend
+    monkeypatch.setitem(backends.BACKENDS, "slow_quick", "slow_backend:QuickBackend")
+    content = _measured(bundle, tmp_path, "--bop", str(tiny_bop), "--compare", "quick", "--frames", "3")
+    other = content["compared_with"]
+    assert (content["backend"], other["backend"]) == ("slow", "slow_quick")
+    assert content["stages_ms"]["pose"]["p50"] > 1e3 * POSE_S > other["stages_ms"]["pose"]["p50"]
+    # Both answer with the identity: the error is the angle of the true poses.
+    assert content["median_rotation_deg"] == other["median_rotation_deg"] > 5.0
+    assert "times; median rotation error" in capsys.readouterr().out

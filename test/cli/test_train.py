@@ -99,3 +99,47 @@ def test_an_interrupt_before_the_first_image_ends_quietly(tmp_path, capsys, monk
     monkeypatch.setattr(train, "_train", interrupted)
     assert make(tmp_path / "mine", "--mesh", write_mesh(tmp_path / "cad"), "--unit", "mm") == 130
     assert capsys.readouterr().err == "pose_train: interrupted\n"
+
+
+def write_category(folder: Path, name: str, sizes: list[float]) -> None:
+    for number, size in enumerate(sizes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        scaled = [line.split() for line in OBJ.splitlines()]
+        lines = [
+            " ".join([row[0], *(str(float(value) * size / 1000.0) for value in row[1:])])
+            if row[0] == "v"
+            else " ".join(row)
+            for row in scaled
+            if row[0] in ("v", "f")
+        ]
+        (folder / name / f"{number:02d}.obj").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_category_is_one_object_with_many_meshes(tmp_path):
+    write_category(tmp_path / "kinds", "wedge", [1.0, 1.5, 2.0, 9.0])
+    write_category(tmp_path / "kinds", "other", [1.0, 1.0])
+    (tmp_path / "kinds" / "notes").mkdir()  # no meshes, no category
+    assert make(tmp_path / "b", "--categories", tmp_path / "kinds", "--held-out", 1) == 0
+    bundle = load_bundle(tmp_path / "b")
+    assert [model.name for model in bundle.catalog] == ["other", "wedge"]
+    wedge = bundle.catalog[1]
+    assert [str(item) for item in (wedge.mesh, *wedge.instances)] == ["wedge/00.obj", "wedge/01.obj", "wedge/02.obj"]
+    np.testing.assert_allclose(wedge.bounds_m[1], [0.2, 0.16, 0.12], rtol=1e-6)  # of the largest that is not held out
+    assert bundle.meshes is None and "categories" in bundle.mesh_source
+    instances = bundle.load_instances(tmp_path / "kinds")
+    assert [len(meshes) for meshes in instances] == [1, 3]
+    np.testing.assert_allclose([np.ptp(mesh.vertices[:, 0]) for mesh in instances[1]], [0.1, 0.15, 0.2], rtol=1e-5)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_categories_that_cannot_be_made_are_named(tmp_path, capsys):
+    write_category(tmp_path / "kinds", "wedge", [1.0])
+    assert make(tmp_path / "a", "--categories", tmp_path / "kinds", "--held-out", 1) == 2
+    assert "1 meshes, expected more than the 1 left out" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert make(tmp_path / "c", "--categories", tmp_path / "empty") == 2
+    assert "no folder with meshes" in capsys.readouterr().err
+    mesh = write_mesh(tmp_path / "one")
+    assert make(tmp_path / "d", "--categories", tmp_path / "kinds", "--mesh", mesh) == 2
+    assert "several sources of meshes" in capsys.readouterr().err
