@@ -25,8 +25,8 @@ class FitSettings:
     temperature: float = 0.07  # of the odds between cells
     deviation: tuple[float, float] = (2.0, 0.8)  # cells that the match may be off, first and last step
     damping: float = 1e-3
-    cell_weight: float = 2.0  # of what cells say of vertices, relative to what vertices say of cells
-    box_weight: float = 0.07  # of each edge of the box, relative to all visible vertices
+    cell_weight: float = 6.0  # of what cells say of vertices, relative to what vertices say of cells
+    box_weight: float = 0.05  # of each edge of the box, relative to all vertices and cells
 
 
 def fit_poses(
@@ -73,7 +73,9 @@ def fit_poses(
     for step in range(settings.steps):
         done = step / max(1, settings.steps - 1)
         deviation = settings.deviation[0] ** (1.0 - done) * settings.deviation[1] ** done
-        weights = (network.view_weights(mesh, from_middle(poses, middle)) * known).gather(1, chosen) * each
+        weights = (network.view_weights(mesh, from_middle(poses, middle)) * known).gather(
+            1, chosen
+        ) ** 2 * each  # the slanted ones sit at the rim, where all matches lie inside
         rotated = vertices @ poses[:, :3, :3].transpose(1, 2)
         at = rotated + poses[:, None, :3, 3]
         depth = at[..., 2].clamp(min=1e-4)
@@ -83,14 +85,16 @@ def fit_poses(
         weighted = (weights * sure)[..., None, None] * jacobian
         hessian = torch.einsum("qvai,qvaj->qij", weighted, jacobian)
         gradient = torch.einsum("qvai,qva->qi", weighted, offset)
+        total = (weights * sure).sum(dim=1)
         if settings.cell_weight > 0.0:
             rows, miss, share = matched_cells(likeness, which, every, poses, length, 2.0 * deviation)
             share = settings.cell_weight * share
+            total = total + share.sum(dim=1)
             hessian = hessian + torch.einsum("qc,qcai,qcaj->qij", share, rows, rows)
             gradient = gradient + torch.einsum("qc,qcai,qca->qi", share, rows, miss)
         if settings.box_weight > 0.0:
             rows, miss = box_edges(outline, poses, camera, length, boxes)
-            share = settings.box_weight * (weights * sure).sum(dim=1)[:, None] * sure_edges
+            share = settings.box_weight * total[:, None] * sure_edges
             hessian = hessian + torch.einsum("qe,qei,qej->qij", share, rows, rows)
             gradient = gradient + torch.einsum("qe,qei,qe->qi", share, rows, miss)
         trace = hessian.diagonal(dim1=1, dim2=2)
