@@ -21,11 +21,14 @@ from pose_estimation_ros.backends.nemo_likeness import (
     to_middle,
 )
 from pose_estimation_ros.backends.nemo_paper import looking_poses, starts
-from pose_estimation_ros.data.crops import Crops
+from pose_estimation_ros.data.bop import BopDataset, targets_from
+from pose_estimation_ros.data.crops import Crops, crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.evaluation.run import true_poses, truth_detections
 from pose_estimation_ros.geometry.camera import Camera, project_points
+from pose_estimation_ros.geometry.symmetry import symmetric_distance, symmetry_transforms
 from pose_estimation_ros.networks.nemo_net import MeshTable, NemoNet
-from pose_estimation_ros.objects.bundle import PosePrior
+from pose_estimation_ros.objects.bundle import PosePrior, load_bundle
 from pose_estimation_ros.objects.neural_mesh import NeuralMesh, cuboid_mesh
 from pose_estimation_ros.rendering.feature_rendering import render_features
 from pose_estimation_ros.rendering.neural_mesh_table import mesh_table, surface
@@ -227,3 +230,25 @@ def test_middles_and_back() -> None:
 def test_an_unknown_procedure_is_refused() -> None:
     with pytest.raises(ValueError, match=r"nemo.procedure = 'slow'"):
         Nemo(network(), SIZE, PRIOR, NemoSettings(procedure="slow"))  # type: ignore[arg-type]
+
+
+def test_the_shipped_weights_find_the_demo_s_objects_in_images_never_trained_on() -> None:
+    bundle = load_bundle("demo")
+    dataset = BopDataset(bundle.path / "sequence")
+    backend = Nemo.from_bundle(bundle, torch.device("cpu"))
+    degrees = []
+    for image in dataset.images[::13]:
+        targets = targets_from([image])
+        boxes = truth_detections(image, targets, bundle.catalog)
+        frame = dataset.frame(image)
+        cut = crop_frame(frame, boxes, backend.crop_size, backend.crop_padding, torch.device("cpu"))
+        found = {item.detection_index: item for item in backend.estimate(frame, cut, boxes)}
+        for number, truth in enumerate(true_poses(image, targets, bundle.catalog)):
+            model = bundle.catalog[boxes[number].object_index]
+            around = [(item.axis, item.offset_m) for item in model.continuous_symmetries]
+            symmetries = symmetry_transforms(model.discrete_symmetries, around)
+            turn, _ = symmetric_distance(found[number].camera_from_object, truth, symmetries)
+            degrees.append(np.degrees(turn))
+    assert len(degrees) >= 20
+    assert np.median(degrees) < 5.0
+    assert np.mean(np.array(degrees) < 15.0) > 0.9
