@@ -183,7 +183,10 @@ def train(method: Method, arguments: argparse.Namespace) -> Bundle | PoseClassif
                 **method.recipe,
             }
         )
-        return train_nemo(TrainingRun(bundle, folder, arguments.categories, "cpu", resume=True), recipe)
+        made = train_nemo(TrainingRun(bundle, folder, arguments.categories, "cpu", resume=True), recipe)
+        if not made.networks["nemo"].training["finished"]:
+            raise KeyboardInterrupt
+        return made
     torch.manual_seed(0)
     network = PoseClassifier(len(bundle.catalog))
     load_matching(network, str(bundle.path), "pix2pose")
@@ -206,7 +209,9 @@ def held_out_bank(bundle: Bundle, folder: Path, views: int) -> ViewBank:
         used = {str(item) for item in (model.mesh, *model.instances)}
         files = sorted((folder / Path(model.mesh).parent).glob("*.ply"))
         unseen = [file for file in files if str(file.relative_to(folder)) not in used]
-        meshes += [load_mesh(file) for file in unseen]
+        if not unseen:
+            raise ValueError(f"{folder / model.name}: no mesh that the bundle did not train on")
+        meshes += [load_mesh(file, model.mesh_unit) for file in unseen]
         owner += [index] * len(unseen)
     return build_view_bank(list(bundle.catalog), meshes, bundle.pose_prior, views, [], 0, seed=SEED, owner=owner)
 
@@ -300,7 +305,7 @@ def main() -> None:
     parser.add_argument(
         "--bundle", default="category", help="has categories and a pix2pose network (default: category)"
     )
-    parser.add_argument("--samples", type=int, default=12_000, help="crops of each training (default: 12000)")
+    parser.add_argument("--samples", type=int, default=8_000, help="crops of each training (default: 8000)")
     parser.add_argument("--views", type=int, default=600, help="views per category (default: 600)")
     parser.add_argument("--cases", type=int, default=240, help="crops of the test (default: 240)")
     parser.add_argument("--only", nargs="*", choices=sorted(METHODS), help="measure only these methods")

@@ -174,9 +174,7 @@ class Nemo:
             starts = torch.cat([starts, matched[:, None]], dim=1)
         count = starts.shape[1]
         which = torch.arange(len(starts), device=self.device).repeat_interleave(count)
-        moved, _ = fit_poses(
-            self.network, likeness, which, starts.flatten(0, 1), boxes[which], sure[which], settings.fit
-        )
+        moved = fit_poses(self.network, likeness, which, starts.flatten(0, 1), boxes[which], sure[which], settings.fit)
         return moved.unflatten(0, (-1, count))
 
     def _in_cells(self, crops: Crops, boxes: Tensor) -> Tensor:
@@ -211,7 +209,7 @@ class Nemo:
             mesh,
             network.vertices[mesh],
             network.faces[mesh],
-            network.bank[mesh],
+            network.features[mesh],
             fits.pose,
             cell_intrinsics(crops.camera, network.stride),
             height,

@@ -37,7 +37,7 @@ def fit_poses(
     boxes: Tensor,
     sure_edges: Tensor,
     settings: FitSettings,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Move poses so that vertices come to lie on cells that look like them.
 
     Each step asks visible vertices where near their projections they would rather be, the mean over the cells around
@@ -55,8 +55,7 @@ def fit_poses(
         settings: steps and widths.
 
     Returns:
-        The moved poses (Q, 4, 4) and the normal matrices (Q, 6, 6) of the last step, in cells: for translation in
-        diameters and rotation in radians about the middle.
+        The moved poses (Q, 4, 4).
     """
     mesh = likeness.mesh[which]
     middle = middles(network)[mesh]
@@ -69,7 +68,6 @@ def fit_poses(
     outline = network.outline[mesh] - middle[:, None]
     known = known[mesh]
     each = known.sum(dim=1, keepdim=True) / settings.vertices  # vertices that one of the chosen stands for
-    hessian = torch.zeros(len(poses), 6, 6, device=poses.device)
     for step in range(settings.steps):
         done = step / max(1, settings.steps - 1)
         deviation = settings.deviation[0] ** (1.0 - done) * settings.deviation[1] ** done
@@ -101,7 +99,7 @@ def fit_poses(
         damped = hessian + torch.diag_embed(settings.damping * trace + 1e-6)
         update = torch.linalg.solve(damped.double(), gradient.double()).float()
         poses = moved_poses(poses, update.clamp(-0.5, 0.5), length)
-    return poses, hessian
+    return poses
 
 
 def preferred_offsets(

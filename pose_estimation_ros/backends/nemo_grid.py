@@ -39,12 +39,11 @@ class Orientations:
         self.subset = torch.stack([spread(row, subset) for row in known])  # (M, S)
         meshes, count = len(network.owner), len(self.rotation)
         middle = middles(network)[:, None]
-        seen = torch.einsum("hij,mvj->mhvi", self.rotation, network.vertices - middle)
         flat = torch.einsum("hij,mvj->mhvi", self.rotation[:, :2], network.outline - middle)
         low, high = flat.amin(dim=2), flat.amax(dim=2)
         self.middle, self.extent = (low + high) / 2.0, high - low  # (M, H, 2) metres
-        chosen = self.subset[:, None, :, None].expand(-1, count, -1, 3)
-        self.points = seen.gather(2, chosen)  # (M, H, S, 3)
+        chosen = (network.vertices - middle).gather(1, self.subset[..., None].expand(-1, -1, 3))
+        self.points = torch.einsum("hij,mvj->mhvi", self.rotation, chosen)  # (M, H, S, 3)
         far = torch.zeros(meshes, count, 4, 4, device=device)
         far[..., :3, :3], far[..., 3, 3] = self.rotation, 1.0
         far[..., :3, 3] = -torch.einsum("hij,mj->mhi", self.rotation, middles(network))

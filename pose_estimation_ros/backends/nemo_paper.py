@@ -37,6 +37,7 @@ class PaperProcedure:
 
     def __init__(self, network: NemoNet, caster: RayCaster, occlusion: bool = True) -> None:
         self.network, self.caster, self.occlusion = network, caster, occlusion
+        self.features = network.features
 
     def fit(self, features: Tensor, likeness: Likeness, boxes: Tensor) -> Tensor:
         """Return poses of the meshes' middles (P, 4, 4).
@@ -86,7 +87,7 @@ class PaperProcedure:
             which,
             network.vertices[which],
             network.faces[which],
-            network.bank[which],
+            self.features[which],
             from_middle(poses, middles(network)[which]),
             camera.expand(count, 3, 3),
             *image.shape[1:],

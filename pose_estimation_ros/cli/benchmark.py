@@ -60,8 +60,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
     try:
+        second = _with_other_backend(arguments) if arguments.compare else None
         measurement = measure(arguments)
-        other = measure(_with_other_backend(arguments)) if arguments.compare else None
+        print(table(measurement))
+        other = measure(second) if second is not None else None
         if arguments.json is not None:
             content = asdict(measurement) | ({"compared_with": asdict(other)} if other else {})
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +71,6 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # BundleError is a ValueError
         print(f"pose_benchmark: error: {error}", file=sys.stderr)
         return 2
-    print(table(measurement))
     if other is not None:
         print(f"\n{table(other)}\n\n{comparison(measurement, other)}")
     return 0
@@ -78,6 +79,9 @@ def main(argv: list[str] | None = None) -> int:
 def _with_other_backend(arguments: argparse.Namespace) -> argparse.Namespace:
     """Return the arguments of the run that is compared with; `paper` is the backend's published procedure."""
     name = arguments.compare if arguments.compare in BACKENDS else f"{arguments.backend}_{arguments.compare}"
+    if name not in BACKENDS:
+        known = ", ".join(sorted(BACKENDS))
+        raise ValueError(f"--compare {arguments.compare}: expected one of {known}, or paper with --backend nemo")
     return argparse.Namespace(**{**vars(arguments), "backend": name})
 
 
@@ -149,7 +153,9 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         torch.cuda.reset_peak_memory_stats(device)
     pipeline.warm_up(camera.width, camera.height)
     load_s = time.perf_counter() - start_s
-    timings, boxes, poses, errors = _run(pipeline, fixed, samples, arguments.frames)
+    timings, boxes, poses, errors = _run(
+        pipeline, fixed, samples, arguments.frames, bool(arguments.compare) and arguments.boxes == "given"
+    )
     return Measurement(
         machine=machine(device),
         bundle=bundle.name,
@@ -171,7 +177,7 @@ def measure(arguments: argparse.Namespace) -> Measurement:
 
 
 def _run(
-    pipeline: Pipeline, fixed: FixedBoxes, samples: list[Sample], frames: int
+    pipeline: Pipeline, fixed: FixedBoxes, samples: list[Sample], frames: int, with_errors: bool
 ) -> tuple[list[dict[str, float]], list[int], list[int], list[float]]:
     """Return timings, numbers of boxes and of poses per frame, and rotation errors in radians where truth is known.
 
@@ -188,12 +194,13 @@ def _run(
         timings.append(result.timings_s)
         boxes.append(len(result.detections))
         poses.append(len(result.poses))
-        errors += rotation_errors(pipeline.bundle.catalog, sample, result.poses)
+        if with_errors:
+            errors += rotation_errors(pipeline.bundle.catalog, sample, result.poses)
     return timings, boxes, poses, errors
 
 
 def rotation_errors(catalog: Catalog, sample: Sample, poses: list[ObjectPose]) -> list[float]:
-    """Return the angle in radians between each true pose and the one found in its box; pi where there is none."""
+    """Return the angle in radians between each true pose and the one found in its box; pi / 2 where there is none."""
     errors = []
     for box, truth in zip(sample.boxes, sample.poses, strict=False):
         found = [item for item in poses if np.array_equal(item.box, box.box) and item.object_index == box.object_index]
@@ -201,7 +208,7 @@ def rotation_errors(catalog: Catalog, sample: Sample, poses: list[ObjectPose]) -
         around = [(item.axis, item.offset_m) for item in model.continuous_symmetries]
         symmetries = symmetry_transforms(model.discrete_symmetries, around)
         angles = [symmetric_distance(item.camera_from_object, truth, symmetries)[0] for item in found]
-        errors.append(min(angles, default=float(np.pi)))
+        errors.append(min(angles, default=float(np.pi / 2.0)))
     return errors
 
 

@@ -78,7 +78,9 @@ def _read_mesh(arguments: argparse.Namespace) -> Mesh:
         known = ", ".join(model.name for model in bundle.catalog)
         raise ValueError(f"--object {arguments.object!r}: not in bundle {bundle.name} (has: {known})")
     model = bundle.catalog[index]
-    return load_mesh(bundle.mesh_path(index, arguments.mesh_dir), model.mesh_unit, model.diameter_m)
+    return load_mesh(
+        bundle.mesh_path(index, arguments.mesh_dir), model.mesh_unit, None if model.instances else model.diameter_m
+    )
 
 
 def view_pose(mesh: Mesh, azimuth_deg: float, elevation_deg: float, roll_deg: float, distance_m: float) -> np.ndarray:

@@ -141,7 +141,7 @@ class PairSource(CropSource):
 
     def _filling(self, view: Tensor, turn: Tensor) -> Tensor:
         pose = self.bank.camera_from_object[view]
-        points = self.bank.outline[self.bank.object_index[view]]
+        points = self.bank.outline[self.bank.mesh_index[view]]
         seen = points @ pose[:, :3, :3].transpose(1, 2) + pose[:, None, :3, 3]
         return filling_intrinsics(seen @ turn.transpose(1, 2), self.config.size, self.pairs.padding)
 

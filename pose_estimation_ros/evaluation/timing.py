@@ -41,7 +41,7 @@ class Measurement:
     throughput_fps: float
     refinement_stages: int  # 0 without a refiner
     peak_memory_mb: dict[str, float]  # rss; cuda where the networks run there
-    median_rotation_deg: float | None = None  # over all boxes whose true pose is known
+    median_rotation_deg: float | None = None  # over all boxes; measured where two backends are compared
 
 
 def spreads(timings: Sequence[dict[str, float]]) -> dict[str, Spread]:
@@ -87,9 +87,8 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
 def comparison(measurement: Measurement, other: Measurement) -> str:
     """Compare the pose stage of two runs in one line."""
     pose = [item.stages_ms["pose"].p50 for item in (measurement, other)]
-    text = (
-        f"pose: {measurement.backend} {pose[0]:.0f} ms, {other.backend} {pose[1]:.0f} ms, {pose[1] / pose[0]:.1f} times"
-    )
+    factor = pose[1] / max(pose[0], 1e-9)
+    text = f"pose: {measurement.backend} {pose[0]:.0f} ms, {other.backend} {pose[1]:.0f} ms, {factor:.1f} times"
     errors = measurement.median_rotation_deg, other.median_rotation_deg
     if errors[0] is None or errors[1] is None:
         return text

@@ -123,6 +123,11 @@ class NemoNet(nn.Module):
         return MeshTable(*(getattr(self, name) for name in MeshTable._fields))
 
     @property
+    def features(self) -> Tensor:
+        """The unit features (M, V, C) of the vertices; zeros of those that no training saw."""
+        return F.normalize(self.bank.float(), dim=2) * (self.seen > 0)[..., None]
+
+    @property
     def background(self) -> Tensor:
         """The unit feature (C,) that stands for everything that is no object: the mean of the clutter's."""
         return F.normalize(self.clutter.float().mean(dim=0), dim=0)
@@ -145,7 +150,7 @@ class NemoNet(nn.Module):
         return self
 
     def view_weights(self, mesh: Tensor, camera_from_object: Tensor) -> Tensor:
-        """Return how much every vertex counts in a view: the cosine of its slant, 0 where it is hidden or unknown.
+        """Return how much every vertex counts in a view: the cosine of its slant, 0 where it is hidden.
 
         Args:
             mesh: numbers of the meshes, shape (B,).

@@ -105,6 +105,18 @@ class Catalog:
     def __getitem__(self, index: int) -> ObjectModel:
         return self.objects[index]
 
+    def require_single_meshes(self, what: str) -> None:
+        """Refuse categories, for what needs to know each object's shape.
+
+        Raises:
+            ValueError: naming what, and the first category.
+        """
+        for model in self.objects:
+            if model.instances:
+                raise ValueError(
+                    f"{what}: {model.name} is a category of {1 + len(model.instances)} meshes; expected one mesh"
+                )
+
     def index_of_id(self, object_id: int) -> int | None:
         """Return the position of a BOP object id, None where it is unknown."""
         for index, model in enumerate(self.objects):

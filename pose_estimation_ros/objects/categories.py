@@ -24,6 +24,8 @@ def catalog_from_categories(folder: Path, unit: str = "m", held_out: int = 0) ->
     Raises:
         ValueError: if there is no category, or one has no more meshes than are left out.
     """
+    if held_out < 0:
+        raise ValueError(f"held_out = {held_out}: expected 0 or more")
     models: list[ObjectModel] = []
     for path in sorted(item for item in folder.iterdir() if item.is_dir()):
         files = sorted(item for item in path.iterdir() if item.suffix.lower() in _MESHES)

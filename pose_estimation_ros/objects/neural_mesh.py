@@ -12,6 +12,7 @@ from pose_estimation_ros.objects.mesh import Mesh
 
 Shape = Literal["cuboid", "multi", "detailed"]
 OUTLINE = 96  # points of the outline
+_MOST = 4096  # about so many vertices of a finely modelled instance count
 _SHARE = 0.99  # of the vertices lie inside a cuboid, per axis
 
 
@@ -148,9 +149,7 @@ def neural_meshes(instances: Sequence[Mesh], shape: Shape, count: int = 1000) ->
         count: about how many vertices each.
     """
     if shape == "cuboid":
-        # Every instance counts alike, however finely it is modelled.
-        most = 4096
-        points = [mesh.vertices[:: max(1, len(mesh.vertices) // most)] for mesh in instances]
+        points = [mesh.vertices[:: max(1, len(mesh.vertices) // _MOST)] for mesh in instances]
         return [cuboid_mesh(np.concatenate(points), count)]
     if shape == "multi":
         return [cuboid_mesh(mesh.vertices, count) for mesh in instances]

@@ -160,6 +160,7 @@ def _nothing(said: Comparison) -> Comparison:
 def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
     bundle, folder, device = run.bundle, run.folder, run.device
+    bundle.catalog.require_single_meshes("network attention")
     torch.manual_seed(recipe.seed)
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
     architecture = {**recipe.network, "padding": recipe.pairs.padding}

@@ -18,6 +18,7 @@ from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
+from pose_estimation_ros.objects.bundle_file import entry_from_object
 
 Batch = TypeVar("Batch")
 _BANK_FORMAT = "3"  # of the files that hold banks
@@ -46,6 +47,7 @@ def load_bank(
         config.model_dump_json(exclude={"backgrounds", "background_folder"}),
         bundle.pose_prior.model_dump_json(),
     ]
+    identity += [entry_from_object(model).model_dump_json() for model in bundle.catalog]
     identity += [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] + [str(seed)]
     key = hashlib.sha256("".join(identity).encode()).hexdigest()[:16]
     file = folder / f"views_{key}.pt"

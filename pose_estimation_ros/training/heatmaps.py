@@ -184,6 +184,7 @@ class HeatmapsStep:
 def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
     bundle, folder, device = run.bundle, run.folder, run.device
+    bundle.catalog.require_single_meshes("network heatmaps")
     torch.manual_seed(recipe.seed)
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
     architecture = {"points": CORNERS + recipe.surface_points, **recipe.network}

@@ -32,7 +32,7 @@ class NemoRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     seed: int = 0
-    size: int = Field(default=128, ge=64, multiple_of=32)  # side of the crops, pixels
+    size: int = Field(default=96, ge=64, multiple_of=32)  # side of the crops, pixels
     samples: int = Field(default=200_000, ge=1)  # crops seen
     shape: Shape = "detailed"  # of the meshes that carry features: cuboid, multi (one per instance), detailed
     vertices: int = Field(default=1000, ge=8)  # about so many on each mesh
@@ -45,7 +45,7 @@ class NemoRecipe(BaseModel):
     clutter_cells: int = Field(default=8, ge=1)  # cells per crop that show no object
     clutter_share: float = Field(default=0.005, gt=0.0)  # odds of a feature of the clutter, relative to a vertex
     clutter_weight: float = Field(default=0.3, ge=0.0)  # of the loss that keeps clutter unlike all vertices
-    network: dict[str, Any] = {}  # keyword arguments of NemoNet
+    network: dict[str, Any] = {"stride": 4}  # keyword arguments of NemoNet
     initial: str | None = None  # bundle whose network gives the first weights
     encoder_from: str | None = "pix2pose"  # network of the bundle whose encoder and decoder start ours, if it has one
     optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=32, learning_rate=1e-3, warmup_samples=4000)
@@ -250,9 +250,17 @@ def train_nemo(run: TrainingRun, recipe: NemoRecipe) -> Bundle:
         "directions": recipe.directions,
         **recipe.network,
     }
-    network = NemoNet(len(bundle.catalog), **architecture)
+    try:
+        network = NemoNet(len(bundle.catalog), **architecture)
+    except TypeError as error:
+        raise ValueError(f"network = {recipe.network}: {error}") from error
     if recipe.encoder_from in bundle.networks:
         load_matching(network, str(bundle.path), str(recipe.encoder_from))
+    elif network.frozen and recipe.initial is None:
+        raise ValueError(
+            f"network.frozen = true: bundle {bundle.name!r} has no network {recipe.encoder_from!r} whose encoder could "
+            "be left as it is; train it first, or leave frozen out"
+        )
     if recipe.initial is not None:
         load_matching(network, recipe.initial, ROLE)
     network.set_meshes(table)

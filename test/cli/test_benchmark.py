@@ -146,3 +146,10 @@ def test_two_backends_are_compared_in_one_run(bundle, tiny_bop, tmp_path, monkey
     # Both answer with the identity: the error is the angle of the true poses.
     assert content["median_rotation_deg"] == other["median_rotation_deg"] > 5.0
     assert "times; median rotation error" in capsys.readouterr().out
+
+
+def test_an_unknown_rival_is_refused_before_anything_runs(bundle, tiny_bop, capsys):
+    arguments = ["--bundle", str(bundle), "--backend", "slow", "--bop", str(tiny_bop), "--compare", "paper"]
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert "--compare paper: expected one of" in said.err and "stage" not in said.out

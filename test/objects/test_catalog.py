@@ -72,3 +72,10 @@ def test_look_up_by_id_and_name():
 def test_missing_models_info_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"models_info\.json.*BOP models folder"):
         catalog_from_bop(tmp_path)
+
+
+def test_what_needs_one_shape_refuses_categories():
+    Catalog((model(),)).require_single_meshes("network heatmaps")
+    category = model(2, "kind", instances=(Path("a.ply"), Path("b.ply")))
+    with pytest.raises(ValueError, match="network heatmaps: kind is a category of 3 meshes"):
+        Catalog((model(), category)).require_single_meshes("network heatmaps")
