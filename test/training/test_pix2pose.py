@@ -116,7 +116,7 @@ def _angle(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_errors_name_the_argument(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--bundle", str(tmp_path / "new"), "--network", "pix2pose"]) == 2
-    assert "give --bop DIR or --mesh FILE" in capsys.readouterr().err
+    assert "give one of --bop DIR, --mesh FILE or --categories DIR" in capsys.readouterr().err
     write_box(tmp_path / "box.ply")
     assert main(["--bundle", str(tmp_path / "new"), "--network", "pix2pose", "--mesh", str(tmp_path / "box.ply")]) == 2
     assert "its unit looks like mm" in capsys.readouterr().err
