@@ -32,7 +32,13 @@ class Backend(Protocol):
     crop_padding: float  # crop side as a multiple of the longer side of the box
 
     def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
-        """Estimate at most one pose per crop, best first per crop; crops without a pose are left out."""
+        """Estimate at most one pose per crop; crops without a pose are left out.
+
+        Args:
+            frame: the image the crops were cut from.
+            crops: N crops of `crop_size`.
+            detections: the N detections behind them.
+        """
         ...
 
 

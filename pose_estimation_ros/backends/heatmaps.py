@@ -92,13 +92,7 @@ class Heatmaps:
         return Heatmaps(network, bundle.network(ROLE).input_size, settings)
 
     def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
-        """Estimate at most one pose per crop; crops without a pose are left out.
-
-        Args:
-            frame: the image the crops were cut from.
-            crops: N crops of `crop_size`.
-            detections: the N detections behind them.
-        """
+        """Estimate as `Backend` says."""
         if len(crops) == 0:
             return []
         maps = self.predict(crops)

@@ -106,13 +106,7 @@ class Nemo:
         return Nemo(network, bundle.network(ROLE).input_size, bundle.pose_prior, settings)
 
     def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
-        """Estimate one pose per crop.
-
-        Args:
-            frame: the image the crops were cut from.
-            crops: N crops of `crop_size`.
-            detections: the N detections behind them.
-        """
+        """Estimate as `Backend` says."""
         if len(crops) == 0:
             return []
         features = self.predict(crops)

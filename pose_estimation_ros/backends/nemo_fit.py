@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.backends.nemo_grid import spread
-from pose_estimation_ros.backends.nemo_likeness import Likeness, from_middle, middles
+from pose_estimation_ros.backends.nemo_likeness import Likeness, Projected, from_middle, middles, project
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 from pose_estimation_ros.networks.nemo_net import NemoNet
 
@@ -61,40 +61,32 @@ def fit_poses(
     middle = middles(network)[mesh]
     every = network.vertices[mesh] - middle[:, None]
     length = (every.amax(dim=1) - every.amin(dim=1)).norm(dim=1)
-    known = (network.is_real > 0) & (network.seen > 0)
-    chosen = torch.stack([spread(row, settings.vertices) for row in known])[mesh]  # (Q, S)
+    chosen = torch.stack([spread(row, settings.vertices) for row in network.known])[mesh]  # (Q, S)
     vertices = every.gather(1, chosen[..., None].expand(-1, -1, 3))
     camera = likeness.camera[which]
     outline = network.outline[mesh] - middle[:, None]
-    known = known[mesh]
+    known = network.known[mesh]
     each = known.sum(dim=1, keepdim=True) / settings.vertices  # vertices that one of the chosen stands for
     for step in range(settings.steps):
         done = step / max(1, settings.steps - 1)
         deviation = settings.deviation[0] ** (1.0 - done) * settings.deviation[1] ** done
-        weights = (network.view_weights(mesh, from_middle(poses, middle)) * known).gather(
-            1, chosen
-        ) ** 2 * each  # the slanted ones sit at the rim, where all matches lie inside
-        rotated = vertices @ poses[:, :3, :3].transpose(1, 2)
-        at = rotated + poses[:, None, :3, 3]
-        depth = at[..., 2].clamp(min=1e-4)
-        pixels = at[..., :2] / depth[..., None] * camera[:, None, [0, 1], [0, 1]] + camera[:, None, :2, 2]
-        offset, sure = preferred_offsets(likeness, which, chosen, pixels, deviation, settings)
-        jacobian = projection_jacobian(rotated, at, depth, camera, length)
+        weights = (network.view_weights(mesh, from_middle(poses, middle)) * known).gather(1, chosen)
+        weights = weights**2 * each  # squared: the slanted ones sit at the rim, where all matches lie inside
+        projected = project(vertices, poses, camera)
+        offset, sure = preferred_offsets(likeness, which, chosen, projected.pixels, deviation, settings)
+        jacobian = projection_jacobian(projected, camera, length)
         weighted = (weights * sure)[..., None, None] * jacobian
         hessian = torch.einsum("qvai,qvaj->qij", weighted, jacobian)
         gradient = torch.einsum("qvai,qva->qi", weighted, offset)
-        total = (weights * sure).sum(dim=1)
-        if settings.cell_weight > 0.0:
-            rows, miss, share = matched_cells(likeness, which, every, poses, length, 2.0 * deviation)
-            share = settings.cell_weight * share
-            total = total + share.sum(dim=1)
-            hessian = hessian + torch.einsum("qc,qcai,qcaj->qij", share, rows, rows)
-            gradient = gradient + torch.einsum("qc,qcai,qca->qi", share, rows, miss)
-        if settings.box_weight > 0.0:
-            rows, miss = box_edges(outline, poses, camera, length, boxes)
-            share = settings.box_weight * total[:, None] * sure_edges
-            hessian = hessian + torch.einsum("qe,qei,qej->qij", share, rows, rows)
-            gradient = gradient + torch.einsum("qe,qei,qe->qi", share, rows, miss)
+        rows, miss, share = matched_cells(likeness, which, every, poses, length, 2.0 * deviation)
+        share = settings.cell_weight * share
+        total = (weights * sure).sum(dim=1) + share.sum(dim=1)
+        hessian = hessian + torch.einsum("qc,qcai,qcaj->qij", share, rows, rows)
+        gradient = gradient + torch.einsum("qc,qcai,qca->qi", share, rows, miss)
+        rows, miss = box_edges(outline, poses, camera, length, boxes)
+        share = settings.box_weight * total[:, None] * sure_edges
+        hessian = hessian + torch.einsum("qe,qei,qej->qij", share, rows, rows)
+        gradient = gradient + torch.einsum("qe,qei,qe->qi", share, rows, miss)
         trace = hessian.diagonal(dim1=1, dim2=2)
         damped = hessian + torch.diag_embed(settings.damping * trace + 1e-6)
         update = torch.linalg.solve(damped.double(), gradient.double()).float()
@@ -135,8 +127,8 @@ def matched_cells(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compare every cell with the projection of the vertex that is most like it in the whole mesh.
 
-    What vertices prefer among the cells pulls the object's rim inwards, what cells prefer among the vertices pulls it
-    outwards; together they do neither.
+    What vertices prefer among the cells near them pulls the object's rim inwards, where all that looks like it lies;
+    what cells prefer in the whole mesh does not.
 
     Args:
         likeness: P pairs.
@@ -151,15 +143,12 @@ def matched_cells(
     """
     camera = likeness.camera[which]
     points = vertices.gather(1, likeness.best[which][..., None].expand(-1, -1, 3))
-    rotated = points @ poses[:, :3, :3].transpose(1, 2)
-    at = rotated + poses[:, None, :3, 3]
-    depth = at[..., 2].clamp(min=1e-4)
-    pixels = at[..., :2] / depth[..., None] * camera[:, None, [0, 1], [0, 1]] + camera[:, None, :2, 2]
+    projected = project(points, poses, camera)
     height, width = likeness.clutter.shape[1:]
     number = torch.arange(height * width, device=poses.device)
-    miss = torch.stack([number % width, number // width], dim=1) - pixels
+    miss = torch.stack([number % width, number // width], dim=1) - projected.pixels
     robust = (1.0 + (miss / deviation).square().sum(dim=2)).square().reciprocal()
-    return projection_jacobian(rotated, at, depth, camera, length), miss, robust * likeness.gain[which]
+    return projection_jacobian(projected, camera, length), miss, robust * likeness.gain[which]
 
 
 def box_edges(outline: Tensor, poses: Tensor, camera: Tensor, length: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,23 +164,21 @@ def box_edges(outline: Tensor, poses: Tensor, camera: Tensor, length: Tensor, bo
     Returns:
         Derivatives (Q, 4, 6) of the edges as in `projection_jacobian`, and how much is missing (Q, 4).
     """
-    rotated = outline @ poses[:, :3, :3].transpose(1, 2)
-    at = rotated + poses[:, None, :3, 3]
-    depth = at[..., 2].clamp(min=1e-4)
-    pixels = at[..., :2] / depth[..., None] * camera[:, None, [0, 1], [0, 1]] + camera[:, None, :2, 2]
+    projected = project(outline, poses, camera)
+    pixels = projected.pixels
     extreme = torch.cat([pixels.argmin(dim=1), pixels.argmax(dim=1)], dim=1)  # (Q, 4)
-    jacobian = projection_jacobian(rotated, at, depth, camera, length)
+    jacobian = projection_jacobian(projected, camera, length)
     row = torch.arange(len(poses), device=poses.device)[:, None]
     axis = torch.tensor([0, 1, 0, 1], device=poses.device)
     return jacobian[row, extreme, axis], boxes - pixels[row, extreme, axis]
 
 
-def projection_jacobian(rotated: Tensor, at: Tensor, depth: Tensor, camera: Tensor, length: Tensor) -> Tensor:
+def projection_jacobian(projected: Projected, camera: Tensor, length: Tensor) -> Tensor:
     """Return derivatives (Q, V, 2, 6) of projections by translation, in lengths of the meshes, and by rotation.
 
-    The rotation is about the middle of the mesh, in camera axes; `rotated` and `at` (Q, V, 3) are vertices about the
-    middle and in the camera.
+    The rotation is about the middle of the mesh, in camera axes.
     """
+    rotated, at, depth, _ = projected
     focal = camera[:, None, [0, 1], [0, 1]]
     across = focal / depth[..., None]  # (Q, V, 2)
     along = -across * at[..., :2] / depth[..., None]

@@ -35,7 +35,7 @@ class Orientations:
         self.rotation = rotation_grid(prior, directions, roll_step_deg).to(device)  # (H, 3, 3), camera looks at it
         turned = self.rotation.flatten(1) @ self.rotation.flatten(1).T
         self.similar = turned > 1.0 + 2.0 * math.cos(math.radians(25.0))  # (H, H), the trace of the relative rotation
-        known = (network.is_real > 0) & (network.seen > 0)
+        known = network.known
         self.subset = torch.stack([spread(row, subset) for row in known])  # (M, S)
         meshes, count = len(network.owner), len(self.rotation)
         middle = middles(network)[:, None]

@@ -7,11 +7,14 @@ entries at its projected vertices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pose_estimation_ros.geometry.camera import resize_intrinsics
 from pose_estimation_ros.networks.nemo_net import NemoNet
 
 
@@ -42,13 +45,12 @@ def likeness_of(
         occlusion: whether cells may show clutter instead; otherwise nothing is less likely than clutter.
     """
     height, width = features.shape[2:]
-    bank = F.normalize(network.bank[mesh].float(), dim=2)
     flat = features.flatten(2)
-    vertices = torch.bmm(bank, flat[crop]).unflatten(2, (height, width))
+    vertices = torch.bmm(network.features[mesh], flat[crop]).unflatten(2, (height, width))
     clutter = torch.einsum("c,bcn->bn", network.background, flat).unflatten(1, (height, width))[crop]
     if not occlusion:
         clutter = torch.full_like(clutter, -1.0)
-    known = ((network.is_real > 0) & (network.seen > 0))[mesh]
+    known = network.known[mesh]
     most, best = vertices.flatten(2).masked_fill(~known[:, :, None], -1.0).max(dim=1)
     gain = (most - clutter.flatten(1)).clamp(min=0.0)
     return Likeness(crop, mesh, vertices, clutter, cell_intrinsics(camera[crop], network.stride), best, gain)
@@ -56,11 +58,25 @@ def likeness_of(
 
 def cell_intrinsics(camera: Tensor, stride: int) -> Tensor:
     """Return the intrinsics of maps with one cell for so many pixels; centres of cells at integers."""
-    scaled = camera.clone()
-    scaled[:, :2, 2] = (camera[:, :2, 2] + 0.5) / stride - 0.5
-    scaled[:, 0, 0], scaled[:, 1, 1] = camera[:, 0, 0] / stride, camera[:, 1, 1] / stride
-    scaled[:, 0, 1] = camera[:, 0, 1] / stride
-    return scaled
+    return torch.from_numpy(resize_intrinsics(np.eye(3), 1.0 / stride, 1.0 / stride)).to(camera) @ camera
+
+
+class Projected(NamedTuple):
+    """Points of meshes in the images of cameras."""
+
+    rotated: Tensor  # (Q, V, 3) about the middle, camera axes
+    at: Tensor  # (Q, V, 3) in the camera
+    depth: Tensor  # (Q, V) kept positive
+    pixels: Tensor  # (Q, V, 2)
+
+
+def project(points: Tensor, poses: Tensor, camera: Tensor) -> Projected:
+    """Project points (Q, V, 3) about the middles of meshes, whose poses are (Q, 4, 4), with intrinsics (Q, 3, 3)."""
+    rotated = points @ poses[:, :3, :3].transpose(1, 2)
+    at = rotated + poses[:, None, :3, 3]
+    depth = at[..., 2].clamp(min=1e-4)
+    pixels = at[..., :2] / depth[..., None] * camera[:, None, [0, 1], [0, 1]] + camera[:, None, :2, 2]
+    return Projected(rotated, at, depth, pixels)
 
 
 def read_cells(maps: Tensor, places: Tensor) -> Tensor:
@@ -103,11 +119,8 @@ def score_poses(
     """
     mesh = likeness.mesh[which]
     middle, camera = middles(network)[mesh], likeness.camera[which]
-    known = ((network.is_real > 0) & (network.seen > 0))[mesh]
-    weights = network.view_weights(mesh, from_middle(poses, middle)) * known
-    at = (network.vertices[mesh] - middle[:, None]) @ poses[:, :3, :3].transpose(1, 2) + poses[:, None, :3, 3]
-    depth = at[..., 2].clamp(min=1e-4)
-    pixels = at[..., :2] / depth[..., None] * camera[:, None, [0, 1], [0, 1]] + camera[:, None, :2, 2]
+    weights = network.view_weights(mesh, from_middle(poses, middle)) * network.known[mesh]
+    pixels = project(network.vertices[mesh] - middle[:, None], poses, camera).pixels
     gains, shares = [], []
     for pair in range(len(likeness.mesh)):
         rows = (which == pair).nonzero()[:, 0]
@@ -133,8 +146,3 @@ def from_middle(poses: Tensor, middle: Tensor) -> Tensor:
     whole = poses.clone()
     whole[:, :3, 3] = poses[:, :3, 3] - torch.einsum("qij,qj->qi", poses[:, :3, :3], middle)
     return whole
-
-
-def to_middle(poses: Tensor, middle: Tensor) -> Tensor:
-    """Turn poses of meshes' origins (Q, 4, 4) into poses of their middles."""
-    return from_middle(poses, -middle)

@@ -47,7 +47,7 @@ class NemoNet(nn.Module):
         features: length of a feature.
         clutter: features of things that are no object.
         stride: pixels per feature, 4, 8 or 16.
-        frozen: leave the encoder as it is; training is then twice as fast.
+        frozen: leave the encoder as it is; training is then faster.
         widths: encoder channels.
         blocks: encoder residual blocks.
         decoder: channels of the decoder from stride 16 on.
@@ -118,14 +118,14 @@ class NemoNet(nn.Module):
             own.copy_(value)
 
     @property
-    def table(self) -> MeshTable:
-        """The meshes."""
-        return MeshTable(*(getattr(self, name) for name in MeshTable._fields))
-
-    @property
     def features(self) -> Tensor:
         """The unit features (M, V, C) of the vertices; zeros of those that no training saw."""
         return F.normalize(self.bank.float(), dim=2) * (self.seen > 0)[..., None]
+
+    @property
+    def known(self) -> Tensor:
+        """Which vertices (M, V) are none of the copies, and were seen in training."""
+        return (self.is_real > 0) & (self.seen > 0)
 
     @property
     def background(self) -> Tensor:

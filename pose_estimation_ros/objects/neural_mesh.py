@@ -35,13 +35,12 @@ def shortest_interval(values: np.ndarray, share: float = _SHARE) -> tuple[float,
     return float(ordered[first]), float(ordered[first + count - 1])
 
 
-def cuboid_mesh(points: np.ndarray, count: int = 1000, share: float = _SHARE) -> NeuralMesh:
-    """Make a cuboid around points, each face a grid of its own.
+def cuboid_mesh(points: np.ndarray, count: int = 1000) -> NeuralMesh:
+    """Make a cuboid around points, each face a grid of its own; the few that stick out (mirrors) do not count.
 
     Args:
         points: vertices of one or of several meshes, shape (N, 3), metres.
         count: about how many vertices are wanted.
-        share: of the points that lie inside along every axis; the few that stick out (mirrors, antennas) do not count.
 
     Raises:
         ValueError: if the points lie in a plane, or there are too few.
@@ -52,7 +51,7 @@ def cuboid_mesh(points: np.ndarray, count: int = 1000, share: float = _SHARE) ->
     points = np.asarray(points, dtype=np.float64)
     if len(points) < 2:
         raise ValueError(f"cuboid_mesh: {len(points)} points, expected at least 2")
-    ends = np.array([shortest_interval(points[:, axis], share) for axis in range(3)])
+    ends = np.array([shortest_interval(points[:, axis]) for axis in range(3)])
     low, size = ends[:, 0], ends[:, 1] - ends[:, 0]
     if not (size > 0.0).all():
         raise ValueError(f"cuboid_mesh: points of size {size.tolist()} m, expected a volume")

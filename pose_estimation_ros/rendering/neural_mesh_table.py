@@ -45,7 +45,7 @@ def visible_vertices(engine: RayEngine, number: int, mesh: NeuralMesh, direction
 
 
 def _has_inside(mesh: NeuralMesh) -> bool:
-    """Tell whether normals of a mesh point inwards as well, as those of scans of thin walls do."""
+    """Tell whether normals of a mesh point inwards as well: where it is hollow, or a scan of thin walls."""
     middle = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2.0
     return bool((((mesh.vertices - middle) * mesh.normals).sum(axis=1) < 0.0).any())
 

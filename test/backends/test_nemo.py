@@ -17,15 +17,15 @@ from pose_estimation_ros.backends.nemo_likeness import (
     from_middle,
     likeness_of,
     middles,
+    project,
     score_poses,
-    to_middle,
 )
 from pose_estimation_ros.backends.nemo_paper import looking_poses, starts
 from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.data.crops import Crops, crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.evaluation.run import true_poses, truth_detections
-from pose_estimation_ros.geometry.camera import Camera, project_points
+from pose_estimation_ros.geometry.camera import Camera, project_points, transform_points
 from pose_estimation_ros.geometry.symmetry import symmetric_distance, symmetry_transforms
 from pose_estimation_ros.networks.nemo_net import MeshTable, NemoNet
 from pose_estimation_ros.objects.bundle import PosePrior, load_bundle
@@ -140,7 +140,7 @@ def test_an_occluder_is_told_from_the_object() -> None:
 def test_the_score_is_highest_at_the_true_pose_along_every_axis() -> None:
     net, pose = network(), true_pose(2)
     likeness = likeness_of(net, picture(net, pose), CAMERA, torch.tensor([0]), torch.tensor([0]))
-    centred, length = to_middle(pose, middles(net)), torch.tensor([0.16])
+    centred, length = from_middle(pose, -middles(net)), torch.tensor([0.16])
     for axis in range(6):
         update = torch.zeros(9, 6)
         update[:, axis] = torch.linspace(-0.4, 0.4, 9)
@@ -151,19 +151,17 @@ def test_the_score_is_highest_at_the_true_pose_along_every_axis() -> None:
 
 
 def test_the_derivatives_of_projections_are_those_of_finite_differences() -> None:
-    pose = to_middle(true_pose(3), middles(network())).double()
+    pose = from_middle(true_pose(3), -middles(network())).double()
     points, length = torch.randn(1, 5, 3, dtype=torch.float64) * 0.04, torch.tensor([0.2], dtype=torch.float64)
     camera = CAMERA.double()
 
-    def project(update: torch.Tensor) -> torch.Tensor:
+    def pixels_after(update: torch.Tensor) -> torch.Tensor:
         at = points @ moved_poses(pose, update[None], length)[:, :3, :3].mT
         at = at + moved_poses(pose, update[None], length)[:, None, :3, 3]
         return at[..., :2] / at[..., 2:] * 420.0 + camera[:, None, :2, 2]
 
-    rotated = points @ pose[:, :3, :3].mT
-    at = rotated + pose[:, None, :3, 3]
-    exact = projection_jacobian(rotated, at, at[..., 2], camera, length)
-    numeric = torch.autograd.functional.jacobian(project, torch.zeros(6, dtype=torch.float64))
+    exact = projection_jacobian(project(points, pose, camera), camera, length)
+    numeric = torch.autograd.functional.jacobian(pixels_after, torch.zeros(6, dtype=torch.float64))
     torch.testing.assert_close(exact, numeric)
 
 
@@ -222,9 +220,11 @@ def test_poses_come_with_their_detections_and_can_be_drawn(monkeypatch: pytest.M
     assert backend.estimate(frame, replace(crops(), pixels=torch.zeros(0, 3, SIZE, SIZE)), []) == []
 
 
-def test_middles_and_back() -> None:
+def test_the_middle_of_the_mesh_is_where_its_pose_says() -> None:
     pose, middle = true_pose(3), torch.tensor([[0.01, 0.02, 0.03]])
-    torch.testing.assert_close(from_middle(to_middle(pose, middle), middle), pose)
+    whole = from_middle(pose, middle)
+    torch.testing.assert_close(transform_points(middle[:, None], whole)[:, 0], pose[:, :3, 3])
+    torch.testing.assert_close(whole[:, :3, :3], pose[:, :3, :3])
 
 
 def test_an_unknown_procedure_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import ConvexHull
 
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.rendering.raycaster import make_engine
@@ -82,22 +83,7 @@ def test_ambient_occlusion_at_the_foot_of_a_wall(engine):
 
 def test_ambient_occlusion_of_a_body_whose_normals_point_inwards():
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float32) * 0.1
-    faces = np.array(
-        [
-            [0, 1, 3],
-            [0, 3, 2],
-            [4, 6, 7],
-            [4, 7, 5],
-            [0, 4, 5],
-            [0, 5, 1],
-            [2, 3, 7],
-            [2, 7, 6],
-            [0, 2, 6],
-            [0, 6, 4],
-            [1, 5, 7],
-            [1, 7, 3],
-        ]
-    )
+    faces = ConvexHull(corners).simplices.astype(np.int64)
     outwards = (corners - 0.05) / np.linalg.norm(corners - 0.05, axis=1, keepdims=True)
     for normals in (outwards, -outwards):
         mesh = Mesh(corners, faces, normals, np.ones_like(corners))
