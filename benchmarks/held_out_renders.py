@@ -24,7 +24,7 @@ from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import build_view_bank
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
 from pose_estimation_ros.geometry.camera import Camera
-from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 
 SEED = 1234  # no recipe uses it
@@ -39,17 +39,28 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=400)
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
+    errors = errors_of(bundle, arguments.mesh_dir, arguments.views, arguments.crops)
+    print(f"{'object':14s} {'crops':>5s} {'ADD(-S) 0.1d':>12s} {'median error / d':>16s} {'median |depth error|':>20s}")
+    shares = []
+    for model, table in zip(bundle.catalog, errors, strict=True):
+        shares.append(float((table[:, 0] < 0.1).mean()))
+        depth = np.nanmedian(np.abs(table[:, 1]))
+        row = f"{shares[-1]:12.1%} {np.median(table[:, 0]):16.2f} {depth:20.1%}"
+        print(f"{model.name:14s} {len(table):5d} {row}")
+    print(f"{'mean':14s} {'':5s} {np.mean(shares):12.1%}")
+
+
+def errors_of(bundle: Bundle, mesh_dir: Path | None, views: int, crops: int) -> list[np.ndarray]:
+    """Return, per object, the errors of its crops (N, 2): distance in diameters, and depth over true depth - 1."""
     models = list(bundle.catalog)
-    meshes = [
-        load_mesh(bundle.mesh_path(index, arguments.mesh_dir), model.mesh_unit) for index, model in enumerate(models)
-    ]
+    meshes = [load_mesh(bundle.mesh_path(index, mesh_dir), model.mesh_unit) for index, model in enumerate(models)]
     points = [sample_surface(mesh, 1000) for mesh in meshes]
-    bank = build_view_bank(models, meshes, bundle.pose_prior, arguments.views, clutter_meshes(12, SEED), 20, seed=SEED)
+    bank = build_view_bank(models, meshes, bundle.pose_prior, views, clutter_meshes(12, SEED), 20, seed=SEED)
     backend = Pix2Pose.from_bundle(bundle, torch.device("cpu"))
     config = CropConfig(size=backend.crop_size, roll_deg=bundle.pose_prior.roll_deg, masked_share=0.0)
     source = CropSource(bank, background_pool(60, seed=SEED), config, seed=SEED)
     errors: dict[int, list[tuple[float, float]]] = {index: [] for index in range(len(models))}
-    for _ in range(arguments.crops // 16):
+    for _ in range(crops // 16):
         batch = source.batch(16)
         for number in range(len(batch)):
             index = int(batch.object_index[number])
@@ -60,15 +71,7 @@ def main() -> None:
                 continue
             distance = (adi_error if models[index].is_symmetric else add_error)(points[index], pose, truth)
             errors[index].append((distance / models[index].diameter_m, pose[2, 3] / truth[2, 3] - 1.0))
-    print(f"{'object':14s} {'crops':>5s} {'ADD(-S) 0.1d':>12s} {'median error / d':>16s} {'median |depth error|':>20s}")
-    shares = []
-    for index, model in enumerate(models):
-        table = np.array(errors[index])
-        shares.append(float((table[:, 0] < 0.1).mean()))
-        depth = np.nanmedian(np.abs(table[:, 1]))
-        row = f"{shares[-1]:12.1%} {np.median(table[:, 0]):16.2f} {depth:20.1%}"
-        print(f"{model.name:14s} {len(table):5d} {row}")
-    print(f"{'mean':14s} {'':5s} {np.mean(shares):12.1%}")
+    return [np.array(rows) for rows in errors.values()]
 
 
 def _estimate(backend: Pix2Pose, batch: CropBatch, number: int) -> np.ndarray | None:

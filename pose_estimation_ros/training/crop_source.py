@@ -35,6 +35,7 @@ class BankConfig(BaseModel):
     size: int = 112
     backgrounds: int = 300
     background_folder: Path | None = None
+    seed: int | None = None  # of the views and the backgrounds; that of the recipe where absent
 
 
 def load_bank(
@@ -44,7 +45,7 @@ def load_bank(
     paths = [path for index in range(len(bundle.catalog)) for path in bundle.instance_paths(index, mesh_dir)]
     identity = [
         _BANK_FORMAT,
-        config.model_dump_json(exclude={"backgrounds", "background_folder"}),
+        config.model_dump_json(exclude={"backgrounds", "background_folder", "seed"}),
         bundle.pose_prior.model_dump_json(),
     ]
     identity += [entry_from_object(model).model_dump_json() for model in bundle.catalog]
@@ -72,13 +73,14 @@ def load_bank(
 
 
 def open_bank(
-    bundle: Bundle, config: BankConfig, seed: int, folder: Path, mesh_dir: Path | None, device: str
+    bundle: Bundle, config: BankConfig, recipe_seed: int, folder: Path, mesh_dir: Path | None, device: str
 ) -> tuple[ViewBank, Tensor]:
     """Return the bank of views and the backgrounds, both on the device.
 
     The bank is kept in the folder `pix2pose` beside that of the training where there is one, so that all trainings of a
     bundle share it.
     """
+    seed = recipe_seed if config.seed is None else config.seed
     beside = folder.parent / "pix2pose"
     bank = load_bank(bundle, config, seed, beside if beside.is_dir() else folder, mesh_dir, device)
     backgrounds = background_pool(config.backgrounds, seed=seed, folder=config.background_folder)

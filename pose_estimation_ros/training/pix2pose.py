@@ -21,6 +21,7 @@ from pose_estimation_ros.training.losses import (
     placement_loss,
     symmetry_table,
 )
+from pose_estimation_ros.training.projection import ProjectionConfig, projection_losses
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 ROLE = "pix2pose"
@@ -65,6 +66,7 @@ class Pix2PoseRecipe(BaseModel):
     crops: CropConfig = CropConfig()
     bank: BankConfig = BankConfig()
     losses: LossWeights = LossWeights()
+    projection: ProjectionConfig = ProjectionConfig()  # end-to-end training through PnP, docs/bpnp.md
     object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1: more for the harder ones
     workers: int = 1  # processes that make crops; 0 makes them in the training process
 
@@ -75,6 +77,8 @@ class Pix2PoseStep:
     def __init__(self, bundle: Bundle, recipe: Pix2PoseRecipe, device: torch.device) -> None:
         self.table = symmetry_table(bundle.catalog, device)
         self.weights = recipe.losses.model_dump()
+        self.projection = recipe.projection
+        self.half_size = torch.tensor(np.stack([model.half_size_m for model in bundle.catalog])).float().to(device)
         self.centre = torch.tensor(np.stack([model.centre_m for model in bundle.catalog])).float().to(device)
         self.diameter = torch.tensor([model.diameter_m for model in bundle.catalog]).float().to(device)
         self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
@@ -96,6 +100,12 @@ class Pix2PoseStep:
         if maps.placement is not None:
             losses["placement"] = placement_loss(maps.placement, self.placement(batch, index))
         total = sum(self.weights[key] * value for key, value in losses.items())
+        if self.projection.weight > 0.0:
+            camera, box = batch.camera.to(self.device), (self.half_size[index], self.centre[index])
+            through = projection_losses(maps, target, visible, camera, *box, self.projection)
+            pull = through["projection"] + self.projection.regulariser * through["regulariser"]
+            total = total + self.projection.weight * pull
+            losses |= through
         return total, {key: value.detach() for key, value in losses.items()}
 
     def placement(self, batch: CropBatch, index: Tensor) -> Tensor:

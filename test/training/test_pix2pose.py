@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from pose_estimation_ros.backends.pix2pose import Pix2Pose, Pix2PoseSettings
 from pose_estimation_ros.cli.train import main
@@ -77,6 +79,23 @@ def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
     assert bundle.catalog[0].name == "box"
     assert bundle.catalog[0].diameter_m == pytest.approx(np.sqrt(0.1**2 + 0.08**2 + 0.06**2), rel=1e-4)
     assert bundle.pose_prior.elevation_deg == (10.0, 80.0)
+
+
+def test_training_goes_on_through_pnp(trained: Path, tmp_path: Path) -> None:
+    """End to end, from weights that were trained on coordinates alone: solved poses put true points nearer."""
+    shutil.copytree(trained / "bundle", tmp_path / "bundle")
+    content = yaml.safe_load(RECIPE) | {"stages": [{"size": 32, "samples": 4800}], "projection": {"weight": 0.3}}
+    content |= {"initial": str(trained / "bundle")}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
+    work = tmp_path / "work"
+    (tmp_path / "pix2pose").symlink_to(trained / "work")  # where the bank of views is
+    arguments = ["--bundle", str(tmp_path / "bundle"), "--network", "pix2pose", "--work-dir", str(work)]
+    assert main([*arguments, "--config", str(tmp_path / "recipe.yaml"), "--device", "cpu"]) == 0
+    log = [json.loads(line) for line in (work / "log.jsonl").read_text().splitlines()]
+    assert all(line["posed"] > 0.5 for line in log)
+    assert log[-1]["projection"] < 0.8 * log[0]["projection"]
+    recipe = load_bundle(tmp_path / "bundle").networks["pix2pose"].training["recipe"]
+    assert recipe["projection"]["weight"] == 0.3
 
 
 def test_poses_of_unseen_renders_beat_chance(trained: Path) -> None:

@@ -1,0 +1,134 @@
+"""The projection loss of BPnP: dense coordinates are trained through the pose that PnP solves from them.
+
+Chen et al., "End-to-end learnable geometric vision by backpropagating PnP optimization", CVPR 2020. docs/bpnp.md.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from pose_estimation_ros.geometry.bpnp import bpnp, project_pose
+from pose_estimation_ros.geometry.pnp import MIN_POINTS
+from pose_estimation_ros.networks.pix2pose_net import STRIDE, CoordinateMaps
+
+
+class ProjectionConfig(BaseModel):
+    """The part of the loss that goes through the pose; off unless `weight` is positive."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weight: float = Field(default=0.0, ge=0.0)  # beta of the mixture with the coordinate losses
+    regulariser: float = Field(default=1.0, ge=0.0)  # lambda: pulls the coordinates to the solved pose
+    cells: int = Field(default=128, ge=MIN_POINTS)  # visible cells of each crop that PnP gets
+    threshold: float = Field(default=0.04, gt=0.0)  # largest residual of its inliers, as a share of the crop's side
+    least_inliers: float = Field(default=0.3, ge=0.0, le=1.0)  # share; a pose with fewer teaches nothing
+    huber_px: float = Field(default=1.0, gt=0.0)  # residuals up to here count squared, longer ones by their length
+    gradient_norm: float = Field(default=5.0, gt=0.0)  # of one crop's losses by its normalised points; longer is cut
+    gauss_newton: bool = False  # gradient without second derivatives
+
+
+def projection_losses(
+    maps: CoordinateMaps,
+    target: Tensor,
+    mask_visible: Tensor,
+    camera: Tensor,
+    half_size: Tensor,
+    centre: Tensor,
+    config: ProjectionConfig,
+) -> dict[str, Tensor]:
+    """Solve the poses of a batch from predicted coordinates, and compare where they put the true points.
+
+    The true point of a cell is, by definition, seen in the cell's middle, under the pose that belongs to the symmetry
+    that `target` was chosen by. So the projection loss |pi(true points | solved pose) - cells|^2 needs neither the true
+    pose nor another choice of symmetry. PnP weighs cells by their expected errors, as it does at run time; gradients
+    reach the coordinates and these errors.
+
+    Args:
+        maps: the network's output.
+        target: true normalised coordinates, symmetry chosen, shape (B, 3, S, S).
+        mask_visible: cells that show the object, shape (B, S, S).
+        camera: intrinsics of the crops in pixels, shape (B, 3, 3).
+        half_size: half the sides of the objects' boxes in metres, shape (B, 3).
+        centre: the boxes' middles in metres, shape (B, 3).
+        config: thresholds.
+
+    Returns:
+        `projection`, and `regulariser` |cells - pi(predicted points | solved pose)|^2, both Huber, squared pixels
+        halved, means over the crops with a pose; `posed`, the share of these crops.
+    """
+    size = target.shape[-1] * STRIDE
+    chosen, usable = _draw_cells(mask_visible, config.cells)
+    pixels = _cell_centres(chosen, target.shape[-1])
+    predicted = _metric(_at(maps.coordinates.float(), chosen), half_size, centre)
+    truth = _metric(_at(target, chosen), half_size, centre)
+    error = _at(maps.error.float()[:, None], chosen)[..., 0]
+    weights = usable / (error + 0.02).square()
+    weights = weights / weights.detach().sum(dim=1, keepdim=True).clamp(min=1e-9)
+    limited = _limited(predicted, config.gradient_norm * config.weight, half_size)
+    threshold = config.threshold * size
+    pose = bpnp(pixels, limited, camera, weights, threshold_px=threshold, gauss_newton=config.gauss_newton)
+    own = project_pose(pose, limited, camera) - pixels
+    true = project_pose(pose, truth, camera) - pixels
+    with torch.no_grad():
+        inlier = usable * (own.norm(dim=2) < threshold)
+        count = usable.sum(dim=1)
+        good = (pose[:, 5] > 0.0) & (count >= MIN_POINTS)
+        good &= inlier.sum(dim=1) >= config.least_inliers * count
+    return {
+        "projection": _mean(_huber(true, config.huber_px), usable, good),
+        "regulariser": _mean(_huber(own, config.huber_px), inlier, good),
+        "posed": good.float().mean(),
+    }
+
+
+def _draw_cells(mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return numbers (B, N) of cells drawn from masks (B, S, S), and which of them the mask has, as 0 and 1."""
+    odds = mask.flatten(1).float()
+    chosen = torch.multinomial(odds + 1e-9, min(count, odds.shape[1]))
+    return chosen, odds.gather(1, chosen)
+
+
+def _cell_centres(chosen: Tensor, side: int) -> Tensor:
+    """Return the pixels (B, N, 2) of the middles of cells."""
+    cells = torch.stack([chosen % side, chosen // side], dim=2).float()
+    return (cells + 0.5) * STRIDE - 0.5
+
+
+def _at(maps: Tensor, chosen: Tensor) -> Tensor:
+    """Return the values (B, N, C) of maps (B, C, S, S) at cells (B, N)."""
+    return maps.flatten(2).gather(2, chosen[:, None].expand(-1, maps.shape[1], -1)).transpose(1, 2)
+
+
+def _metric(coordinates: Tensor, half_size: Tensor, centre: Tensor) -> Tensor:
+    return coordinates * half_size[:, None] + centre[:, None]
+
+
+def _limited(points: Tensor, limit: float, half_size: Tensor) -> Tensor:
+    """Return the points (B, N, 3); the gradient of one crop's loss by its points, in half boxes, is cut to a length."""
+    if not points.requires_grad:
+        return points
+    limited = points * 1.0
+
+    def shorten(gradient: Tensor) -> Tensor:
+        norm = (gradient * half_size[:, None]).flatten(1).norm(dim=1) * len(gradient)
+        return gradient * (limit / norm.clamp(min=1e-12)).clamp(max=1.0)[:, None, None]
+
+    limited.register_hook(shorten)
+    return limited
+
+
+def _huber(residual: Tensor, width: float) -> Tensor:
+    """Return (B, N) of residuals (B, N, 2) in pixels."""
+    length = (residual.square().sum(dim=2) + 1e-12).sqrt()
+    return F.huber_loss(length, torch.zeros_like(length), reduction="none", delta=width)
+
+
+def _mean(values: Tensor, weight: Tensor, good: Tensor) -> Tensor:
+    """Return the mean over points with a weight, then over good samples; zero without any."""
+    weight = weight * good[:, None]
+    values = torch.where(weight > 0.0, values, torch.zeros_like(values))
+    per_sample = (values * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)
+    return per_sample.sum() / good.sum().clamp(min=1)
