@@ -22,6 +22,7 @@ TRAININGS = {  # network -> "module:recipe,function", imported when asked for
     "nemo": "pose_estimation_ros.training.nemo:NemoRecipe,train_nemo",
     "pix2pose": "pose_estimation_ros.training.pix2pose:Pix2PoseRecipe,train_pix2pose",
 }
+_UNIT = "m"  # of mesh files where nothing is said
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
 
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--held-out", type=int, default=0, metavar="N", help="leave the last N meshes of every category for tests"
     )
-    source.add_argument("--unit", choices=sorted(UNITS_M), default="m", help="unit of the mesh files (default: m)")
+    source.add_argument("--unit", choices=sorted(UNITS_M), help="unit of the mesh files (default: m)")
     source.add_argument("--mesh-dir", type=Path, help="where the meshes are that the bundle does not ship")
     prior = parser.add_argument_group("pose prior of a new bundle: from where the camera sees an upright object (z up)")
     prior.add_argument("--elevation", type=float, nargs=2, metavar=("LOW", "HIGH"), help="degrees above the horizon")
@@ -105,8 +106,15 @@ def open_or_create(arguments: argparse.Namespace) -> Bundle:
         ValueError: if there is neither a bundle nor a source of meshes, or what is given is for new bundles only.
     """
     if (arguments.bundle / BUNDLE_FILE).is_file():
-        if arguments.mesh:
-            raise ValueError(f"{arguments.bundle}: exists already; --mesh is for new bundles: leave it out to go on")
+        for option, given in (
+            ("--mesh", arguments.mesh),
+            ("--unit", arguments.unit),
+            ("--held-out", arguments.held_out),
+        ):
+            if given:
+                raise ValueError(
+                    f"{arguments.bundle}: exists already; {option} is for new bundles: leave it out to go on"
+                )
         bundle = load_bundle(arguments.bundle)
         for name, value in _prior_fields(arguments).items():
             if value != getattr(bundle.pose_prior, name):
@@ -149,7 +157,7 @@ def _mesh_source(arguments: argparse.Namespace) -> str:
 
 def _catalog(arguments: argparse.Namespace) -> Catalog:
     if arguments.categories:
-        return catalog_from_categories(arguments.categories, arguments.unit, arguments.held_out)
+        return catalog_from_categories(arguments.categories, arguments.unit or _UNIT, arguments.held_out)
     if arguments.bop:
         return catalog_from_bop(arguments.bop / "models")
     return Catalog(tuple(_adopt(arguments, index, path) for index, path in enumerate(arguments.mesh, start=1)))
@@ -159,7 +167,8 @@ def _adopt(arguments: argparse.Namespace, number: int, path: Path) -> ObjectMode
     """Copy a mesh into the bundle, with its materials and textures, and measure it."""
     from pose_estimation_ros.objects.mesh import companion_files, diameter, load_mesh
 
-    mesh = load_mesh(path, arguments.unit)
+    unit = arguments.unit or _UNIT
+    mesh = load_mesh(path, unit)
     for file in [path, *companion_files(path)]:
         _copy(file, path.parent, arguments.bundle / "meshes")
     low, high = mesh.bounds
@@ -169,7 +178,7 @@ def _adopt(arguments: argparse.Namespace, number: int, path: Path) -> ObjectMode
         diameter_m=diameter(mesh.vertices),
         bounds_m=(tuple(low.tolist()), tuple(high.tolist())),
         mesh=Path(path.name),
-        mesh_unit=arguments.unit,
+        mesh_unit=unit,
     )
 
 

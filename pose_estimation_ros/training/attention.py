@@ -24,6 +24,7 @@ from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries, object_sizes
 from pose_estimation_ros.training.crop_source import (
     BankConfig,
+    build_network,
     endless_batches,
     load_matching,
     object_weights,
@@ -164,7 +165,7 @@ def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
     torch.manual_seed(recipe.seed)
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
     architecture = {**recipe.network, "padding": recipe.pairs.padding}
-    network = make_attention_net(**architecture)
+    network = build_network(make_attention_net, **architecture)
     if isinstance(network, AttentionNet):
         _load_encoder(network, bundle, recipe)
     if recipe.initial is not None:

@@ -21,6 +21,7 @@ from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
 from pose_estimation_ros.objects.bundle_file import entry_from_object
 
 Batch = TypeVar("Batch")
+Network = TypeVar("Network", bound=nn.Module)
 _BANK_FORMAT = "3"  # of the files that hold banks
 
 
@@ -165,6 +166,18 @@ def object_weights(bundle: Bundle, by_name: dict[str, float]) -> Tensor:
             raise ValueError(f"object_weights: {name} = {weight!r}: expected a known object and a positive number")
         weights[index] = weight
     return weights
+
+
+def build_network(make: Callable[..., Network], *fixed: Any, **architecture: Any) -> Network:
+    """Build a network as a recipe wants it.
+
+    Raises:
+        ValueError: if the recipe's `network` has a key that the network does not know.
+    """
+    try:
+        return make(*fixed, **architecture)
+    except TypeError as error:
+        raise ValueError(f"network = {architecture}: {error}") from error
 
 
 def load_matching(network: nn.Module, bundle_name: str, role: str) -> None:

@@ -28,7 +28,14 @@ from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
-from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
+from pose_estimation_ros.training.crop_source import (
+    BankConfig,
+    build_network,
+    crop_batches,
+    load_matching,
+    object_weights,
+    open_bank,
+)
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 ROLE = "heatmaps"
@@ -188,7 +195,7 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     torch.manual_seed(recipe.seed)
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
     architecture = {"points": CORNERS + recipe.surface_points, **recipe.network}
-    network = HeatmapNet(len(bundle.catalog), **architecture)
+    network = build_network(HeatmapNet, len(bundle.catalog), **architecture)
     if recipe.initial is not None:
         load_matching(network, recipe.initial, ROLE)
     network.control_points.copy_(control_points(bundle, recipe.surface_points, run.mesh_dir))

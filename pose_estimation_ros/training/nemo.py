@@ -18,7 +18,14 @@ from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.objects.neural_mesh import NeuralMesh, Shape, neural_meshes
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.rendering.neural_mesh_table import mesh_table
-from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
+from pose_estimation_ros.training.crop_source import (
+    BankConfig,
+    build_network,
+    crop_batches,
+    load_matching,
+    object_weights,
+    open_bank,
+)
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 ROLE = "nemo"
@@ -250,10 +257,7 @@ def train_nemo(run: TrainingRun, recipe: NemoRecipe) -> Bundle:
         "directions": recipe.directions,
         **recipe.network,
     }
-    try:
-        network = NemoNet(len(bundle.catalog), **architecture)
-    except TypeError as error:
-        raise ValueError(f"network = {recipe.network}: {error}") from error
+    network = build_network(NemoNet, len(bundle.catalog), **architecture)
     if recipe.encoder_from in bundle.networks:
         load_matching(network, str(bundle.path), str(recipe.encoder_from))
     elif network.frozen and recipe.initial is None:

@@ -14,7 +14,14 @@ from pose_estimation_ros.networks.pix2pose_net import Pix2PoseNet
 from pose_estimation_ros.networks.placement import placement_of
 from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
-from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
+from pose_estimation_ros.training.crop_source import (
+    BankConfig,
+    build_network,
+    crop_batches,
+    load_matching,
+    object_weights,
+    open_bank,
+)
 from pose_estimation_ros.training.losses import (
     coordinate_losses,
     nearest_symmetric_target,
@@ -120,7 +127,7 @@ def train_pix2pose(run: TrainingRun, recipe: Pix2PoseRecipe) -> Bundle:
     bundle, folder, device = run.bundle, run.folder, run.device
     torch.manual_seed(recipe.seed)
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
-    network = Pix2PoseNet(len(bundle.catalog), **recipe.network)
+    network = build_network(Pix2PoseNet, len(bundle.catalog), **recipe.network)
     if recipe.initial is not None:
         load_matching(network, recipe.initial, ROLE)
     network = network.to(device).to(memory_format=torch.channels_last).train()

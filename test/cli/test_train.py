@@ -69,6 +69,14 @@ def test_meshes_whose_files_would_replace_one_another_are_refused(tmp_path, caps
 
 
 @pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize("option", [("--unit", "mm"), ("--held-out", 1), ("--mesh", "other.ply")])
+def test_what_only_a_new_bundle_can_take_is_refused_and_not_ignored(tmp_path, capsys, option):
+    assert make(tmp_path / "mine", "--mesh", write_mesh(tmp_path / "cad"), "--unit", "mm") == 0
+    assert make(tmp_path / "mine", *option) == 2
+    assert f"mine: exists already; {option[0]} is for new bundles: leave it out to go on" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("untrained")
 def test_another_prior_than_the_bundle_has_is_refused_and_not_ignored(tmp_path, capsys):
     assert make(tmp_path / "mine", "--mesh", write_mesh(tmp_path / "cad"), "--unit", "mm", "--roll", -5, 5) == 0
     before = (tmp_path / "mine" / BUNDLE_FILE).read_text()

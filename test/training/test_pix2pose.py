@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +20,11 @@ from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.data.synthetic import CropConfig, CropSource
 from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.networks.attention_paper import make_attention_net
+from pose_estimation_ros.networks.heatmap_net import HeatmapNet
+from pose_estimation_ros.networks.pix2pose_net import Pix2PoseNet
 from pose_estimation_ros.objects.bundle import load_bundle
-from pose_estimation_ros.training.crop_source import load_bank
+from pose_estimation_ros.training.crop_source import build_network, load_bank
 from pose_estimation_ros.training.pix2pose import Pix2PoseRecipe, size_reached
 
 RECIPE = """
@@ -143,6 +148,12 @@ def test_errors_name_the_argument(tmp_path: Path, capsys: pytest.CaptureFixture[
     arguments = ["--bundle", str(tmp_path / "new"), "--network", "pix2pose", "--mesh", str(tmp_path / "box.ply")]
     assert main([*arguments, "--unit", "mm", "--config", str(tmp_path / "bad.yaml")]) == 2
     assert "stagess" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("make", [HeatmapNet, Pix2PoseNet, make_attention_net])
+def test_a_wrong_key_of_a_network_is_named(make: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"network = \{'depht': 3\}: .*unexpected keyword argument 'depht'"):
+        build_network(make, *([] if make is make_attention_net else [2]), depht=3)
 
 
 def test_an_interrupted_training_ships_the_crop_size_it_has_reached() -> None:
