@@ -4,8 +4,9 @@
 
 Fine-tunes copies of the bundle's pix2pose network by the recipe and by the recipe without its projection loss, with
 several seeds, evaluates each on the photographs with the true boxes and on renders never trained on, and prints mean
-and deviation over the seeds, beside what the bundle had before. The two trainings of a seed see the same crops.
-What is finished is kept (--work) and not done again; several processes can share the work with --only.
+and deviation over the seeds, beside what the bundle had before. AR is the mean of AR_MSSD and AR_MSPD. The two
+trainings of a seed see the same crops, unless one is interrupted. What is finished is kept (--work) and not done
+again; two processes can share the work with --only.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ VARIANTS = ("coordinates alone", "with projection loss")
 FIGURES = {  # of pose_evaluate's report: name, key, factor
     "ADD(-S) %": ("add_s_0_1d", 100.0),
     "2D projection %": ("projection_5px", 100.0),
+    "AR": ("ar", 1.0),
     "AR_MSSD": ("ar_mssd", 1.0),
     "AR_MSPD": ("ar_mspd", 1.0),
 }
@@ -48,57 +50,74 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = yaml.safe_load(arguments.config.read_text())
     (arguments.work / "pix2pose").mkdir(parents=True, exist_ok=True)  # all trainings share the bank that is kept there
+    before = copied(find_bundle(arguments.bundle), arguments.work / "before")  # all start from it, whatever comes later
     figures: dict[str, list[dict[str, float]]] = {}
     for seed in range(1, arguments.seeds + 1):
         for variant in (arguments.only,) if arguments.only else VARIANTS:
             folder = arguments.work / f"{variant.replace(' ', '_')}_{seed}"
-            train(folder, recipe, variant, seed, arguments)
-            figures.setdefault(variant, []).append(measured(folder / "bundle", folder, arguments))
+            train(folder, before, recipe, variant, seed, arguments.bop / "models")
+            figures.setdefault(variant, []).append(measured(folder, arguments))
     if arguments.only:
         return
-    before = measured(find_bundle(arguments.bundle), arguments.work / "before", arguments)
-    table = summary({"before": [before], **figures})
+    figures = {"before": [measured(arguments.work / "before", arguments)], **figures}
+    table = summary(figures)
     print(table)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.with_suffix(".md").write_text(table + "\n")
-        arguments.out.with_suffix(".json").write_text(json.dumps({"before": [before], **figures}, indent=1) + "\n")
+        arguments.out.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def train(folder: Path, content: dict[str, Any], variant: str, seed: int, arguments: argparse.Namespace) -> None:
-    """Fine-tune a copy of the bundle, if that is not done yet."""
-    path = folder / "bundle"
+def copied(bundle: Path, folder: Path) -> Path:
+    """Return a copy of the bundle in the folder, made now or before."""
+    path, part = folder / "bundle", folder / "bundle.part"
     if not path.is_dir():
-        shutil.copytree(find_bundle(arguments.bundle), path)
-    recipe = Pix2PoseRecipe.model_validate(content | {"seed": seed, "initial": str(find_bundle(arguments.bundle))})
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(bundle, part)
+        part.rename(path)
+    return path
+
+
+def train(folder: Path, before: Path, content: dict[str, Any], variant: str, seed: int, meshes: Path) -> None:
+    """Fine-tune a copy of a bundle, or go on with that; another recipe or other first weights start anew."""
+    recipe = Pix2PoseRecipe.model_validate(content | {"seed": seed, "initial": str(before)})
     if variant == VARIANTS[0]:
         recipe = recipe.model_copy(update={"projection": recipe.projection.model_copy(update={"weight": 0.0})})
-    trained = load_bundle(path).network("pix2pose").training
-    if trained.get("recipe") == json.loads(recipe.model_dump_json()) and trained["finished"]:
+    identity = recipe.model_dump(mode="json") | {"initial": load_bundle(before).network("pix2pose").sha256}
+    kept = folder / "recipe.json"
+    same = kept.is_file() and json.loads(kept.read_text()) == identity
+    if not same:
+        shutil.rmtree(folder, ignore_errors=True)
+    bundle = load_bundle(copied(before, folder))
+    trained = bundle.network("pix2pose")
+    if same and trained.sha256 != identity["initial"] and trained.training["finished"]:
         return
-    made = train_pix2pose(TrainingRun(load_bundle(path), folder, arguments.bop / "models", "cpu", resume=True), recipe)
+    kept.write_text(json.dumps(identity) + "\n")
+    made = train_pix2pose(TrainingRun(bundle, folder, meshes, "cpu", resume=same), recipe)
     if not made.networks["pix2pose"].training["finished"]:
-        raise KeyboardInterrupt
+        raise SystemExit(f"{folder}: interrupted; the same command goes on")
 
 
-def measured(bundle: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
+def measured(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Return the figures of a bundle on photographs and on renders, measured now or before."""
+    bundle = load_bundle(folder / "bundle")
+    identity = [bundle.network("pix2pose").sha256, str(arguments.bop.resolve()), arguments.crops]
     kept = folder / "figures.json"
-    weights = load_bundle(bundle).network("pix2pose").sha256
     if kept.is_file():
         content: dict[str, Any] = json.loads(kept.read_text())
-        if content.pop("sha256") == weights:
+        if content.pop("of") == identity:
             return content
     report = folder / "report.json"
     options = ["--bop", str(arguments.bop), "--backend", "pix2pose", "--detections", "gt", "--no-vsd"]
-    if evaluate.main(["--bundle", str(bundle), *options, "--report", str(report)]) != 0:
-        raise KeyboardInterrupt
+    code = evaluate.main(["--bundle", str(bundle.path), *options, "--report", str(report)])
+    if code != 0:
+        raise SystemExit(f"{bundle.path}: pose_evaluate ended with {code}")
     scores = json.loads(report.read_text())["mean"]
     figures = {name: factor * scores[key] for name, (key, factor) in FIGURES.items()}
-    renders = held_out_renders.errors_of(load_bundle(bundle), arguments.bop / "models", 60, arguments.crops)
+    renders = held_out_renders.errors_of(bundle, arguments.bop / "models", 60, arguments.crops)
     figures["renders: ADD(-S) %"] = 100.0 * float(np.mean([(item[:, 0] < 0.1).mean() for item in renders]))
     figures["renders: median error, % of d"] = 100.0 * float(np.mean([np.median(item[:, 0]) for item in renders]))
-    kept.write_text(json.dumps(figures | {"sha256": weights}) + "\n")
+    kept.write_text(json.dumps(figures | {"of": identity}) + "\n")
     return figures
 
 

@@ -71,7 +71,7 @@ def errors_of(bundle: Bundle, mesh_dir: Path | None, views: int, crops: int) -> 
                 continue
             distance = (adi_error if models[index].is_symmetric else add_error)(points[index], pose, truth)
             errors[index].append((distance / models[index].diameter_m, pose[2, 3] / truth[2, 3] - 1.0))
-    return [np.array(rows) for rows in errors.values()]
+    return [np.array(rows).reshape(-1, 2) for rows in errors.values()]
 
 
 def _estimate(backend: Pix2Pose, batch: CropBatch, number: int) -> np.ndarray | None:

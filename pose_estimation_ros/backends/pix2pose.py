@@ -14,7 +14,7 @@ from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.data.crops import Crops, cut_squares
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.pnp import PlacedPoint, PnpResult, solve_pnp
-from pose_estimation_ros.networks.pix2pose_net import STRIDE, CoordinateMaps, Pix2PoseNet
+from pose_estimation_ros.networks.pix2pose_net import ERROR_FLOOR, STRIDE, CoordinateMaps, Pix2PoseNet
 from pose_estimation_ros.networks.placement import depth_of
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
@@ -208,7 +208,7 @@ class Pix2Pose:
                 np.concatenate(pixels),
                 coordinates[rows][chosen] * self._half[index[rows[0]]] + self._centre[index[rows[0]]],
                 frame.camera.intrinsics,
-                weights=1.0 / (error[rows][chosen] + 0.02),
+                weights=1.0 / (error[rows][chosen] + ERROR_FLOOR),
                 threshold_px=max(1.0, settings.inlier_share_px * float(squares[rows[0], 2])),
                 iterations=settings.iterations,
                 seed=settings.seed,

@@ -129,6 +129,10 @@ def open_or_create(arguments: argparse.Namespace) -> Bundle:
         raise ValueError(
             f"{arguments.bundle}: {what}; give one of --bop DIR, --mesh FILE or --categories DIR to make a new bundle"
         )
+    if arguments.bop and arguments.unit:
+        raise ValueError("--unit: is for --mesh and --categories; the meshes of a BOP data set are in millimetres")
+    if arguments.held_out and not arguments.categories:
+        raise ValueError("--held-out: is for --categories, whose last meshes it leaves out")
     bundle = Bundle(
         path=arguments.bundle,
         name=arguments.bundle.resolve().name,

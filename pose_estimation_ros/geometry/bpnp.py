@@ -267,8 +267,9 @@ def _solved(hessian: Tensor, local: Tensor, in_camera: Tensor, w: Tensor, solved
         ("singular", int((solved & ahead & ~regular).sum())),
     ):
         if count:
+            level = logging.DEBUG if failures[reason] else logging.WARNING  # a training has some in every other batch
             failures[reason] += count
-            _logger.warning("bpnp: %d of %d samples without a gradient: %s", count, len(solved), reason)
+            _logger.log(level, "bpnp: %d of %d samples without a gradient: %s", count, len(solved), reason)
     safe = torch.where(good[:, None, None], unit, torch.eye(6, dtype=unit.dtype, device=unit.device))
     solution = -torch.linalg.solve(safe, scale * local) * scale
     return torch.where(good[:, None], solution, torch.zeros_like(solution)), good

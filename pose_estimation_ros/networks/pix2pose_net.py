@@ -14,6 +14,7 @@ from pose_estimation_ros.networks.placement import PlacementHead
 
 COORDINATE_LIMIT = 1.1  # bins span [-1.1, 1.1] in units of the half box
 STRIDE = 4  # input pixels per output cell
+ERROR_FLOOR = 0.02  # added to expected errors where they weigh cells
 
 
 class CoordinateMaps(NamedTuple):
@@ -42,6 +43,8 @@ class Pix2PoseNet(nn.Module):
         bins: bins per axis.
         placement: regress the middle and the apparent size of the object as well.
     """
+
+    bin_centres: Tensor
 
     def __init__(
         self,
@@ -101,4 +104,5 @@ class Pix2PoseNet(nn.Module):
 
     def coordinates_of(self, bin_logits: Tensor) -> Tensor:
         """Return the mean of each bin distribution: (B, 3, K, S, S) -> (B, 3, S, S)."""
-        return torch.einsum("bakhw,k->bahw", torch.softmax(bin_logits, dim=2), self.bin_centres)
+        share = torch.softmax(bin_logits.float(), dim=2)
+        return (share * self.bin_centres[:, None, None]).sum(dim=2)  # a product of matrices would be in half precision

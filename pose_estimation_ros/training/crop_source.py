@@ -36,7 +36,7 @@ class BankConfig(BaseModel):
     size: int = 112
     backgrounds: int = 300
     background_folder: Path | None = None
-    seed: int | None = None  # of the views and the backgrounds; that of the recipe where absent
+    seed: int | None = None  # of views, clutter and backgrounds; that of the recipe where absent
 
 
 def load_bank(

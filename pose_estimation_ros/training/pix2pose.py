@@ -28,7 +28,7 @@ from pose_estimation_ros.training.losses import (
     placement_loss,
     symmetry_table,
 )
-from pose_estimation_ros.training.projection import ProjectionConfig, projection_losses
+from pose_estimation_ros.training.projection import ProjectionConfig, projection_loss
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 ROLE = "pix2pose"
@@ -109,10 +109,9 @@ class Pix2PoseStep:
         total = sum(self.weights[key] * value for key, value in losses.items())
         if self.projection.weight > 0.0:
             camera, box = batch.camera.to(self.device), (self.half_size[index], self.centre[index])
-            through = projection_losses(maps, target, visible, camera, *box, self.projection)
-            pull = through["projection"] + self.projection.regulariser * through["regulariser"]
-            total = total + self.projection.weight * pull
-            losses |= through
+            through, parts = projection_loss(maps, target, visible, camera, *box, self.projection)
+            total = total + through
+            losses |= parts
         return total, {key: value.detach() for key, value in losses.items()}
 
     def placement(self, batch: CropBatch, index: Tensor) -> Tensor:

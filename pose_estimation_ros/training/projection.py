@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pose_estimation_ros.geometry.bpnp import bpnp, project_pose
 from pose_estimation_ros.geometry.pnp import MIN_POINTS
-from pose_estimation_ros.networks.pix2pose_net import STRIDE, CoordinateMaps
+from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+from pose_estimation_ros.networks.pix2pose_net import ERROR_FLOOR, STRIDE, CoordinateMaps
 
 
 class ProjectionConfig(BaseModel):
@@ -26,11 +27,11 @@ class ProjectionConfig(BaseModel):
     threshold: float = Field(default=0.04, gt=0.0)  # largest residual of its inliers, as a share of the crop's side
     least_inliers: float = Field(default=0.3, ge=0.0, le=1.0)  # share; a pose with fewer teaches nothing
     huber_px: float = Field(default=1.0, gt=0.0)  # residuals up to here count squared, longer ones by their length
-    gradient_norm: float = Field(default=5.0, gt=0.0)  # of one crop's losses by its normalised points; longer is cut
+    gradient_norm: float = Field(default=5.0, gt=0.0)  # of one crop's losses by its coordinates; longer is cut
     gauss_newton: bool = False  # gradient without second derivatives
 
 
-def projection_losses(
+def projection_loss(
     maps: CoordinateMaps,
     target: Tensor,
     mask_visible: Tensor,
@@ -38,12 +39,12 @@ def projection_losses(
     half_size: Tensor,
     centre: Tensor,
     config: ProjectionConfig,
-) -> dict[str, Tensor]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Solve the poses of a batch from predicted coordinates, and compare where they put the true points.
 
     The true point of a cell is, by definition, seen in the cell's middle, under the pose that belongs to the symmetry
     that `target` was chosen by. So the projection loss |pi(true points | solved pose) - cells|^2 needs neither the true
-    pose nor another choice of symmetry. PnP weighs cells by their expected errors, as it does at run time; gradients
+    pose nor another choice of symmetry. PnP weighs cells by their expected errors, as the backend does; gradients
     reach the coordinates and these errors.
 
     Args:
@@ -53,35 +54,60 @@ def projection_losses(
         camera: intrinsics of the crops in pixels, shape (B, 3, 3).
         half_size: half the sides of the objects' boxes in metres, shape (B, 3).
         centre: the boxes' middles in metres, shape (B, 3).
-        config: thresholds.
+        config: weights and thresholds.
 
     Returns:
-        `projection`, and `regulariser` |cells - pi(predicted points | solved pose)|^2, both Huber, squared pixels
-        halved, means over the crops with a pose; `posed`, the share of these crops.
+        The loss, weighted as `config` says, and its parts: `projection`, and `regulariser`
+        |cells - pi(predicted points | solved pose)|^2, both Huber, halved squares of pixels, means over the crops with
+        a pose; `posed`, the share of these crops.
     """
     size = target.shape[-1] * STRIDE
     chosen, usable = _draw_cells(mask_visible, config.cells)
-    pixels = _cell_centres(chosen, target.shape[-1])
-    predicted = _metric(_at(maps.coordinates.float(), chosen), half_size, centre)
-    truth = _metric(_at(target, chosen), half_size, centre)
-    error = _at(maps.error.float()[:, None], chosen)[..., 0]
-    weights = usable / (error + 0.02).square()
+    pixels = _cell_centres(chosen, target.shape[-1]).double()
+    half_size, centre, camera = half_size.double(), centre.double(), camera.double()
+    limit = _Limit(config.gradient_norm * config.weight)
+    predicted = _metric(limit.at(_at(maps.coordinates, chosen).double()), half_size, centre)
+    truth = _metric(_at(target, chosen).double(), half_size, centre)
+    error = _at(maps.error[:, None], chosen)[..., 0].double()
+    weights = usable / (error + ERROR_FLOOR).square()
     weights = weights / weights.detach().sum(dim=1, keepdim=True).clamp(min=1e-9)
-    limited = _limited(predicted, config.gradient_norm * config.weight, half_size)
     threshold = config.threshold * size
-    pose = bpnp(pixels, limited, camera, weights, threshold_px=threshold, gauss_newton=config.gauss_newton)
-    own = project_pose(pose, limited, camera) - pixels
+    pose = bpnp(pixels, predicted, camera, weights, threshold_px=threshold, gauss_newton=config.gauss_newton)
+    own = project_pose(pose, predicted, camera) - pixels
     true = project_pose(pose, truth, camera) - pixels
     with torch.no_grad():
         inlier = usable * (own.norm(dim=2) < threshold)
         count = usable.sum(dim=1)
-        good = (pose[:, 5] > 0.0) & (count >= MIN_POINTS)
-        good &= inlier.sum(dim=1) >= config.least_inliers * count
-    return {
-        "projection": _mean(_huber(true, config.huber_px), usable, good),
-        "regulariser": _mean(_huber(own, config.huber_px), inlier, good),
-        "posed": good.float().mean(),
+        good = (count >= MIN_POINTS) & (inlier.sum(dim=1) >= config.least_inliers * count)
+        good &= _ahead(pose, predicted, inlier) & _ahead(pose, truth, usable)
+        limit.crops = int(good.sum())
+    parts = {
+        "projection": _mean(true, config.huber_px, usable * good[:, None]),
+        "regulariser": _mean(own, config.huber_px, inlier * good[:, None]),
     }
+    loss = config.weight * (parts["projection"] + config.regulariser * parts["regulariser"])
+    return loss, parts | {"posed": good.float().mean()}
+
+
+class _Limit:
+    """Cuts the gradient of every crop's mean loss by its coordinates to a length."""
+
+    def __init__(self, length: float) -> None:
+        self.length = length
+        self.crops = 1  # that the mean is over
+
+    def at(self, coordinates: Tensor) -> Tensor:
+        """Return the coordinates (B, N, 3)."""
+        if not coordinates.requires_grad:
+            return coordinates
+        limited = coordinates * 1.0
+        limited.register_hook(self._shorten)
+        return limited
+
+    def _shorten(self, gradient: Tensor) -> Tensor:
+        gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+        norm = gradient.flatten(1).norm(dim=1) * max(self.crops, 1)
+        return gradient * (self.length / norm.clamp(min=1e-12)).clamp(max=1.0)[:, None, None]
 
 
 def _draw_cells(mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -106,29 +132,16 @@ def _metric(coordinates: Tensor, half_size: Tensor, centre: Tensor) -> Tensor:
     return coordinates * half_size[:, None] + centre[:, None]
 
 
-def _limited(points: Tensor, limit: float, half_size: Tensor) -> Tensor:
-    """Return the points (B, N, 3); the gradient of one crop's loss by its points, in half boxes, is cut to a length."""
-    if not points.requires_grad:
-        return points
-    limited = points * 1.0
-
-    def shorten(gradient: Tensor) -> Tensor:
-        norm = (gradient * half_size[:, None]).flatten(1).norm(dim=1) * len(gradient)
-        return gradient * (limit / norm.clamp(min=1e-12)).clamp(max=1.0)[:, None, None]
-
-    limited.register_hook(shorten)
-    return limited
+def _ahead(pose: Tensor, points: Tensor, weight: Tensor) -> Tensor:
+    """Return whether all points (B, N, 3) with a weight lie before the camera, (B,)."""
+    depth = (points @ matrix_from_axis_angle(pose[:, :3])[:, 2, :, None])[..., 0] + pose[:, 5:]
+    return ((depth > 0.0) | (weight <= 0.0)).all(dim=1)
 
 
-def _huber(residual: Tensor, width: float) -> Tensor:
-    """Return (B, N) of residuals (B, N, 2) in pixels."""
+def _mean(residual: Tensor, width: float, weight: Tensor) -> Tensor:
+    """Return the Huber loss of residuals (B, N, 2): the mean over points with a weight, then over samples with any."""
+    residual = torch.where(weight[..., None] > 0.0, residual, torch.zeros_like(residual))  # the others may be anything
     length = (residual.square().sum(dim=2) + 1e-12).sqrt()
-    return F.huber_loss(length, torch.zeros_like(length), reduction="none", delta=width)
-
-
-def _mean(values: Tensor, weight: Tensor, good: Tensor) -> Tensor:
-    """Return the mean over points with a weight, then over good samples; zero without any."""
-    weight = weight * good[:, None]
-    values = torch.where(weight > 0.0, values, torch.zeros_like(values))
-    per_sample = (values * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)
-    return per_sample.sum() / good.sum().clamp(min=1)
+    values = F.huber_loss(length, torch.zeros_like(length), reduction="none", delta=width) * weight
+    count = weight.sum(dim=1)
+    return ((values.sum(dim=1) / count.clamp(min=1.0)).sum() / (count > 0.0).sum().clamp(min=1)).float()

@@ -77,6 +77,14 @@ def test_what_only_a_new_bundle_can_take_is_refused_and_not_ignored(tmp_path, ca
 
 
 @pytest.mark.usefixtures("untrained")
+def test_options_of_other_sources_are_refused_and_not_ignored(tmp_path, capsys):
+    assert make(tmp_path / "mine", "--bop", tmp_path, "--unit", "mm") == 2
+    assert "--unit: is for --mesh and --categories" in capsys.readouterr().err
+    assert make(tmp_path / "mine", "--mesh", write_mesh(tmp_path / "cad"), "--held-out", 2) == 2
+    assert "--held-out: is for --categories" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("untrained")
 def test_another_prior_than_the_bundle_has_is_refused_and_not_ignored(tmp_path, capsys):
     assert make(tmp_path / "mine", "--mesh", write_mesh(tmp_path / "cad"), "--unit", "mm", "--roll", -5, 5) == 0
     before = (tmp_path / "mine" / BUNDLE_FILE).read_text()

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 from pose_estimation_ros.networks.pix2pose_net import STRIDE, CoordinateMaps
+from pose_estimation_ros.training.losses import SymmetryTable, nearest_symmetric_target
 from pose_estimation_ros.training.pix2pose import Pix2PoseRecipe
-from pose_estimation_ros.training.projection import ProjectionConfig, projection_losses
+from pose_estimation_ros.training.projection import ProjectionConfig, projection_loss
 
 SIDE = 16  # cells
 HALF = torch.tensor([[0.05, 0.04, 0.06]])
@@ -42,50 +43,68 @@ def losses_of(
     maps = CoordinateMaps(coordinates, error, empty, torch.zeros(batch, 3, 4, SIDE, SIDE))
     box = HALF.expand(batch, 3), CENTRE.expand(batch, 3)
     torch.manual_seed(0)
-    return projection_losses(maps, target, mask, camera, *box, ProjectionConfig(weight=1.0, **config))
+    loss, parts = projection_loss(maps, target, mask, camera, *box, ProjectionConfig(**{"weight": 1.0, **config}))
+    return {"loss": loss, **parts}
 
 
 def test_true_coordinates_have_no_loss_and_no_gradient() -> None:
     target, mask, camera = scene()
     coordinates = target.clone().requires_grad_()
     found = losses_of(coordinates, target, mask, camera)
-    (found["projection"] + found["regulariser"]).backward()
-    assert float(found["projection"]) < 1e-4
-    assert float(found["regulariser"]) < 1e-4
-    assert float(found["posed"]) == 1.0
-    assert coordinates.grad is not None and float(coordinates.grad.abs().max()) < 1e-2
+    found["loss"].backward()
+    assert found["projection"].item() < 1e-4
+    assert found["regulariser"].item() < 1e-4
+    assert found["posed"].item() == 1.0
+    wrong = (1.05 * target).requires_grad_()
+    losses_of(wrong, target, mask, camera)["loss"].backward()
+    assert coordinates.grad is not None and wrong.grad is not None
+    assert float(coordinates.grad.norm()) < 0.01 * float(wrong.grad.norm())
 
 
 def test_coordinates_learn_the_pose_through_the_loss_alone() -> None:
     target, mask, camera = scene()
     shift = torch.tensor([0.25, -0.2, 0.15])[None, :, None, None]
     coordinates = (target * 1.1 + shift).requires_grad_()
-    before = float(losses_of(coordinates, target, mask, camera)["projection"])
+    before = losses_of(coordinates, target, mask, camera)["projection"].item()
     optimiser = torch.optim.Adam([coordinates], lr=0.01)
     for _ in range(60):
         found = losses_of(coordinates, target, mask, camera)
         optimiser.zero_grad()
-        (found["projection"] + found["regulariser"]).backward()
+        found["loss"].backward()
         optimiser.step()
     assert before > 1.0
-    assert float(losses_of(coordinates, target, mask, camera)["projection"]) < 0.05 * before
+    assert losses_of(coordinates, target, mask, camera)["projection"].item() < 0.05 * before
 
 
-def test_the_gradient_is_that_of_the_loss() -> None:
-    target, mask, camera = scene(1)
+def test_any_of_the_equivalent_poses_of_a_symmetric_object_is_right() -> None:
+    target, mask, camera = scene()
+    half_turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
+    table = SymmetryTable(torch.stack([torch.eye(3), half_turn])[None], torch.zeros(1, 2, 3))
+    predicted = torch.einsum("ij,bjhw->bihw", half_turn, target)
+    index = torch.zeros(2, dtype=torch.long)
+    chosen = nearest_symmetric_target(predicted, target, mask, index, table)
+    assert losses_of(predicted, chosen, mask, camera)["projection"].item() < 1e-4
+    assert losses_of(predicted, target, mask, camera)["projection"].item() > 1.0
+
+
+@pytest.mark.parametrize("part", ["projection", "regulariser"])
+def test_the_gradient_is_that_of_the_loss(part: str) -> None:
+    target, mask, camera = (item.double() if item.is_floating_point() else item for item in scene(1))
     generator = torch.Generator().manual_seed(3)
-    noisy = target + 0.05 * torch.randn(target.shape, generator=generator)
-    direction = torch.randn(target.shape, generator=generator)
+    noisy = target + 0.05 * torch.randn(target.shape, generator=generator, dtype=torch.float64)
+    direction = torch.randn(target.shape, generator=generator, dtype=torch.float64)
+    doubt = torch.rand(1, SIDE, SIDE, generator=generator, dtype=torch.float64)
     limits = {"gradient_norm": 1e9, "threshold": 0.5, "cells": 64}
 
     def value(step: float) -> float:
-        return float(losses_of(noisy + step * direction, target, mask, camera, **limits)["projection"])
+        error = 0.2 + step * doubt
+        return losses_of(noisy + step * direction, target, mask, camera, error, **limits)[part].item()
 
-    coordinates = noisy.clone().requires_grad_()
-    losses_of(coordinates, target, mask, camera, **limits)["projection"].backward()
-    assert coordinates.grad is not None
-    numeric = (value(2e-3) - value(-2e-3)) / 4e-3
-    assert float((coordinates.grad * direction).sum()) == pytest.approx(numeric, rel=0.02)
+    coordinates, error = noisy.clone().requires_grad_(), torch.full_like(doubt, 0.2).requires_grad_()
+    losses_of(coordinates, target, mask, camera, error, **limits)[part].backward()
+    assert coordinates.grad is not None and error.grad is not None
+    along = float((coordinates.grad * direction).sum() + (error.grad * doubt).sum())
+    assert along == pytest.approx((value(1e-3) - value(-1e-3)) / 2e-3, rel=1e-3)
 
 
 def test_expected_errors_learn_which_cells_to_trust() -> None:
@@ -108,20 +127,25 @@ def test_crops_without_a_pose_teach_nothing() -> None:
     mask = mask.clone()
     mask[2] = False  # nothing to see
     coordinates.requires_grad_()
-    found = losses_of(coordinates, target, mask, camera)
-    (found["projection"] + found["regulariser"]).backward()
-    assert float(found["posed"]) == pytest.approx(1.0 / 3.0)
-    assert coordinates.grad is not None and bool(torch.isfinite(coordinates.grad).all())
-    assert float(coordinates.grad[0].abs().max()) > 0.0
-    assert float(coordinates.grad[1:].abs().max()) == 0.0
+    error = torch.full((3, SIDE, SIDE), 0.1, requires_grad=True)
+    found = losses_of(coordinates, target, mask, camera, error)
+    found["loss"].backward()
+    assert found["posed"].item() == pytest.approx(1.0 / 3.0)
+    for leaf in (coordinates, error):
+        assert leaf.grad is not None and bool(torch.isfinite(leaf.grad).all())
+        assert float(leaf.grad[0].abs().max()) > 0.0
+        assert float(leaf.grad[1:].abs().max()) == 0.0
 
 
 def test_no_crop_pulls_harder_than_the_limit() -> None:
-    target, mask, camera = scene(1)
+    target, mask, camera = scene(3)
+    mask = mask.clone()
+    mask[2] = False  # of the three, two have a pose
     coordinates = (1.2 * target + 0.4).requires_grad_()
-    losses_of(coordinates, target, mask, camera, gradient_norm=0.01)["projection"].backward()
+    losses_of(coordinates, target, mask, camera, gradient_norm=0.02, weight=0.5)["loss"].backward()
     assert coordinates.grad is not None
-    assert float(coordinates.grad.norm()) == pytest.approx(0.01, rel=1e-3)
+    expected = torch.tensor([1.0, 1.0, 0.0]) * 0.02 * 0.5 / 2.0
+    torch.testing.assert_close(coordinates.grad.flatten(1).norm(dim=1), expected, rtol=1e-3, atol=0.0)
 
 
 def test_wrong_values_are_named() -> None:
