@@ -120,9 +120,7 @@ def train(
     whole = name.startswith("whole")
     torch.manual_seed(0)
     optimiser = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3, warmup_samples=2000, ema_samples=4000)
-    config = CropConfig(size=SIZE, roll_deg=bundle.pose_prior.roll_deg, masked_share=0.0)
-    if not occluders:
-        config = config.model_copy(update={"front_layers": 0, "bar_share": 0.0})
+    config = crop_config(bundle, occluders)
     bank_config = BankConfig(views=arguments.views)
     folder = arguments.work / name
     bank, backgrounds = open_bank(bundle, bank_config, 0, folder, arguments.mesh_dir, "cpu")
@@ -228,13 +226,19 @@ def _poses_within(
     return within
 
 
+def crop_config(bundle: Bundle, occluders: bool) -> CropConfig:
+    """Return how crops are made; twice as wide as the object, as the backend cuts them."""
+    config = CropConfig(size=SIZE, padding=2.0, roll_deg=bundle.pose_prior.roll_deg, masked_share=0.0, noise=0.03)
+    config = config.model_copy(update={"photo_side_px": (80.0, 300.0)})
+    return config if occluders else config.model_copy(update={"front_layers": 0, "bar_share": 0.0})
+
+
 def held_out(bundle: Bundle, arguments: argparse.Namespace) -> list[CropBatch]:
     """Make crops without occluders from views that no training used."""
     bank = load_bank(
         bundle, BankConfig(views=60), HELD_OUT_SEED, arguments.work / "held_out", arguments.mesh_dir, "cpu"
     )
-    config = CropConfig(size=SIZE, roll_deg=bundle.pose_prior.roll_deg, masked_share=0.0, front_layers=0, bar_share=0.0)
-    source = CropSource(bank, open_backgrounds(), config, HELD_OUT_SEED)
+    source = CropSource(bank, open_backgrounds(), crop_config(bundle, False), HELD_OUT_SEED)
     return [source.batch(16) for _ in range(arguments.crops // 16)]
 
 
