@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pose_estimation_ros.backends.heatmaps import find_peaks
+from pose_estimation_ros.backends.heatmaps import HeatmapsSettings, find_peaks
 from pose_estimation_ros.data.occluders import cover
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
@@ -145,7 +145,8 @@ def train(
                 votes = network.log_votes(pixels_of(batch), batch.object_index)
                 return accumulate(votes_to_heatmaps(votes), torch.zeros(len(batch), 1, dtype=torch.long), 1)
             every = chosen.expand(len(batch), -1)
-            return accumulate(network(pixels_of(batch), batch.object_index, every), every, patch_grid(SIZE))
+            votes = network(pixels_of(batch), batch.object_index, every) ** HeatmapsSettings().sharpness
+            return accumulate(votes, every, patch_grid(SIZE))
 
     return heatmaps, _milliseconds(heatmaps, bank, backgrounds, config)
 
