@@ -1,0 +1,68 @@
+r"""Measure how poses are best read out of patch heatmaps: control points, sharpness, modes, patches.
+
+    python benchmarks/heatmaps_reading.py --bundle models/demo --bop models/demo/sequence --image-step 4
+
+Runs the backend `heatmaps` in ground-truth boxes with one setting after the other changed. The last column is the
+median over the objects of the signed depth error: positive where the sum of undecided patches draws objects together.
+Objects with several instances in an image are left out there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pix2pose_parts import depth_ratios, poses
+
+from pose_estimation_ros.backends.heatmaps import Heatmaps, HeatmapsSettings
+from pose_estimation_ros.data.bop import BopDataset, targets_from
+from pose_estimation_ros.evaluation import report
+from pose_estimation_ros.evaluation.localisation import object_points
+from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.pipeline import Pipeline
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as shipped": {},
+    "points: surface": {"points": "surface"},
+    "points: all": {"points": "all"},
+    "sharpness: 1, the plain sum": {"sharpness": 1.0},
+    "sharpness: 2": {"sharpness": 2.0},
+    "sharpness: 6": {"sharpness": 6.0},
+    "modes: 1": {"modes": 1},
+    "modes: 4": {"modes": 4},
+    "patches: 25": {"patches": 25},
+    "patches: 169": {"patches": 169},
+}
+
+
+def main() -> None:
+    """Run the benchmark and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="models/demo")
+    parser.add_argument("--bop", type=Path, required=True)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--image-step", type=int, default=1, help="every so many images")
+    arguments = parser.parse_args()
+    bundle = load_bundle(arguments.bundle)
+    dataset = BopDataset(arguments.bop, arguments.split)
+    dataset.images = dataset.images[:: arguments.image_step]
+    targets = targets_from(dataset.images)
+    alone = {item.object_id for item in targets} - {item.object_id for item in targets if item.instances > 1}
+    models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
+    print("| | ADD(-S) 0.1d % | 2D projection 5 px % | AR_MSSD | AR_MSPD | depth error % |\n|---|---|---|---|---|---|")
+    for name, changed in VARIANTS.items():
+        backend = Heatmaps.from_bundle(bundle, torch.device("cpu"), HeatmapsSettings(**changed))
+        estimates = poses(Pipeline(bundle, backend, device="cpu", track=False), dataset)
+        mean = report.evaluate(dataset, targets, estimates, models).mean
+        found = depth_ratios(estimates, dataset)
+        depth = np.median([np.median([ratio for key, ratio in found if key == number]) for number in alone])
+        first = " | ".join(f"{100.0 * mean[key]:.1f}" for key in ("add_s_0_1d", "projection_5px"))
+        second = " | ".join(f"{mean[key]:.3f}" for key in ("ar_mssd", "ar_mspd"))
+        print(f"| {name} | {first} | {second} | {100.0 * depth:+.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
