@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
@@ -19,41 +18,27 @@ from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 from pose_estimation_ros.networks.attention_net import CELL, DIVISOR, AttentionNet, Comparison, point_flow
 from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.networks.precision import runs_bfloat16
-from pose_estimation_ros.objects.bundle import Bundle, save_weights
+from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries, object_sizes
-from pose_estimation_ros.training.crop_source import (
-    BankConfig,
-    build_network,
-    endless_batches,
-    load_matching,
-    object_weights,
-    open_bank,
-)
-from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
+from pose_estimation_ros.training.crop_source import build_network, endless_batches, load_matching
+from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
+from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
 ROLE = "attention"
 
 
-class AttentionRecipe(BaseModel):
+class AttentionRecipe(CropRecipe):
     """Everything that decides what the training does."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    seed: int = 0
     size: int = Field(default=80, ge=32, multiple_of=DIVISOR)  # side of the images, pixels
     samples: int = Field(default=300_000, ge=1)  # pairs seen
     pairs: PairConfig = PairConfig()
-    network: dict[str, Any] = {}  # keyword arguments of make_attention_net; size: paper is the paper's own
-    initial: str | None = None  # bundle whose network gives the first weights
     distance_weight: float = Field(default=0.3, ge=0.0)  # of errors along the ray, relative to those across it
     pose_weight: float = Field(default=3.0, ge=0.0)  # of the errors of the update, relative to those of the flow
     encoder_from: str | None = "pix2pose"  # network of the bundle whose encoder starts ours
     optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3, warmup_samples=4000)
     crops: CropConfig = CropConfig(masked_share=0.0, off_axis_deg=(0.0, 0.0))
-    bank: BankConfig = BankConfig()
-    object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1
-    workers: int = Field(default=1, ge=0)
 
 
 class AttentionStep:
@@ -160,30 +145,23 @@ def _nothing(said: Comparison) -> Comparison:
 
 def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
-    bundle, folder, device = run.bundle, run.folder, run.device
+    bundle = run.bundle
     bundle.catalog.require_single_meshes("network attention")
-    torch.manual_seed(recipe.seed)
-    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
+    training = CropTraining(run, recipe, ROLE)
+    bank, device = training.bank, training.device
     architecture = {**recipe.network, "padding": recipe.pairs.padding}
     network = build_network(make_attention_net, **architecture)
     if isinstance(network, AttentionNet):
         _load_encoder(network, bundle, recipe)
-    if recipe.initial is not None:
-        load_matching(network, recipe.initial, ROLE)
-    network = network.to(device).to(memory_format=torch.channels_last).train()
-    factors = {"encoder.": 0.0} if network.frozen else {}
-    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, run.resume, factors)
-    crops = recipe.crops.model_copy(update={"roll_deg": bundle.pose_prior.roll_deg, "size": recipe.size})
-    sizes = object_sizes(bundle.catalog, torch.device(device))
-    weights = object_weights(bundle, recipe.object_weights)
-
-    make = partial(_pair_maker, bank, backgrounds, crops, recipe.pairs, sizes, weights)
-    seed = recipe.seed + trainer.samples  # a resumed run goes on with new pairs
+    training.load_initial(network)
+    trainer = training.trainer(network, recipe.samples)
+    crops, sizes = training.crop_config(recipe.size), object_sizes(bundle.catalog, device)
+    make = partial(_pair_maker, bank, training.backgrounds, crops, recipe.pairs, sizes, training.weights)
+    seed = training.stream(trainer)
     batches = endless_batches(make, PairBatch, recipe.optimiser.batch, seed, recipe.workers, bank.surface.is_cuda)
-    step = AttentionStep(bundle.catalog, bank.outline, recipe, torch.device(device))
+    step = AttentionStep(bundle.catalog, bank.outline, recipe, device)
     finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
-    training = trainer.record(recipe, finished)
-    return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.size, training)
+    return training.save(trainer, architecture, recipe.size, finished)
 
 
 def _load_encoder(network: AttentionNet, bundle: Bundle, recipe: AttentionRecipe) -> None:

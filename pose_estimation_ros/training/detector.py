@@ -179,7 +179,7 @@ def train_on_scenes(
     network, architecture = new_network(bundle, recipe)
     network = network.to(device).to(memory_format=torch.channels_last)
     factors = {_trunk(network)[0]: recipe.encoder_rate}
-    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, rate_factors=factors)
+    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, factors, recipe)
     finished = trainer.train(scenes(trainer.samples), DetectorStep(recipe, device), recipe.samples, ROLE)
     training = trainer.record(recipe, finished)
     return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.input_width, training)

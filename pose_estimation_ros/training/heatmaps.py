@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
@@ -24,30 +23,21 @@ from pose_estimation_ros.networks.heatmap_net import (
     patch_centres,
 )
 from pose_estimation_ros.networks.precision import runs_bfloat16
-from pose_estimation_ros.objects.bundle import Bundle, save_weights
+from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
-from pose_estimation_ros.training.crop_source import (
-    BankConfig,
-    build_network,
-    crop_batches,
-    load_matching,
-    object_weights,
-    open_bank,
-)
-from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
+from pose_estimation_ros.training.crop_source import build_network
+from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
+from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
 ROLE = "heatmaps"
 _MASK_CELL = 4  # pixels per cell of the masks that come with the crops
 
 
-class HeatmapsRecipe(BaseModel):
+class HeatmapsRecipe(CropRecipe):
     """Everything that decides what the training does."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    seed: int = 0
     size: int = Field(default=128, ge=64)  # side of the crops, pixels
     samples: int = Field(default=500_000, ge=1)  # crops seen
     patches: int = Field(default=64, ge=1)  # patches of each crop that are trained on
@@ -56,13 +46,8 @@ class HeatmapsRecipe(BaseModel):
     entropy: float = Field(default=0.25, ge=0.0)  # weight of the cross-entropy of the votes
     squared: float = Field(default=1.0, ge=0.0)  # weight of the squared error of the heatmaps
     least_visible: float = Field(default=0.1, gt=0.0)  # share of a patch that shows the object; less is background
-    network: dict[str, Any] = {}  # keyword arguments of HeatmapNet
-    initial: str | None = None  # bundle whose network gives the first weights
     optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3)
     crops: CropConfig = CropConfig(padding=2.0, photo_side_px=(60, 270), masked_share=0.0)
-    bank: BankConfig = BankConfig()
-    object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1
-    workers: int = 1
 
 
 def control_points(bundle: Bundle, surface_points: int, mesh_dir: Path | None) -> Tensor:
@@ -190,22 +175,15 @@ class HeatmapsStep:
 
 def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
-    bundle, folder, device = run.bundle, run.folder, run.device
+    bundle = run.bundle
     bundle.catalog.require_single_meshes("network heatmaps")
-    torch.manual_seed(recipe.seed)
-    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
+    training = CropTraining(run, recipe, ROLE)
     architecture = {"points": CORNERS + recipe.surface_points, **recipe.network}
     network = build_network(HeatmapNet, len(bundle.catalog), **architecture)
-    if recipe.initial is not None:
-        load_matching(network, recipe.initial, ROLE)
+    training.load_initial(network)
     network.control_points.copy_(control_points(bundle, recipe.surface_points, run.mesh_dir))
-    network = network.to(device).to(memory_format=torch.channels_last).train()
-    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, run.resume)
-    crops = recipe.crops.model_copy(update={"roll_deg": bundle.pose_prior.roll_deg, "size": recipe.size})
-    weights = object_weights(bundle, recipe.object_weights)
-    seed = recipe.seed + trainer.samples  # a resumed run goes on with new crops
-    batches = crop_batches(bank, backgrounds, crops, recipe.optimiser.batch, seed, weights, recipe.workers)
-    step = HeatmapsStep(bundle, recipe, torch.device(device))
+    trainer = training.trainer(network, recipe.samples)
+    step = HeatmapsStep(bundle, recipe, training.device)
+    batches = training.batches(trainer, recipe.size)
     finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
-    training = trainer.record(recipe, finished)
-    return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.size, training)
+    return training.save(trainer, architecture, recipe.size, finished)

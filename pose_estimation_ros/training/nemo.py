@@ -7,38 +7,29 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import STRIDE, CropBatch, CropConfig
 from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.networks.nemo_net import MeshTable, NemoNet, sample_features
 from pose_estimation_ros.networks.precision import runs_bfloat16
-from pose_estimation_ros.objects.bundle import Bundle, save_weights
+from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.neural_mesh import NeuralMesh, Shape, neural_meshes
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.rendering.neural_mesh_table import mesh_table
-from pose_estimation_ros.training.crop_source import (
-    BankConfig,
-    build_network,
-    crop_batches,
-    load_matching,
-    object_weights,
-    open_bank,
-)
-from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
+from pose_estimation_ros.training.crop_source import build_network, load_matching
+from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
+from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
 ROLE = "nemo"
 _SYMMETRY_STEP_RAD = torch.pi  # discrete symmetries alone: round objects show the camera the same side in all crops
 _RIGHT = 0.1  # a match so near to the true vertex, in diameters, is logged as right
 
 
-class NemoRecipe(BaseModel):
+class NemoRecipe(CropRecipe):
     """Everything that decides what the training does."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    seed: int = 0
     size: int = Field(default=96, ge=64, multiple_of=32)  # side of the crops, pixels
     samples: int = Field(default=200_000, ge=1)  # crops seen
     shape: Shape = "detailed"  # of the meshes that carry features: cuboid, multi (one per instance), detailed
@@ -52,14 +43,10 @@ class NemoRecipe(BaseModel):
     clutter_cells: int = Field(default=8, ge=1)  # cells per crop that show no object
     clutter_share: float = Field(default=0.005, gt=0.0)  # odds of a feature of the clutter, relative to a vertex
     clutter_weight: float = Field(default=0.3, ge=0.0)  # of the loss that keeps clutter unlike all vertices
-    network: dict[str, Any] = {"stride": 4}  # keyword arguments of NemoNet
-    initial: str | None = None  # bundle whose network gives the first weights
+    network: dict[str, Any] = Field(default={"stride": 4})  # keyword arguments of NemoNet
     encoder_from: str | None = "pix2pose"  # network of the bundle whose encoder and decoder start ours, if it has one
     optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=32, learning_rate=1e-3, warmup_samples=4000)
     crops: CropConfig = CropConfig(masked_share=0.0)
-    bank: BankConfig = BankConfig()
-    object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1
-    workers: int = Field(default=1, ge=0)
 
 
 class NemoStep:
@@ -244,9 +231,8 @@ def bundle_meshes(
 
 def train_nemo(run: TrainingRun, recipe: NemoRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
-    bundle, folder, device = run.bundle, run.folder, run.device
-    torch.manual_seed(recipe.seed)
-    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
+    bundle = run.bundle
+    training = CropTraining(run, recipe, ROLE)
     table = MeshTable(
         **mesh_table(*bundle_meshes(bundle, recipe.shape, recipe.vertices, run.mesh_dir), recipe.directions)
     )
@@ -265,17 +251,10 @@ def train_nemo(run: TrainingRun, recipe: NemoRecipe) -> Bundle:
             f"network.frozen = true: bundle {bundle.name!r} has no network {recipe.encoder_from!r} whose encoder could "
             "be left as it is; train it first, or leave frozen out"
         )
-    if recipe.initial is not None:
-        load_matching(network, recipe.initial, ROLE)
+    training.load_initial(network)
     network.set_meshes(table)
-    network = network.to(device).to(memory_format=torch.channels_last).train()
-    factors = {"encoder.": 0.0} if network.frozen else {}
-    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, run.resume, factors)
-    crops = recipe.crops.model_copy(update={"roll_deg": bundle.pose_prior.roll_deg, "size": recipe.size})
-    weights = object_weights(bundle, recipe.object_weights)
-    seed = recipe.seed + trainer.samples  # a resumed run goes on with new crops
-    batches = crop_batches(bank, backgrounds, crops, recipe.optimiser.batch, seed, weights, recipe.workers)
-    step = NemoStep(bundle, recipe, network, torch.device(device))
+    trainer = training.trainer(network, recipe.samples)
+    step = NemoStep(bundle, recipe, network, training.device)
+    batches = training.batches(trainer, recipe.size)
     finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
-    training = trainer.record(recipe, finished)
-    return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.size, training)
+    return training.save(trainer, architecture, recipe.size, finished)

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
+from pose_estimation_ros.data.synthetic import CropBatch
 from pose_estimation_ros.networks.pix2pose_net import Pix2PoseNet
 from pose_estimation_ros.networks.placement import placement_of
 from pose_estimation_ros.networks.precision import runs_bfloat16
-from pose_estimation_ros.objects.bundle import Bundle, save_weights
-from pose_estimation_ros.training.crop_source import (
-    BankConfig,
-    build_network,
-    crop_batches,
-    load_matching,
-    object_weights,
-    open_bank,
-)
+from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.training.crop_source import build_network
+from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.losses import (
     coordinate_losses,
     nearest_symmetric_target,
@@ -29,7 +21,7 @@ from pose_estimation_ros.training.losses import (
     symmetry_table,
 )
 from pose_estimation_ros.training.projection import ProjectionConfig, projection_loss
-from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
+from pose_estimation_ros.training.trainer import TrainingRun
 
 ROLE = "pix2pose"
 
@@ -56,26 +48,14 @@ class LossWeights(BaseModel):
     placement: float = 0.1
 
 
-class Pix2PoseRecipe(BaseModel):
+class Pix2PoseRecipe(CropRecipe):
     """Everything that decides what the training does."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    seed: int = 0
-    stages: list[Stage] = [
-        Stage(size=64, samples=250_000),
-        Stage(size=96, samples=300_000),
-        Stage(size=128, samples=100_000),
-    ]
-    network: dict[str, Any] = {}  # keyword arguments of Pix2PoseNet
-    initial: str | None = None  # bundle whose network gives the first weights
-    optimiser: OptimiserConfig = OptimiserConfig()
-    crops: CropConfig = CropConfig()
-    bank: BankConfig = BankConfig()
+    stages: list[Stage] = Field(
+        default=[Stage(size=64, samples=250_000), Stage(size=96, samples=300_000), Stage(size=128, samples=100_000)]
+    )
     losses: LossWeights = LossWeights()
     projection: ProjectionConfig = ProjectionConfig()  # end-to-end training through PnP, docs/bpnp.md
-    object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1: more for the harder ones
-    workers: int = 1  # processes that make crops; 0 makes them in the training process
 
 
 class Pix2PoseStep:
@@ -123,37 +103,21 @@ class Pix2PoseStep:
 
 def train_pix2pose(run: TrainingRun, recipe: Pix2PoseRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
-    bundle, folder, device = run.bundle, run.folder, run.device
-    torch.manual_seed(recipe.seed)
-    bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
-    network = build_network(Pix2PoseNet, len(bundle.catalog), **recipe.network)
-    if recipe.initial is not None:
-        load_matching(network, recipe.initial, ROLE)
-    network = network.to(device).to(memory_format=torch.channels_last).train()
-    total = sum(stage.samples for stage in recipe.stages)
-    trainer = Trainer(network, recipe.optimiser, total, folder, run.resume)
-    step = Pix2PoseStep(bundle, recipe, torch.device(device))
-    crops = recipe.crops.model_copy(update={"roll_deg": bundle.pose_prior.roll_deg})
-    weights = object_weights(bundle, recipe.object_weights)
+    training = CropTraining(run, recipe, ROLE)
+    network = build_network(Pix2PoseNet, len(run.bundle.catalog), **recipe.network)
+    training.load_initial(network)
+    trainer = training.trainer(network, sum(stage.samples for stage in recipe.stages))
+    step = Pix2PoseStep(run.bundle, recipe, training.device)
     finished, until = True, 0
     for stage in recipe.stages:
         until += stage.samples
         if trainer.samples >= until:
             continue
-        config = crops.model_copy(update={"size": stage.size})
-        seed = recipe.seed + trainer.samples  # a resumed run goes on with new crops
-        batches = crop_batches(bank, backgrounds, config, recipe.optimiser.batch, seed, weights, recipe.workers)
+        batches = training.batches(trainer, stage.size)
         finished = trainer.train(batches, step, until, f"{ROLE} {stage.size} px")
         if not finished:
             break
-    return export(bundle, recipe, trainer, finished)
-
-
-def export(bundle: Bundle, recipe: Pix2PoseRecipe, trainer: Trainer, finished: bool) -> Bundle:
-    """Write the averaged weights with the recipe that made them."""
-    size = size_reached(recipe, trainer.samples)
-    training = trainer.record(recipe, finished)
-    return save_weights(bundle, ROLE, trainer.averaged_state(), recipe.network, size, training)
+    return training.save(trainer, recipe.network, size_reached(recipe, trainer.samples), finished)
 
 
 def size_reached(recipe: Pix2PoseRecipe, samples: int) -> int:

@@ -28,7 +28,6 @@ class ProjectionConfig(BaseModel):
     least_inliers: float = Field(default=0.3, ge=0.0, le=1.0)  # share; a pose with fewer teaches nothing
     huber_px: float = Field(default=1.0, gt=0.0)  # residuals up to here count squared, longer ones by their length
     gradient_norm: float = Field(default=5.0, gt=0.0)  # of one crop's losses by its coordinates; longer is cut
-    gauss_newton: bool = False  # gradient without second derivatives
 
 
 def projection_loss(
@@ -72,7 +71,7 @@ def projection_loss(
     weights = usable / (error + ERROR_FLOOR).square()
     weights = weights / weights.detach().sum(dim=1, keepdim=True).clamp(min=1e-9)
     threshold = config.threshold * size
-    pose = bpnp(pixels, predicted, camera, weights, threshold_px=threshold, gauss_newton=config.gauss_newton)
+    pose = bpnp(pixels, predicted, camera, weights, threshold_px=threshold)
     own = project_pose(pose, predicted, camera) - pixels
     true = project_pose(pose, truth, camera) - pixels
     with torch.no_grad():

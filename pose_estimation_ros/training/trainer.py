@@ -19,6 +19,7 @@ from tqdm import tqdm
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.muon import Muon
 
+_MAY_CHANGE = {"samples", "stages", "workers"}  # of a recipe between a checkpoint and its resumption
 AVERAGE_EVERY = 8  # steps between updates of the averaged weights
 
 
@@ -64,6 +65,10 @@ class Trainer:
         folder: where checkpoint.pt and log.jsonl go.
         resume: go on from the folder's checkpoint if there is one.
         rate_factors: factors on the learning rate by prefix of the parameter's name; 0 freezes.
+        recipe: kept in the checkpoint, so that none goes on with another one; only its length may change.
+
+    Raises:
+        ValueError: if the checkpoint is of another network or another recipe.
     """
 
     def __init__(
@@ -74,10 +79,12 @@ class Trainer:
         folder: Path,
         resume: bool = False,
         rate_factors: dict[str, float] | None = None,
+        recipe: BaseModel | None = None,
     ) -> None:
         self.network = network
         self.config = config
         self.total_samples = total_samples
+        self.recipe = recipe.model_dump(mode="json") if recipe is not None else None
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.samples = 0
@@ -170,6 +177,7 @@ class Trainer:
             "optimisers": [item.state_dict() for item in self.optimisers],
             "samples": self.samples,
             "seconds": seconds,
+            "recipe": self.recipe,
         }
         torch.save(content, temporary)
         temporary.replace(self.folder / "checkpoint.pt")
@@ -185,6 +193,7 @@ class Trainer:
 
     def _load(self, path: Path) -> None:
         content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
+        self._check_recipe(path, content.get("recipe"))
         try:
             self.network.load_state_dict(content["network"])
             for item, state in zip(self.optimisers, content["optimisers"], strict=True):
@@ -196,6 +205,20 @@ class Trainer:
             ) from error
         self.average = content["average"]
         self.samples, self.seconds = content["samples"], content["seconds"]
+
+    def _check_recipe(self, path: Path, before: dict[str, Any] | None) -> None:
+        if before is None or self.recipe is None:
+            return
+        changed = [
+            f"{key} = {self.recipe.get(key)!r} instead of {before.get(key)!r}"
+            for key in sorted(before.keys() | self.recipe.keys())
+            if key not in _MAY_CHANGE and before.get(key) != self.recipe.get(key)
+        ]
+        if changed:
+            raise ValueError(
+                f"{path}: made with another recipe ({'; '.join(changed)}); start over without --resume, take its "
+                "recipe, or work in another folder (--work-dir)"
+            )
 
     def _request_stop(self, *_: object) -> None:
         self._stop = True

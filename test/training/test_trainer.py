@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from pose_estimation_ros.training.crop_training import CropRecipe
 from pose_estimation_ros.training.muon import Muon
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
@@ -122,3 +124,14 @@ def test_snapshots_say_when_and_in_which_stage_they_were_taken(tmp_path: Path) -
     with safe_open(files[1], "pt") as content:
         assert content.metadata() == {"stage": "toy 64 px"}
         torch.testing.assert_close(content.get_tensor("weight"), run.averaged_state()["weight"].half())
+
+
+def test_a_checkpoint_refuses_another_recipe_but_may_become_longer(tmp_path: Path) -> None:
+    def open_trainer(**told: Any) -> Trainer:
+        recipe = CropRecipe.model_validate({"optimiser": CONFIG.model_dump(), **told})
+        return Trainer(nn.Linear(2, 1), CONFIG, 8000, tmp_path, resume=True, recipe=recipe)
+
+    open_trainer(seed=3).train(batches(), step, 80, "first")
+    assert open_trainer(seed=3, workers=0).samples == 80
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: made with another recipe \(seed = 4 instead of 3\)"):
+        open_trainer(seed=4)

@@ -1,0 +1,95 @@
+"""What all trainings on crops have in common: from a recipe to the weights in a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
+from pose_estimation_ros.objects.bundle import Bundle, save_weights
+from pose_estimation_ros.training.crop_source import (
+    BankConfig,
+    crop_batches,
+    load_matching,
+    object_weights,
+    open_bank,
+)
+from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
+
+
+class CropRecipe(BaseModel):
+    """What every recipe of a training on crops can say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: int = 0
+    network: dict[str, Any] = {}  # keyword arguments of the network; of the refiner size: paper is the published one
+    initial: str | None = None  # bundle whose network gives the first weights
+    optimiser: OptimiserConfig = OptimiserConfig()
+    crops: CropConfig = CropConfig()
+    bank: BankConfig = BankConfig()
+    object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1: more for the harder ones
+    workers: int = Field(default=1, ge=0)  # processes that make crops; 0 makes them in the training process
+
+
+class CropTraining:
+    """One training: opens the bank of views, then gives the trainer and the crops, and writes the weights.
+
+    Args:
+        run: the bundle, and where to work.
+        recipe: what to do.
+        role: the network's name in the bundle.
+
+    Raises:
+        ValueError: if the recipe names objects that the bundle does not have.
+    """
+
+    def __init__(self, run: TrainingRun, recipe: CropRecipe, role: str) -> None:
+        self.run, self.recipe, self.role = run, recipe, role
+        self.device = torch.device(run.device)
+        torch.manual_seed(recipe.seed)
+        self.weights = object_weights(run.bundle, recipe.object_weights)
+        self.bank, self.backgrounds = open_bank(
+            run.bundle, recipe.bank, recipe.seed, run.folder, run.mesh_dir, run.device
+        )
+
+    def load_initial(self, network: nn.Module) -> None:
+        """Load the weights of the recipe's `initial` bundle where it names one; before what is the objects' own."""
+        if self.recipe.initial is not None:
+            load_matching(network, self.recipe.initial, self.role)
+
+    def trainer(self, network: nn.Module, total_samples: int) -> Trainer:
+        """Return the trainer of a network; an encoder that is `frozen` stays as it is."""
+        recipe, run = self.recipe, self.run
+        network = network.to(self.device).to(memory_format=torch.channels_last).train()
+        factors = {"encoder.": 0.0} if getattr(network, "frozen", False) else {}
+        return Trainer(network, recipe.optimiser, total_samples, run.folder, run.resume, factors, recipe)
+
+    def crop_config(self, size: int) -> CropConfig:
+        """Return how crops of a size are made of this bundle's objects."""
+        return self.recipe.crops.model_copy(update={"roll_deg": self.run.bundle.pose_prior.roll_deg, "size": size})
+
+    def stream(self, trainer: Trainer) -> int:
+        """Return the seed of the crops: a resumed run goes on with new ones."""
+        return self.recipe.seed + trainer.samples
+
+    def batches(self, trainer: Trainer, size: int) -> Iterator[CropBatch]:
+        """Yield crops of a size without end."""
+        return crop_batches(
+            self.bank,
+            self.backgrounds,
+            self.crop_config(size),
+            self.recipe.optimiser.batch,
+            self.stream(trainer),
+            self.weights,
+            self.recipe.workers,
+        )
+
+    def save(self, trainer: Trainer, architecture: dict[str, Any], size: int, finished: bool) -> Bundle:
+        """Write the averaged weights into the bundle, with the recipe that made them."""
+        training = trainer.record(self.recipe, finished)
+        return save_weights(self.run.bundle, self.role, trainer.averaged_state(), architecture, size, training)
