@@ -2,8 +2,8 @@
 
     python benchmarks/held_out_renders.py --bundle models/lmo --mesh-dir ../shared/data/lmo/models
 
-Makes a new bank of views with another seed, composes crops as in training, estimates their poses with the bundle's
-pix2pose network and prints, per object, the share within 10 % of the diameter (symmetric objects: nearest-point
+Makes a new bank of views with another seed, composes crops as in training, estimates their poses with a
+backend and prints, per object, the share within 10 % of the diameter (symmetric objects: nearest-point
 distance), the median error in diameters, and the depth error.
 """
 
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pose_estimation_ros.backends.pix2pose import Pix2Pose
+from pose_estimation_ros.backends import BACKENDS, make_backend
+from pose_estimation_ros.backends.base import Backend
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.crops import Crops
@@ -35,11 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--mesh-dir", type=Path)
+    parser.add_argument("--backend", default="pix2pose", choices=sorted(BACKENDS))
     parser.add_argument("--views", type=int, default=60, help="new views per object")
     parser.add_argument("--crops", type=int, default=400)
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
-    errors = errors_of(bundle, arguments.mesh_dir, arguments.views, arguments.crops)
+    errors = errors_of(bundle, arguments.mesh_dir, arguments.views, arguments.crops, arguments.backend)
     print(f"{'object':14s} {'crops':>5s} {'ADD(-S) 0.1d':>12s} {'median error / d':>16s} {'median |depth error|':>20s}")
     shares = []
     for model, table in zip(bundle.catalog, errors, strict=True):
@@ -50,14 +52,17 @@ def main() -> None:
     print(f"{'mean':14s} {'':5s} {np.mean(shares):12.1%}")
 
 
-def errors_of(bundle: Bundle, mesh_dir: Path | None, views: int, crops: int) -> list[np.ndarray]:
+def errors_of(
+    bundle: Bundle, mesh_dir: Path | None, views: int, crops: int, name: str = "pix2pose"
+) -> list[np.ndarray]:
     """Return, per object, the errors of its crops (N, 2): distance in diameters, and depth over true depth - 1."""
     models = list(bundle.catalog)
     meshes = [load_mesh(bundle.mesh_path(index, mesh_dir), model.mesh_unit) for index, model in enumerate(models)]
     points = [sample_surface(mesh, 1000) for mesh in meshes]
     bank = build_view_bank(models, meshes, bundle.pose_prior, views, clutter_meshes(12, SEED), 20, seed=SEED)
-    backend = Pix2Pose.from_bundle(bundle, torch.device("cpu"))
-    config = CropConfig(size=backend.crop_size, roll_deg=bundle.pose_prior.roll_deg, masked_share=0.0)
+    backend = make_backend(name, bundle, torch.device("cpu"))
+    prior = {"roll_deg": bundle.pose_prior.roll_deg}
+    config = CropConfig(size=backend.crop_size, padding=backend.crop_padding, masked_share=0.0, **prior)
     source = CropSource(bank, background_pool(60, seed=SEED), config, seed=SEED)
     errors: dict[int, list[tuple[float, float]]] = {index: [] for index in range(len(models))}
     for _ in range(crops // 16):
@@ -74,7 +79,7 @@ def errors_of(bundle: Bundle, mesh_dir: Path | None, views: int, crops: int) -> 
     return [np.array(rows).reshape(-1, 2) for rows in errors.values()]
 
 
-def _estimate(backend: Pix2Pose, batch: CropBatch, number: int) -> np.ndarray | None:
+def _estimate(backend: Backend, batch: CropBatch, number: int) -> np.ndarray | None:
     side = batch.images.shape[-1]
     image = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy())
     frame = Frame(image, Camera(batch.camera[number].numpy(), side, side))
