@@ -61,8 +61,12 @@ def errors_of(
     points = [sample_surface(mesh, 1000) for mesh in meshes]
     bank = build_view_bank(models, meshes, bundle.pose_prior, views, clutter_meshes(12, SEED), 20, seed=SEED)
     backend = make_backend(name, bundle, torch.device("cpu"))
-    prior = {"roll_deg": bundle.pose_prior.roll_deg}
-    config = CropConfig(size=backend.crop_size, padding=backend.crop_padding, masked_share=0.0, **prior)
+    config = CropConfig(
+        size=backend.crop_size,
+        padding=backend.crop_padding,
+        roll_deg=bundle.pose_prior.roll_deg,
+        masked_share=0.0,
+    )
     source = CropSource(bank, background_pool(60, seed=SEED), config, seed=SEED)
     errors: dict[int, list[tuple[float, float]]] = {index: [] for index in range(len(models))}
     for _ in range(crops // 16):

@@ -109,13 +109,16 @@ class HeatmapNet(nn.Module):
         """
         return votes_to_heatmaps(self.log_votes(crops, object_index, chosen))
 
-    def log_votes(self, crops: Tensor, object_index: Tensor, chosen: Tensor | None = None) -> Tensor:
+    def log_votes(
+        self, crops: Tensor, object_index: Tensor, chosen: Tensor | None = None, points: range | None = None
+    ) -> Tensor:
         """Predict as `forward` does, but return the logarithms of the votes (B, N, points, CANVAS * CANVAS + 1).
 
-        The votes of a patch for a point sum to one; the last one is for no cell.
+        The votes of a patch for a point sum to one; the last one is for no cell. `points` are those wanted, all where
+        absent.
         """
         features = self.patch_features(crops, chosen)
-        return self.read(features, object_index, range(self.points))
+        return self.read(features, object_index, range(self.points) if points is None else points)
 
     def patch_features(self, images: Tensor, chosen: Tensor | None = None) -> Tensor:
         """Return (B, N, C): one row per patch of images (B, 3, H, W), which no other pixels had a part in."""

@@ -43,6 +43,9 @@ class HeatmapsRecipe(CropRecipe):
     patches: int = Field(default=64, ge=1)  # patches of each crop that are trained on
     background: float = Field(default=0.25, ge=0.0)  # odds of a patch without the object, relative to one with it
     surface_points: int = Field(default=8, ge=0)  # control points on the surface, beside the corners of the box
+    # Share of the steps that train the points on the surface, while all others train the corners, which poses are read
+    # from: a third faster than all points in every step, which is what is done where there is none.
+    surface_share: float | None = Field(default=None, ge=0.0, le=1.0)
     entropy: float = Field(default=0.25, ge=0.0)  # weight of the cross-entropy of the votes
     squared: float = Field(default=1.0, ge=0.0)  # weight of the squared error of the heatmaps
     least_visible: float = Field(default=0.1, gt=0.0)  # share of a patch that shows the object; less is background
@@ -121,6 +124,13 @@ def vote_losses(log_votes: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return entropy, squared
 
 
+def drawn_points(points: int, surface_share: float | None) -> range:
+    """Draw which control points one step trains: the corners or those on the surface, or all without a share."""
+    if surface_share is None or points <= CORNERS:
+        return range(points)
+    return range(CORNERS, points) if float(torch.rand(())) < surface_share else range(CORNERS)
+
+
 class HeatmapsStep:
     """The loss of one batch: squared errors of single patches, see `HeatmapNet`."""
 
@@ -136,10 +146,12 @@ class HeatmapsStep:
         images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
         index = batch.object_index.to(self.device)
         chosen, shows = self.choose(batch.mask_visible.to(self.device))
+        points = drawn_points(network.points, self.recipe.surface_share)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            log_votes = network.log_votes(images.to(memory_format=torch.channels_last), index, chosen)
+            log_votes = network.log_votes(images.to(memory_format=torch.channels_last), index, chosen, points)
         poses = self.canonical(batch.camera_from_object.to(self.device), index)
-        pixels = project_points(network.control_points[index], poses, batch.camera.to(self.device))
+        control = network.control_points[index][:, points.start : points.stop]
+        pixels = project_points(control, poses, batch.camera.to(self.device))
         line = patch_centres(images.shape[-1], self.device)
         centres = torch.stack([line[chosen % len(line)], line[chosen // len(line)]], dim=-1)
         target = target_votes(pixels, centres, shows)

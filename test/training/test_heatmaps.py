@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pose_estimation_ros.networks.heatmap_net import CANVAS, CELL
-from pose_estimation_ros.training.heatmaps import target_heatmaps, target_votes, vote_losses
+from pose_estimation_ros.networks.heatmap_net import CANVAS, CELL, HeatmapNet
+from pose_estimation_ros.training.heatmaps import drawn_points, target_heatmaps, target_votes, vote_losses
 
 
 def test_targets_peak_where_the_control_points_are() -> None:
@@ -53,3 +53,21 @@ def test_both_losses_are_least_at_the_mean_of_the_targets() -> None:
             optimiser.step()
         found = logits.detach().softmax(dim=-1)[0]
         assert found[[2, 7]].tolist() == pytest.approx([0.5, 0.5], abs=0.03)
+
+
+def test_a_step_trains_corners_or_surface_in_the_wanted_shares() -> None:
+    torch.manual_seed(0)
+    assert drawn_points(16, None) == range(16)
+    assert drawn_points(8, 0.9) == range(8)  # corners are all there is
+    drawn = [drawn_points(16, 0.25) for _ in range(400)]
+    assert set(drawn) == {range(8), range(8, 16)}
+    assert 70 < drawn.count(range(8, 16)) < 130
+
+
+def test_points_of_a_step_are_read_as_if_all_were() -> None:
+    torch.manual_seed(0)
+    network = HeatmapNet(objects=2).eval()
+    crops, index, chosen = torch.rand(2, 3, 64, 64), torch.tensor([0, 1]), torch.tensor([[0, 7, 24], [3, 4, 5]])
+    torch.nn.init.normal_(network.out.weight)
+    votes = network.log_votes(crops, index, chosen)
+    torch.testing.assert_close(network.log_votes(crops, index, chosen, range(8, 16)), votes[:, :, 8:])
