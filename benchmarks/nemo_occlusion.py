@@ -12,6 +12,7 @@ model, too. Test crops are covered by 0, 20-40, 40-60 and 60-80 %. Training goes
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass, replace
@@ -19,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from pose_classifier import SIZE, PoseClassifier, classifier_step, pixels_of, rotations_from
+from torch import Tensor
 
 from pose_estimation_ros.backends.nemo import Nemo, NemoSettings
 from pose_estimation_ros.data.backgrounds import background_pool
@@ -29,9 +31,7 @@ from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.evaluation.metrics import rotation_scores
 from pose_estimation_ros.geometry.camera import project_points
-from pose_estimation_ros.geometry.looking_camera import look_at, rotation_between
-from pose_estimation_ros.geometry.rotations import geodesic_distance, matrix_from_axis_angle
-from pose_estimation_ros.networks.encoder import ResNetEncoder
+from pose_estimation_ros.geometry.rotations import geodesic_distance
 from pose_estimation_ros.networks.nemo_net import NemoNet
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle, save_bundle
 from pose_estimation_ros.objects.mesh import load_mesh
@@ -40,10 +40,8 @@ from pose_estimation_ros.training.nemo import NemoRecipe, train_nemo
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 LEVELS = {"L0": (0.0, 0.0), "L1": (0.2, 0.4), "L2": (0.4, 0.6), "L3": (0.6, 0.8)}
-SIZE = 64
 BOX_NOISE = 0.03  # deviation of the edges of the boxes, in sides
 SEED = 4321  # of the test; no training uses it
-AZIMUTHS, OTHERS, OTHER_RANGE = 36, 24, np.pi / 3.0  # bins of the classifier; of elevation and roll -60 to 60 degrees
 OPTIMISER = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3, warmup_samples=1000, ema_samples=1500)
 
 
@@ -64,78 +62,6 @@ METHODS = {
     "cuboid, not contrastive": Method("plain", {"shape": "cuboid", "contrastive": False}),
     "pose classifier": Method("classifier", {}),
 }
-
-
-class PoseClassifier(nn.Module):
-    """The rival: the classes of azimuth, elevation and roll of a crop, for all categories in one network."""
-
-    def __init__(self, objects: int) -> None:
-        super().__init__()
-        self.encoder = ResNetEncoder()
-        self.read = nn.Linear(self.encoder.channels[-1], 256)
-        self.embedding = nn.Embedding(objects, 256)
-        self.out = nn.Linear(256, AZIMUTHS + 2 * OTHERS)
-
-    def forward(self, crops: Tensor, object_index: Tensor) -> tuple[Tensor, ...]:
-        """Return logits of azimuth, elevation and roll of crops (B, 3, S, S)."""
-        features = self.encoder(crops)[-1].mean(dim=(2, 3))
-        said = self.out(torch.relu(self.read(features) + self.embedding(object_index)))
-        return said.float().split([AZIMUTHS, OTHERS, OTHERS], dim=1)
-
-
-def turn_to(camera: Tensor) -> Tensor:
-    """Return rotations (B, 3, 3) from a camera that looks at the middle of the crops to their own cameras."""
-    middle = torch.cat([torch.full((len(camera), 2), (SIZE - 1) / 2.0), torch.ones(len(camera), 1)], dim=1)
-    ray = (torch.linalg.inv(camera) @ middle[..., None])[..., 0]
-    return rotation_between(ray.new_tensor([0.0, 0.0, 1.0]).expand_as(ray), ray)
-
-
-def angles_of(poses: Tensor, camera: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return azimuth, elevation and roll (B,) of poses (B, 4, 4), seen by a camera that looks at the crop's middle."""
-    rotation = turn_to(camera).mT @ poses[:, :3, :3]
-    toward = -rotation[:, 2]  # the object's axes, from the object to the camera
-    upright = torch.from_numpy(look_at(toward.double().numpy())).float()
-    rolled = rotation @ upright.mT
-    return (
-        torch.atan2(toward[:, 1], toward[:, 0]),
-        torch.asin(toward[:, 2].clamp(-1.0, 1.0)),
-        torch.atan2(rolled[:, 1, 0], rolled[:, 0, 0]),
-    )
-
-
-def bins_of(poses: Tensor, camera: Tensor) -> tuple[Tensor, ...]:
-    """Return the classes of azimuth, elevation and roll (B,)."""
-    azimuth, elevation, roll = angles_of(poses, camera)
-    first = torch.floor(azimuth / (2.0 * torch.pi) * AZIMUTHS).long() % AZIMUTHS
-    scaled = [
-        ((item / OTHER_RANGE + 1.0) / 2.0 * OTHERS).floor().clamp(0, OTHERS - 1).long() for item in (elevation, roll)
-    ]
-    return first, scaled[0], scaled[1]
-
-
-def rotations_from(logits: tuple[Tensor, ...], camera: Tensor) -> Tensor:
-    """Return the rotations (B, 3, 3) in the middle of the likeliest classes."""
-    best = [item.argmax(dim=1).float() + 0.5 for item in logits]
-    azimuth = best[0] / AZIMUTHS * 2.0 * torch.pi
-    elevation, roll = ((item / OTHERS * 2.0 - 1.0) * OTHER_RANGE for item in best[1:])
-    flat = elevation.cos()
-    toward = torch.stack([flat * azimuth.cos(), flat * azimuth.sin(), elevation.sin()], dim=1)
-    zero = torch.zeros_like(roll)
-    upright = torch.from_numpy(look_at(toward.double().numpy())).float()
-    return turn_to(camera) @ matrix_from_axis_angle(torch.stack([zero, zero, roll], dim=1)) @ upright
-
-
-def classifier_step(network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the loss of the classifier."""
-    said = network(pixels_of(batch), batch.object_index)
-    wanted = bins_of(batch.camera_from_object, batch.camera)
-    losses = [nn.functional.cross_entropy(item, target) for item, target in zip(said, wanted, strict=True)]
-    return torch.stack(losses).sum(), {"azimuth": losses[0].detach()}
-
-
-def pixels_of(batch: CropBatch) -> Tensor:
-    """Return crops as networks take them."""
-    return batch.images.float().div(255.0).contiguous(memory_format=torch.channels_last)
 
 
 def crop_config(bundle: Bundle) -> CropConfig:
@@ -202,17 +128,17 @@ def train(method: Method, arguments: argparse.Namespace) -> Bundle | PoseClassif
     return network.eval()
 
 
-def held_out_bank(bundle: Bundle, folder: Path, views: int) -> ViewBank:
-    """Cast views of the instances that no training saw."""
+def test_bank(bundle: Bundle, folder: Path, views: int, seen: bool) -> ViewBank:
+    """Cast views of the instances that no training saw, or of those that it did see."""
     meshes, owner = [], []
     for index, model in enumerate(bundle.catalog):
         used = {str(item) for item in (model.mesh, *model.instances)}
         files = sorted((folder / Path(model.mesh).parent).glob("*.ply"))
-        unseen = [file for file in files if str(file.relative_to(folder)) not in used]
-        if not unseen:
+        wanted = [file for file in files if (str(file.relative_to(folder)) in used) == seen]
+        if not wanted:
             raise ValueError(f"{folder / model.name}: no mesh that the bundle did not train on")
-        meshes += [load_mesh(file, model.mesh_unit) for file in unseen]
-        owner += [index] * len(unseen)
+        meshes += [load_mesh(file, model.mesh_unit) for file in wanted]
+        owner += [index] * len(wanted)
     return build_view_bank(list(bundle.catalog), meshes, bundle.pose_prior, views, [], 0, seed=SEED, owner=owner)
 
 
@@ -234,7 +160,7 @@ def estimate(method: Method, trained: Bundle | PoseClassifier, batch: CropBatch,
 
 def test_crops(bundle: Bundle, arguments: argparse.Namespace) -> tuple[CropBatch, np.ndarray]:
     """Return crops of unseen instances and their noisy boxes (B, 4) in pixels of the crops."""
-    bank = held_out_bank(bundle, arguments.categories, max(40, arguments.cases))
+    bank = test_bank(bundle, arguments.categories, max(40, arguments.cases), arguments.seen)
     source = CropSource(bank, background_pool(60, seed=SEED), crop_config(bundle), SEED)
     batch = source.batch(arguments.cases)
     pixels = project_points(bank.outline[batch.mesh_index], batch.camera_from_object, batch.camera)
@@ -254,16 +180,34 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, floa
         if arguments.only and name not in arguments.only:
             continue
         trained = train(method, arguments)
-        results[name] = {}
-        for level, (low, high) in LEVELS.items():
-            generator = torch.Generator().manual_seed(SEED)
-            shares = low + (high - low) * torch.rand(len(batch), generator=generator)
-            covered = replace(batch, images=cover(batch.images, batch.mask_visible, shares, pictures, generator))
-            rotations = estimate(method, trained, covered, boxes)
-            errors = geodesic_distance(rotations.double(), batch.camera_from_object[:, :3, :3].double())
-            results[name][level] = rotation_scores(errors.numpy())
+        # Scores are kept until the weights change.
+        weights = hashlib.sha256((arguments.work / method.trained / "checkpoint.pt").read_bytes()).hexdigest()
+        identity = [weights, arguments.cases]
+        kept = (
+            arguments.work
+            / f"{'seen' if arguments.seen else 'unseen'}_{name.replace(', ', '_').replace(' ', '_')}.json"
+        )
+        before = json.loads(kept.read_text()) if kept.is_file() else {}
+        if before.get("identity") != identity:
+            scores = {level: score(method, trained, batch, boxes, pictures, level) for level in LEVELS}
+            before = {"identity": identity, "scores": scores}
+            kept.write_text(json.dumps(before))
+        results[name] = before["scores"]
         print(row(name, results[name]), flush=True)
     return results
+
+
+def score(
+    method: Method, trained: Bundle | PoseClassifier, batch: CropBatch, boxes: np.ndarray, pictures: Tensor, level: str
+) -> dict[str, float]:
+    """Return the scores of a method in crops of which a share is covered."""
+    low, high = LEVELS[level]
+    generator = torch.Generator().manual_seed(SEED)
+    shares = low + (high - low) * torch.rand(len(batch), generator=generator)
+    covered = replace(batch, images=cover(batch.images, batch.mask_visible, shares, pictures, generator))
+    rotations = estimate(method, trained, covered, boxes)
+    errors = geodesic_distance(rotations.double(), batch.camera_from_object[:, :3, :3].double())
+    return rotation_scores(errors.numpy())
 
 
 HEADER = "| method | ACC pi/6 L0 | L1 | L2 | L3 | ACC pi/18 L0 | L1 | L2 | L3 | MedErr L0 | L1 | L2 | L3 |"
@@ -305,9 +249,10 @@ def main() -> None:
     parser.add_argument(
         "--bundle", default="category", help="has categories and a pix2pose network (default: category)"
     )
-    parser.add_argument("--samples", type=int, default=8_000, help="crops of each training (default: 8000)")
+    parser.add_argument("--samples", type=int, default=16_000, help="crops of each training (default: 16000)")
     parser.add_argument("--views", type=int, default=600, help="views per category (default: 600)")
-    parser.add_argument("--cases", type=int, default=240, help="crops of the test (default: 240)")
+    parser.add_argument("--cases", type=int, default=480, help="crops of the test (default: 480)")
+    parser.add_argument("--seen", action="store_true", help="test on the instances that trainings saw, for comparison")
     parser.add_argument("--only", nargs="*", choices=sorted(METHODS), help="measure only these methods")
     parser.add_argument("--work", type=Path, default=Path("runs/nemo_occlusion"), help="checkpoints")
     parser.add_argument("--out", type=Path, help="base name of the table (.json) and the plot (.png)")
