@@ -43,8 +43,8 @@ class HeatmapsRecipe(CropRecipe):
     patches: int = Field(default=64, ge=1)  # patches of each crop that are trained on
     background: float = Field(default=0.25, ge=0.0)  # odds of a patch without the object, relative to one with it
     surface_points: int = Field(default=8, ge=0)  # control points on the surface, beside the corners of the box
-    # Share of the steps that train the points on the surface, while all others train the corners, which poses are read
-    # from: a third faster than all points in every step, which is what is done where there is none.
+    # Share of the steps that train the points on the surface; all others train the corners, which poses are read from,
+    # and steps are cheaper so. Without a share every step trains all points.
     surface_share: float | None = Field(default=None, ge=0.0, le=1.0)
     entropy: float = Field(default=0.25, ge=0.0)  # weight of the cross-entropy of the votes
     squared: float = Field(default=1.0, ge=0.0)  # weight of the squared error of the heatmaps
