@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pose_estimation_ros.backends import BACKENDS, make_backend
+from pose_estimation_ros.backends import make_backend
 from pose_estimation_ros.backends.base import Backend
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
@@ -29,6 +29,7 @@ from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 
 SEED = 1234  # no recipe uses it
+READ_CROPS_ALONE = ("heatmaps", "pix2pose")  # nemo reads the edges of the boxes, too, which are those of the crops here
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--mesh-dir", type=Path)
-    parser.add_argument("--backend", default="pix2pose", choices=sorted(BACKENDS))
+    parser.add_argument("--backend", default="pix2pose", choices=READ_CROPS_ALONE)
     parser.add_argument("--views", type=int, default=60, help="new views per object")
     parser.add_argument("--crops", type=int, default=400)
     arguments = parser.parse_args()

@@ -7,6 +7,8 @@ methods start from the encoder of the bundle's pix2pose network and train on the
 samples, without occluders in the foreground: one cuboid per category, one per instance, the instances' own shapes, one
 cuboid without the contrastive loss, and a network that classifies the pose. One cuboid is measured without the occluder
 model, too. Test crops are covered by 0, 20-40, 40-60 and 60-80 %. Training goes on where it was interrupted (--work).
+Scores are kept there, too, until weights or test change, and are then said to be; after a change of the code delete
+the folder's .json files.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import hashlib
 import json
 import shutil
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -180,7 +183,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, floa
         if arguments.only and name not in arguments.only:
             continue
         trained = train(method, arguments)
-        # Scores are kept until the weights change.
         weights = hashlib.sha256((arguments.work / method.trained / "checkpoint.pt").read_bytes()).hexdigest()
         identity = [weights, arguments.cases]
         kept = (
@@ -192,6 +194,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, floa
             scores = {level: score(method, trained, batch, boxes, pictures, level) for level in LEVELS}
             before = {"identity": identity, "scores": scores}
             kept.write_text(json.dumps(before))
+        else:
+            print(f"{kept}: measured before", file=sys.stderr)
         results[name] = before["scores"]
         print(row(name, results[name]), flush=True)
     return results

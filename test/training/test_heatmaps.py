@@ -70,4 +70,5 @@ def test_points_of_a_step_are_read_as_if_all_were() -> None:
     crops, index, chosen = torch.rand(2, 3, 64, 64), torch.tensor([0, 1]), torch.tensor([[0, 7, 24], [3, 4, 5]])
     torch.nn.init.normal_(network.out.weight)
     votes = network.log_votes(crops, index, chosen)
+    assert float((votes[:, :, :8] - votes[:, :, 8:]).abs().mean()) > 1.0  # points differ
     torch.testing.assert_close(network.log_votes(crops, index, chosen, range(8, 16)), votes[:, :, 8:])

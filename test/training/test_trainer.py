@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pose_estimation_ros.training.crop_training import CropRecipe
+from pose_estimation_ros.training.heatmaps import HeatmapsRecipe
 from pose_estimation_ros.training.muon import Muon
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
@@ -128,10 +128,10 @@ def test_snapshots_say_when_and_in_which_stage_they_were_taken(tmp_path: Path) -
 
 def test_a_checkpoint_refuses_another_recipe_but_may_become_longer(tmp_path: Path) -> None:
     def open_trainer(**told: Any) -> Trainer:
-        recipe = CropRecipe.model_validate({"optimiser": CONFIG.model_dump(), **told})
+        recipe = HeatmapsRecipe.model_validate({"optimiser": CONFIG.model_dump(), **told})
         return Trainer(nn.Linear(2, 1), CONFIG, 8000, tmp_path, resume=True, recipe=recipe)
 
-    open_trainer(seed=3).train(batches(), step, 80, "first")
-    assert open_trainer(seed=3, workers=0).samples == 80
+    open_trainer(seed=3, samples=8000).train(batches(), step, 80, "first")
+    assert open_trainer(seed=3, samples=16000, workers=0).samples == 80
     with pytest.raises(ValueError, match=r"checkpoint\.pt: made with another recipe \(seed = 4 instead of 3\)"):
-        open_trainer(seed=4)
+        open_trainer(seed=4, samples=8000)
