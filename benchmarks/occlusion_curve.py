@@ -33,6 +33,7 @@ from pose_estimation_ros.networks.heatmap_net import (
     HeatmapNet,
     accumulate,
     cells_along,
+    first_cell,
     patch_grid,
     spread_patches,
     votes_to_heatmaps,
@@ -125,7 +126,7 @@ def train(
     folder = arguments.work / name
     bank, backgrounds = open_bank(bundle, bank_config, 0, folder, arguments.mesh_dir, "cpu")
     network: Any = WholeCropNet(len(bundle.catalog)) if whole else HeatmapNet(len(bundle.catalog), POINTS)
-    network.control_points.copy_(control_points(bundle, 0, arguments.mesh_dir))
+    network.control_points.copy_(control_points(bundle, bundle.load_meshes(arguments.mesh_dir), 0))
     network = network.to(memory_format=torch.channels_last).train()
     recipe = HeatmapsRecipe(optimiser=optimiser, patches=48, surface_points=0)
     step: Any = WholeCropStep(bundle, recipe) if whole else HeatmapsStep(bundle, recipe, torch.device("cpu"))
@@ -166,7 +167,7 @@ def measure(
 ) -> list[dict[str, float]]:
     """Return the figures at every level of occlusion."""
     canonical = CanonicalPoses(bundle.catalog)
-    points = control_points(bundle, 0, arguments.mesh_dir)
+    points = control_points(bundle, bundle.load_meshes(arguments.mesh_dir), 0)
     surfaces = [
         sample_surface(load_mesh(bundle.mesh_path(index, arguments.mesh_dir), model.mesh_unit), 500)
         for index, model in enumerate(bundle.catalog)
@@ -179,7 +180,7 @@ def measure(
         for batch in batches:
             shares = torch.full((len(batch),), level / 100.0)
             covered = replace(batch, images=cover(batch.images, batch.mask_visible, shares, backgrounds, generator))
-            peaks = find_peaks(heatmaps(covered), 1)
+            peaks = find_peaks(heatmaps(covered), 1, first_cell())
             pixels = peaks.pixels[:, :, 0]
             errors.append(torch.linalg.norm(pixels - true_points(batch, points, canonical), dim=2))
             within += _poses_within(covered, pixels, peaks.heights[:, :, 0], points, surfaces, bundle)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import cv2
@@ -14,6 +15,7 @@ from torch import Tensor
 from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.geometry.box_placement import BoxTrust, placed_by_box
 from pose_estimation_ros.geometry.pnp import PnpResult, solve_pnp
 from pose_estimation_ros.networks.heatmap_net import (
     STRIDE,
@@ -29,6 +31,7 @@ from pose_estimation_ros.objects.control_points import CORNERS
 
 ROLE = "heatmaps"
 _NEAR_CELLS = 3.5  # 28 pixels: two deviations of an accumulated Gaussian
+_BOX_ROUNDS = 2  # the box places the object as the first pose turned it, then as the second did
 Points = Literal["corners", "surface", "all"]
 
 
@@ -45,8 +48,8 @@ class HeatmapsSettings:
     sharpness: float = 4.0  # power that votes are raised to before they are added: sure patches count more (paper: 1)
     modes: int = 2  # highest peaks per control point, each a correspondence
     least_peak: float = 0.25  # lower peaks than this share of the point's highest are none
-    padding: float = 2.0  # crop side over box side
-    inlier_share_px: float = 0.06  # PnP inlier threshold as a share of the crop's side in the photograph
+    inlier_share: float = 0.12  # PnP inlier threshold as a share of the box's longer side
+    box: BoxTrust | None = field(default_factory=BoxTrust)  # trust in boxes to place the object; None: none at all
     iterations: int = 500  # of RANSAC
     seed: int = 0
 
@@ -76,9 +79,10 @@ class Heatmaps:
         self.network = network
         self.settings = settings or HeatmapsSettings()
         self.crop_size = crop_size
-        self.crop_padding = self.settings.padding
+        self.crop_padding = network.padding
         self.device = next(network.parameters()).device
-        self.grid = patch_grid(crop_size)
+        self.grid = patch_grid(crop_size, network.window)
+        self._first_cell = first_cell(network.window)
         self._patches = spread_patches(self.grid, self.settings.patches, self.device)
         first = {"corners": 0, "surface": CORNERS, "all": 0}[self.settings.points]
         last = CORNERS if self.settings.points == "corners" else network.points
@@ -101,13 +105,15 @@ class Heatmaps:
         if len(crops) == 0:
             return []
         maps = self.predict(crops)
-        peaks = find_peaks(maps[:, self._points], self.settings.modes)
+        peaks = find_peaks(maps[:, self._points], self.settings.modes, self._first_cell)
         squares = crops.square.cpu().double().numpy()
         pixels, heights = peaks.pixels.cpu().double().numpy(), peaks.heights.cpu().double().numpy()
         points = self.network.control_points[crops.object_index][:, self._points].cpu().double().numpy()
         hypotheses = []
         for number, detection in enumerate(detections):
-            result = self._solve(pixels[number], heights[number], points[number], squares[number], frame)
+            outline = self.network.outline[detection.object_index].cpu().double().numpy()
+            matches = (pixels[number], heights[number], points[number])
+            result = self._solve(*matches, squares[number], outline, detection.box, frame)
             if result is None or result.camera_from_object[2, 3] <= 0.0:
                 continue
             score = self._agreement(maps[number, self._points], result, points[number], squares[number], frame)
@@ -128,10 +134,11 @@ class Heatmaps:
         if len(crops) == 0:
             return frame.rgb.copy()
         maps = self.predict(crops)[:, self._points]
-        peaks = find_peaks(maps, 1).pixels[:, :, 0].cpu().double().numpy()
+        peaks = find_peaks(maps, 1, self._first_cell).pixels[:, :, 0].cpu().double().numpy()
         strongest = maps / maps.amax(dim=(2, 3), keepdim=True).clamp(min=1e-6)
         squares = crops.square.cpu().double().numpy()
-        return draw_heatmaps(frame.rgb, strongest.amax(dim=1).cpu().numpy(), peaks, squares, self.crop_size)
+        highest = strongest.amax(dim=1).cpu().numpy()
+        return draw_heatmaps(frame.rgb, highest, peaks, squares, self.crop_size, self._first_cell)
 
     @torch.inference_mode()
     def predict(self, crops: Crops) -> Tensor:
@@ -143,24 +150,45 @@ class Heatmaps:
         return accumulate(patches**self.settings.sharpness, chosen, self.grid)
 
     def _solve(
-        self, pixels: np.ndarray, heights: np.ndarray, points: np.ndarray, square: np.ndarray, frame: Frame
+        self,
+        pixels: np.ndarray,
+        heights: np.ndarray,
+        points: np.ndarray,
+        square: np.ndarray,
+        outline: np.ndarray,
+        box: np.ndarray,
+        frame: Frame,
     ) -> PnpResult | None:
-        """Solve PnP from the peaks (K, M, 2) of control points (K, 3), the higher the more trusted."""
+        """Solve PnP from the peaks (K, M, 2) of control points (K, 3), the higher the more trusted, and the box."""
         settings = self.settings
         kept = (heights > settings.least_peak * heights[:, :1]) & (heights > 0.0)
         if kept.any(axis=1).sum() < 4:
             return None
         number, _ = np.nonzero(kept)
         in_image = square[:2] + (pixels[kept] - (self.crop_size - 1) / 2.0) * (square[2] / self.crop_size)
-        return solve_pnp(
+        solve = partial(
+            solve_pnp,
             in_image,
             points[number],
             frame.camera.intrinsics,
             weights=np.sqrt(heights[kept] / heights.max()),
-            threshold_px=max(1.0, settings.inlier_share_px * float(square[2])),
+            threshold_px=max(1.0, settings.inlier_share / self.crop_padding * float(square[2])),
             iterations=settings.iterations,
             seed=settings.seed,
         )
+        result = solve()
+        if settings.box is None or len(outline) == 0:
+            return result
+        for _ in range(_BOX_ROUNDS):
+            if result is None:
+                break
+            size = (frame.camera.width, frame.camera.height)
+            pose = result.camera_from_object
+            placed = placed_by_box(pose, outline, box, frame.camera.intrinsics, size, settings.box)
+            if placed is None:
+                break
+            result = solve(initial=pose, placed=placed) or result
+        return result
 
     def _agreement(
         self, maps: Tensor, result: PnpResult, points: np.ndarray, square: np.ndarray, frame: Frame
@@ -169,7 +197,7 @@ class Heatmaps:
         pose = result.camera_from_object
         in_image = frame.camera.project(points @ pose[:3, :3].T + pose[:3, 3])
         in_crop = (in_image - square[:2]) * (self.crop_size / square[2]) + (self.crop_size - 1) / 2.0
-        cells = torch.from_numpy((in_crop - first_cell()) / STRIDE).to(maps.device).float()
+        cells = torch.from_numpy((in_crop - self._first_cell) / STRIDE).to(maps.device).float()
         side = maps.shape[-1]
         line = torch.arange(side, device=maps.device)
         near = (line[None, :, None] - cells[:, 1, None, None]) ** 2 + (
@@ -180,7 +208,7 @@ class Heatmaps:
 
 
 def draw_heatmaps(
-    rgb: np.ndarray, maps: np.ndarray, peaks: np.ndarray, squares: np.ndarray, crop_size: int
+    rgb: np.ndarray, maps: np.ndarray, peaks: np.ndarray, squares: np.ndarray, crop_size: int, first: float
 ) -> np.ndarray:
     """Lay heatmaps over an image.
 
@@ -190,12 +218,13 @@ def draw_heatmaps(
         peaks: pixels in the crops, shape (N, K, 2).
         squares: centre and side of the crops in the image, shape (N, 3).
         crop_size: side of the crops.
+        first: pixel column, or row, of the first cell in the crops.
     """
     height, width = rgb.shape[:2]
     heat = np.zeros((height, width), np.float32)
     for values, square in zip(maps, squares, strict=True):
         scale = square[2] / crop_size
-        start = square[:2] + (first_cell() - (crop_size - 1) / 2.0) * scale
+        start = square[:2] + (first - (crop_size - 1) / 2.0) * scale
         image_from_cell = np.array([[STRIDE * scale, 0.0, start[0]], [0.0, STRIDE * scale, start[1]]])
         heat = np.maximum(
             heat, cv2.warpAffine(np.ascontiguousarray(values, np.float32), image_from_cell, (width, height))
@@ -211,12 +240,13 @@ def draw_heatmaps(
     return drawing
 
 
-def find_peaks(maps: Tensor, modes: int) -> Peaks:
+def find_peaks(maps: Tensor, modes: int, first: float) -> Peaks:
     """Find the highest local maxima of heatmaps, to a fraction of a cell.
 
     Args:
         maps: accumulated heatmaps, shape (B, K, H, W), not negative.
         modes: maxima wanted per heatmap.
+        first: pixel column, or row, of the first cell.
 
     The place is the top of a parabola through the logarithms, exact for a Gaussian.
     """
@@ -229,7 +259,7 @@ def find_peaks(maps: Tensor, modes: int) -> Peaks:
     around = windows.gather(3, place[:, :, None].expand(-1, -1, 9, -1)).unflatten(2, (3, 3))
     x = place % width + _top(around.sum(dim=2))
     y = place // width + _top(around.sum(dim=3))
-    return Peaks(torch.stack([x, y], dim=-1) * STRIDE + first_cell(), heights)
+    return Peaks(torch.stack([x, y], dim=-1) * STRIDE + first, heights)
 
 
 def _top(values: Tensor) -> Tensor:

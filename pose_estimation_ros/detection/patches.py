@@ -13,12 +13,12 @@ from torch import Tensor
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.networks.heatmap_net import (
     CELL,
-    PATCH,
     STRIDE,
     VOTE_MASS,
     HeatmapNet,
     accumulate,
     first_cell,
+    patch_grid,
     votes_to_heatmaps,
 )
 from pose_estimation_ros.networks.precision import autocast
@@ -27,7 +27,6 @@ from pose_estimation_ros.objects.control_points import CORNERS
 
 ROLE = "heatmaps"
 _EVERY = 2  # patches are taken every second place in both directions: 16 pixels
-_PADDING = 2.0  # side of the crops the network was trained on over the side of the object
 
 
 class PatchLocaliser:
@@ -55,7 +54,7 @@ class PatchLocaliser:
     ) -> None:
         self.network = network
         self.device = next(network.parameters()).device
-        self._window_px = crop_size / _PADDING
+        self._window_px = crop_size / network.padding
         self._diameters_m = np.asarray(diameters_m, dtype=np.float64)
         self._distance_m = distance_m
         self._scales = scales
@@ -98,11 +97,12 @@ class PatchLocaliser:
         return [float(value) for value in np.geomspace(min(low, high), max(low, high), self._scales)]
 
     def _at_scale(self, frame: Frame, scale: float) -> list[Detection]:
-        height, width = (max(2 * PATCH, round(side * scale)) for side in frame.rgb.shape[:2])
+        window = self.network.window
+        height, width = (max(8, round(side * scale / STRIDE)) * STRIDE for side in frame.rgb.shape[:2])
         method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
         small = cv2.resize(frame.rgb, (width, height), interpolation=method)
         image = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].float() / 255.0
-        rows, columns = (height - PATCH) // STRIDE + 1, (width - PATCH) // STRIDE + 1
+        rows, columns = patch_grid(height, window), patch_grid(width, window)
         number = torch.arange(rows * columns, device=self.device).reshape(rows, columns)[::_EVERY, ::_EVERY].flatten()
         with autocast(self.device):
             features = self.network.patch_features(image.contiguous(memory_format=torch.channels_last))[:, number]
@@ -124,7 +124,7 @@ class PatchLocaliser:
         # A window full of patches, all certain, holds a vote of a Gaussian's mass for every point from every patch.
         patches = (self._window_px / STRIDE / _EVERY) ** 2
         score = float(value) / (patches * len(self._points) * VOTE_MASS * (CELL / STRIDE) ** 2)
-        centre = np.array([column, row]) * STRIDE + first_cell()
+        centre = np.array([column, row]) * STRIDE + first_cell(self.network.window)
         zoom = np.array([frame.rgb.shape[1] / width, frame.rgb.shape[0] / height])
         half = self._window_px / 2.0 * zoom
         middle = (centre + 0.5) * zoom - 0.5

@@ -30,11 +30,11 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """Turn an image into feature maps at strides 4, 8, 16 and 32.
+    """Turn an image into feature maps at strides 4, 8, 16 and 32, or fewer of them.
 
     Args:
-        widths: channels of the four stages.
-        blocks: residual blocks of the four stages.
+        widths: channels of the one to four stages.
+        blocks: residual blocks of the stages.
 
     The stem is one 8x8 convolution with stride 4: on a CPU the half-resolution maps of the original ResNet's stem cost
     more time in normalisation than all deep stages together.
@@ -42,8 +42,10 @@ class ResNetEncoder(nn.Module):
 
     def __init__(self, widths: Sequence[int] = (64, 128, 192, 256), blocks: Sequence[int] = (1, 2, 2, 2)) -> None:
         super().__init__()
-        if len(widths) != 4 or len(blocks) != 4:
-            raise ValueError(f"ResNetEncoder: widths {tuple(widths)} and blocks {tuple(blocks)}: expected four of each")
+        if not 1 <= len(widths) == len(blocks) <= 4:
+            raise ValueError(
+                f"ResNetEncoder: widths {tuple(widths)}, blocks {tuple(blocks)}: expected one to four, as many of both"
+            )
         self.channels = tuple(widths)
         self.stem = nn.Sequential(
             nn.Conv2d(3, widths[0], 8, 4, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
@@ -57,7 +59,7 @@ class ResNetEncoder(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Map images (B, 3, H, W) in [0, 1], sides divisible by 32, to four feature maps, finest first."""
+        """Map images (B, 3, H, W) in [0, 1], sides divisible by the last stride, to feature maps, finest first."""
         x = self.stem((x - 0.45) / 0.25)
         features = []
         for stage in self.stages:

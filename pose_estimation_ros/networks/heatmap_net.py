@@ -1,46 +1,51 @@
 """Heatmaps of projected control points, predicted by every small patch of a crop for itself.
 
 Oberweger, Rad and Lepetit, "Making Deep Heatmaps Robust to Partial Occlusions for 3D Object Pose Estimation", 2018.
-A patch sees nothing but its own pixels, so an occluder spoils the patches it covers and no others. Convolutions without
-padding give all patches of a crop in one pass: a cell of the last map has a receptive field of exactly one patch.
+A patch sees nothing but its own pixels, so an occluder spoils the patches it covers and no others. One pass of
+convolutions gives all patches of a crop: a cell of the last map has a receptive field of exactly one patch.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PATCH = 32  # side of a patch, pixels of the crop
+from pose_estimation_ros.networks.encoder import ResNetEncoder
+
+PATCH = 32  # side of the patches that convolutions without padding see, pixels of the crop
 STRIDE = 8  # pixels from one patch to the next, and from one cell of accumulated heatmaps to the next
 CELL = 2 * STRIDE  # side of the cells of a patch's heatmaps, pixels
 CANVAS = 14  # cells a side of a patch's heatmaps, centred on the patch: 112 pixels to every side
 DEVIATION = 12.0  # of the Gaussians that the network is trained to draw at the control points, pixels
 VOTE_MASS = 2.0 * math.pi * (DEVIATION / CELL) ** 2  # sum over the cells of such a Gaussian with a peak of 1
+Trunk = Literal["patches", "encoder"]
+_WIDTHS: dict[str, tuple[int, ...]] = {"patches": (32, 64, 96, 192, 384), "encoder": (64, 128, 384)}
 
 
-def patch_grid(size: int) -> int:
-    """Return how many patches fit along the side of a crop.
+def patch_grid(size: int, window: int = PATCH) -> int:
+    """Return how many patches lie along the side of a crop: their windows fill it, see `HeatmapNet.window`.
 
     Raises:
-        ValueError: if the crop is smaller than a patch.
+        ValueError: if the crop is smaller than a window.
     """
-    if size < PATCH:
-        raise ValueError(f"patch_grid: crops of {size} pixels, expected at least {PATCH}")
-    return (size - PATCH) // STRIDE + 1
+    if size < window:
+        raise ValueError(f"patch_grid: crops of {size} pixels, expected at least {window}")
+    return (size - window) // STRIDE + 1
 
 
-def patch_centres(size: int, device: torch.device | str = "cpu") -> Tensor:
+def patch_centres(size: int, device: torch.device | str = "cpu", window: int = PATCH) -> Tensor:
     """Return the pixel columns (G,), or rows, of the centres of the patches along one side of a crop."""
-    return torch.arange(patch_grid(size), device=device) * STRIDE + (PATCH - 1) / 2.0
+    return torch.arange(patch_grid(size, window), device=device) * STRIDE + (window - 1) / 2.0
 
 
-def first_cell() -> float:
+def first_cell(window: int = PATCH) -> float:
     """Return the pixel column, or row, of the first cell of accumulated heatmaps; the next are STRIDE apart."""
-    return (PATCH - 1) / 2.0 - (CANVAS - 1) / 2.0 * CELL
+    return (window - 1) / 2.0 - (CANVAS - 1) / 2.0 * CELL
 
 
 def cells_along(patches: int, canvas: int = CANVAS) -> int:
@@ -55,32 +60,58 @@ class HeatmapNet(nn.Module):
     and only what is common to all patches adds up. Each heatmap is the share of a vote that every cell gets, and one
     share more goes to "nowhere here": what a patch cannot tell, or a patch without the object, adds nothing.
 
+    Patches come from one of two trunks. `patches`, the paper's: convolutions without padding that see 32x32 pixels.
+    `encoder`: the first two stages of the encoder of the other networks, whose weights it can start from; its
+    patches are windows of 96 pixels about cells of 8 pixels, cut off at the rim of the crop.
+
     Args:
         objects: number of objects; the layers behind the convolutions are modulated by an embedding of the object.
         points: control points per object.
-        widths: channels of the five convolutions.
+        widths: channels of the trunk, the last those of a patch: of five convolutions (32, 64, 96, 192, 384), or of
+            the encoder's two stages and the patch (64, 128, 384).
         hidden: width of the layers that see a whole patch.
+        trunk: see above.
+        frozen: leave the encoder as it is; training is then faster.
+        padding: side of the crops it is trained on over the side of the box.
+        outline: points on the outline of each object, from which its box follows; 0 where boxes tell nothing.
     """
 
     control_points: Tensor
+    outline: Tensor
 
     def __init__(
         self,
         objects: int,
         points: int = 16,
-        widths: Sequence[int] = (32, 64, 96, 192, 384),
+        widths: Sequence[int] | None = None,
         hidden: int = 512,
+        trunk: Trunk = "patches",
+        frozen: bool = False,
+        padding: float = 2.0,
+        outline: int = 0,
     ) -> None:
         super().__init__()
-        self.objects, self.points = objects, points
-        first, second, third, fourth, last = widths
-        self.convolutions = nn.Sequential(
-            *_convolution(3, first, 4, 2),  # sees 4 pixels
-            *_convolution(first, second, 3, 2),  # 8
-            *_convolution(second, third, 3, 1),  # 16
-            *_convolution(third, fourth, 3, 2),  # 24
-        )
-        self.join = nn.Conv2d(fourth, last, 2, bias=False)  # 32, one patch
+        if trunk not in _WIDTHS:
+            raise ValueError(f"HeatmapNet: trunk {trunk!r}, expected one of {', '.join(_WIDTHS)}")
+        widths = _WIDTHS[trunk] if widths is None else tuple(widths)
+        if len(widths) != len(_WIDTHS[trunk]):
+            raise ValueError(f"HeatmapNet: widths {widths}, trunk {trunk!r} has {len(_WIDTHS[trunk])}")
+        if frozen and trunk != "encoder":
+            raise ValueError("HeatmapNet: frozen = true, but only trunk 'encoder' has an encoder")
+        self.objects, self.points, self.trunk, self.frozen, self.padding = objects, points, trunk, frozen, padding
+        last = widths[-1]
+        if trunk == "encoder":
+            self.encoder = ResNetEncoder(widths[:2], (1, 2))
+            self.join: nn.Linear | nn.Conv2d = nn.Linear(4 * widths[0] + 9 * widths[1], last, bias=False)
+        else:
+            first, second, third, fourth, _ = widths
+            self.convolutions = nn.Sequential(
+                *_convolution(3, first, 4, 2),  # sees 4 pixels
+                *_convolution(first, second, 3, 2),  # 8
+                *_convolution(second, third, 3, 1),  # 16
+                *_convolution(third, fourth, 3, 2),  # 24
+            )
+            self.join = nn.Conv2d(fourth, last, 2, bias=False)  # 32, one patch
         self.join_norm = nn.BatchNorm1d(last)
         self.embedding = nn.Embedding(objects, 64)
         self.enter = nn.Linear(last, hidden)
@@ -95,6 +126,19 @@ class HeatmapNet(nn.Module):
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
         self.register_buffer("control_points", torch.zeros(objects, points, 3))  # metres, object frame
+        self.register_buffer("outline", torch.zeros(objects, outline, 3), persistent=outline > 0)
+
+    @property
+    def window(self) -> int:
+        """Side of the square of pixels that stands for one patch in the grid of patches, its middle in the middle."""
+        return STRIDE if self.trunk == "encoder" else PATCH
+
+    def train(self, mode: bool = True) -> HeatmapNet:
+        """Switch between training and inference; a frozen encoder's statistics stay."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
 
     def forward(self, crops: Tensor, object_index: Tensor, chosen: Tensor | None = None) -> Tensor:
         """Predict the heatmaps of patches.
@@ -121,13 +165,28 @@ class HeatmapNet(nn.Module):
         return self.read(features, object_index, range(self.points) if points is None else points)
 
     def patch_features(self, images: Tensor, chosen: Tensor | None = None) -> Tensor:
-        """Return (B, N, C): one row per patch of images (B, 3, H, W), which no other pixels had a part in."""
-        quarters = self.convolutions((images - 0.45) / 0.25)
-        windows = F.unfold(quarters, 2)  # (B, 4 C', G * G')
+        """Return (B, N, C): one row per patch of images (B, 3, H, W), which no other pixels had a part in.
+
+        Trunk `encoder` wants sides divisible by STRIDE.
+        """
+        windows = self._windows(images)  # (B, C', G * G')
         if chosen is not None:
             windows = windows.gather(2, chosen[:, None, :].expand(-1, windows.shape[1], -1))
         joined = F.linear(windows.transpose(1, 2), self.join.weight.flatten(1))
         return F.relu(self.join_norm(joined.flatten(0, 1))).unflatten(0, joined.shape[:2])
+
+    def _windows(self, images: Tensor) -> Tensor:
+        """Return what the last convolution of the trunk sees of every patch, (B, C', G * G')."""
+        if self.trunk == "patches":
+            return F.unfold(self.convolutions((images - 0.45) / 0.25), 2)
+        height, width = images.shape[2:]
+        if height % STRIDE or width % STRIDE:
+            raise ValueError(
+                f"HeatmapNet: images of {width}x{height}, trunk 'encoder' wants sides divisible by {STRIDE}"
+            )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            fine, coarse = self.encoder(images)
+            return torch.cat([F.unfold(fine, 2, stride=2), F.unfold(coarse, 3, padding=1)], dim=1)
 
     def read(self, features: Tensor, object_index: Tensor, points: range) -> Tensor:
         """Turn features (B, N, C) of patches into logarithms of votes (B, N, len(points), CANVAS * CANVAS + 1)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from pose_estimation_ros.networks.heatmap_net import (
     CANVAS,
     CELL,
     DEVIATION,
-    PATCH,
     STRIDE,
     VOTE_MASS,
     HeatmapNet,
@@ -26,6 +25,8 @@ from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
+from pose_estimation_ros.objects.mesh import Mesh
+from pose_estimation_ros.objects.neural_mesh import OUTLINE, outline_points
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
@@ -43,20 +44,21 @@ class HeatmapsRecipe(CropRecipe):
     patches: int = Field(default=64, ge=1)  # patches of each crop that are trained on
     background: float = Field(default=0.25, ge=0.0)  # odds of a patch without the object, relative to one with it
     surface_points: int = Field(default=8, ge=0)  # control points on the surface, beside the corners of the box
-    # Share of the steps that train the points on the surface; all others train the corners, which poses are read from,
-    # and steps are cheaper so. Without a share every step trains all points.
+    # Share of the steps that train the points on the surface; all others train the corners, and steps are cheaper so.
+    # Without a share every step trains all points.
     surface_share: float | None = Field(default=None, ge=0.0, le=1.0)
     entropy: float = Field(default=0.25, ge=0.0)  # weight of the cross-entropy of the votes
     squared: float = Field(default=1.0, ge=0.0)  # weight of the squared error of the heatmaps
+    encoder_from: str | None = "pix2pose"  # network of the bundle whose encoder trunk `encoder` starts from
     least_visible: float = Field(default=0.1, gt=0.0)  # share of a patch that shows the object; less is background
     optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3)
     crops: CropConfig = CropConfig(padding=2.0, photo_side_px=(60, 270), masked_share=0.0)
 
 
-def control_points(bundle: Bundle, surface_points: int, mesh_dir: Path | None) -> Tensor:
+def control_points(bundle: Bundle, meshes: Sequence[Mesh], surface_points: int) -> Tensor:
     """Return the corners of every object's box and points on its surface, (O, 8 + surface_points, 3) in metres."""
     rows = []
-    for model, mesh in zip(bundle.catalog, bundle.load_meshes(mesh_dir), strict=True):
+    for model, mesh in zip(bundle.catalog, meshes, strict=True):
         rows.append(np.concatenate([box_corners(model), farthest_points(mesh.vertices, surface_points)]))
     return torch.from_numpy(np.stack(rows)).float()
 
@@ -145,14 +147,14 @@ class HeatmapsStep:
         assert isinstance(network, HeatmapNet)
         images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
         index = batch.object_index.to(self.device)
-        chosen, shows = self.choose(batch.mask_visible.to(self.device))
+        chosen, shows = self.choose(batch.mask_visible.to(self.device), network.window)
         points = drawn_points(network.points, self.recipe.surface_share)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             log_votes = network.log_votes(images.to(memory_format=torch.channels_last), index, chosen, points)
         poses = self.canonical(batch.camera_from_object.to(self.device), index)
         control = network.control_points[index][:, points.start : points.stop]
         pixels = project_points(control, poses, batch.camera.to(self.device))
-        line = patch_centres(images.shape[-1], self.device)
+        line = patch_centres(images.shape[-1], self.device, network.window)
         centres = torch.stack([line[chosen % len(line)], line[chosen // len(line)]], dim=-1)
         target = target_votes(pixels, centres, shows)
         entropy, squared = vote_losses(log_votes, target)
@@ -169,16 +171,17 @@ class HeatmapsStep:
         false = ((1.0 - log_votes[..., -1].exp()).mean(dim=2) * ~shows).sum() / (~shows).sum().clamp(min=1)
         return {"explained": explained, "background": false}
 
-    def choose(self, visible: Tensor) -> tuple[Tensor, Tensor]:
+    def choose(self, visible: Tensor, window: int) -> tuple[Tensor, Tensor]:
         """Draw patches by what they show.
 
         Args:
             visible: masks (B, s, s), one cell per four pixels.
+            window: side of the patches' windows, pixels.
 
         Returns:
             Their numbers (B, N), and whether each shows the object (B, N).
         """
-        share = F.avg_pool2d(visible[:, None].float(), PATCH // _MASK_CELL, STRIDE // _MASK_CELL).flatten(1)
+        share = F.avg_pool2d(visible[:, None].float(), window // _MASK_CELL, STRIDE // _MASK_CELL).flatten(1)
         shows = share >= self.recipe.least_visible
         odds = torch.where(shows, 1.0, self.recipe.background + 1e-6)
         chosen = torch.multinomial(odds, min(self.recipe.patches, odds.shape[1]))
@@ -190,10 +193,20 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     bundle = run.bundle
     bundle.catalog.require_single_meshes("network heatmaps")
     training = CropTraining(run, recipe, ROLE)
-    architecture = {"points": CORNERS + recipe.surface_points, **recipe.network}
+    meshes = bundle.load_meshes(run.mesh_dir)
+    architecture = {
+        "points": CORNERS + recipe.surface_points,
+        "padding": recipe.crops.padding,
+        "outline": OUTLINE,
+        **recipe.network,
+    }
     network = build_network(HeatmapNet, len(bundle.catalog), **architecture)
+    if network.trunk == "encoder":
+        training.load_encoder(network, recipe.encoder_from)
     training.load_initial(network)
-    network.control_points.copy_(control_points(bundle, recipe.surface_points, run.mesh_dir))
+    network.control_points.copy_(control_points(bundle, meshes, recipe.surface_points))
+    if len(network.outline[0]) > 0:
+        network.outline.copy_(torch.from_numpy(np.stack([outline_points(mesh.vertices) for mesh in meshes])))
     trainer = training.trainer(network, recipe.samples)
     step = HeatmapsStep(bundle, recipe, training.device)
     batches = training.batches(trainer, recipe.size)

@@ -18,7 +18,7 @@ from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.neural_mesh import NeuralMesh, Shape, neural_meshes
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.rendering.neural_mesh_table import mesh_table
-from pose_estimation_ros.training.crop_source import build_network, load_matching
+from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
@@ -244,13 +244,7 @@ def train_nemo(run: TrainingRun, recipe: NemoRecipe) -> Bundle:
         **recipe.network,
     }
     network = build_network(NemoNet, len(bundle.catalog), **architecture)
-    if recipe.encoder_from in bundle.networks:
-        load_matching(network, str(bundle.path), str(recipe.encoder_from))
-    elif network.frozen and recipe.initial is None:
-        raise ValueError(
-            f"network.frozen = true: bundle {bundle.name!r} has no network {recipe.encoder_from!r} whose encoder could "
-            "be left as it is; train it first, or leave frozen out"
-        )
+    training.load_encoder(network, recipe.encoder_from)
     training.load_initial(network)
     network.set_meshes(table)
     trainer = training.trainer(network, recipe.samples)

@@ -106,7 +106,7 @@ def test_peaks_are_found_to_a_fraction_of_a_cell() -> None:
     chosen = torch.arange(grid * grid)[None]
     centres = torch.stack([line[chosen % grid], line[chosen // grid]], dim=-1)
     maps = accumulate(target_heatmaps(pixels, centres), chosen, grid)
-    found = find_peaks(maps, 1)
+    found = find_peaks(maps, 1, first_cell())
     assert float((found.pixels[0, :, 0] - pixels[0]).abs().max()) < 0.02 * STRIDE
     assert float(found.heights.min()) > 0.4 * grid * grid
 
@@ -114,7 +114,7 @@ def test_peaks_are_found_to_a_fraction_of_a_cell() -> None:
 def test_the_higher_of_two_peaks_comes_first() -> None:
     maps = torch.zeros(1, 1, 20, 20)
     maps[0, 0, 4, 5], maps[0, 0, 12, 15] = 1.0, 2.0
-    found = find_peaks(maps, 2)
+    found = find_peaks(maps, 2, first_cell())
     expected = torch.tensor([[15.0, 12.0], [5.0, 4.0]]) * STRIDE + first_cell()
     torch.testing.assert_close(found.pixels[0, 0], expected)
     assert found.heights[0, 0].tolist() == [2.0, 1.0]

@@ -42,6 +42,51 @@ def test_a_patch_sees_its_own_pixels_and_no_others() -> None:
     assert float(difference[touched].min()) > 0.0
 
 
+def test_a_patch_of_the_encoder_sees_a_window_of_96_pixels() -> None:
+    torch.manual_seed(0)
+    net = HeatmapNet(1, points=2, widths=(8, 8, 16), hidden=32, trunk="encoder").eval()
+    torch.nn.init.normal_(net.out.weight, std=0.1)
+    images = torch.rand(1, 3, 192, 192, requires_grad=True)
+    grid = patch_grid(192, net.window)
+    number = 12 * grid + 11
+    net(images, torch.tensor([0]), torch.tensor([[number]])).square().sum().backward()
+    assert images.grad is not None
+    rows, columns = (images.grad.abs().amax(dim=(0, 1, axis)).nonzero() for axis in (3, 2))
+    centres = patch_centres(192, window=net.window)
+    for seen, centre in ((rows, centres[12]), (columns, centres[11])):
+        assert abs(float(seen.min() + seen.max()) / 2.0 - float(centre)) <= 2.0
+        assert 64 <= int(seen.max() - seen.min()) + 1 <= 96
+
+
+def test_a_frozen_encoder_stays_as_it_is() -> None:
+    net = HeatmapNet(1, points=2, widths=(8, 8, 16), hidden=32, trunk="encoder", frozen=True).train()
+    torch.nn.init.normal_(net.out.weight, std=0.1)
+    before = {key: value.clone() for key, value in net.encoder.state_dict().items()}
+    net(torch.rand(2, 3, 64, 64), torch.tensor([0, 0])).square().sum().backward()
+    assert all(parameter.grad is None for parameter in net.encoder.parameters())
+    assert net.join.weight.grad is not None
+    assert all(torch.equal(before[key], value) for key, value in net.encoder.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"trunk": "windows"}, "trunk 'windows', expected one of patches, encoder"),
+        ({"trunk": "encoder", "widths": (8, 8, 8, 8, 16)}, "trunk 'encoder' has 3"),
+        ({"frozen": True}, "only trunk 'encoder' has an encoder"),
+    ],
+)
+def test_what_does_not_fit_the_trunk_is_named(changed: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HeatmapNet(1, **{**SMALL, **changed})  # type: ignore[arg-type]
+
+
+def test_the_encoder_wants_whole_cells() -> None:
+    net = HeatmapNet(1, points=2, widths=(8, 8, 16), hidden=32, trunk="encoder")
+    with pytest.raises(ValueError, match="60x64, trunk 'encoder' wants sides divisible by 8"):
+        net(torch.rand(1, 3, 64, 60), torch.tensor([0]))
+
+
 def test_a_patch_alone_says_the_same_as_in_its_crop() -> None:
     net, images = network(), torch.rand(1, 3, 64, 64)
     number = 1 * patch_grid(64) + 3
