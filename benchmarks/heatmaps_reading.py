@@ -1,4 +1,4 @@
-r"""Measure how poses are best read out of patch heatmaps: control points, sharpness, modes, patches.
+r"""Measure how poses are best read out of patch heatmaps: control points, box, sharpness, modes, patches.
 
     python benchmarks/heatmaps_reading.py --bundle models/demo --bop models/demo/sequence --image-step 4
 
@@ -26,15 +26,18 @@ from pose_estimation_ros.pipeline import Pipeline
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
+    "box: none": {"box": None},
+    "points: corners": {"points": "corners"},
+    "points: corners, box: none": {"points": "corners", "box": None},
     "points: surface": {"points": "surface"},
-    "points: all": {"points": "all"},
     "sharpness: 1, the plain sum": {"sharpness": 1.0},
     "sharpness: 2": {"sharpness": 2.0},
     "sharpness: 6": {"sharpness": 6.0},
     "modes: 1": {"modes": 1},
     "modes: 4": {"modes": 4},
     "patches: 25": {"patches": 25},
-    "patches: 169": {"patches": 169},
+    "patches: 144": {"patches": 144},
+    "patches: all": {"patches": 10_000},
 }
 
 

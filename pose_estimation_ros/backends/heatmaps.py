@@ -44,7 +44,7 @@ class HeatmapsSettings:
     """
 
     patches: int = 64  # per crop, spread evenly
-    points: Points = "corners"  # control points that take part
+    points: Points = "all"  # control points that take part
     sharpness: float = 4.0  # power that votes are raised to before they are added: sure patches count more (paper: 1)
     modes: int = 2  # highest peaks per control point, each a correspondence
     least_peak: float = 0.25  # lower peaks than this share of the point's highest are none

@@ -188,3 +188,33 @@ def load_matching(network: nn.Module, bundle_name: str, role: str) -> None:
     if not fitting:
         raise ValueError(f"initial bundle {bundle_name!r}: no weights fit this network")
     network.load_state_dict(fitting, strict=False)
+
+
+def load_encoder(network: nn.Module, bundle: Bundle, source: str | None, initial: str | None) -> None:
+    """Load what fits of another network of a bundle, where the bundle has that network: the encoder above all.
+
+    Args:
+        network: where to; an attribute `frozen` says whether its encoder is to stay as it came.
+        bundle: has the other network.
+        source: the other network's name.
+        initial: name of the bundle whose weights are loaded later, if any.
+
+    Raises:
+        ValueError: if an encoder is to stay as it came, and neither network comes with one that fits.
+    """
+    frozen = getattr(network, "frozen", False) and initial is None
+    if source in bundle.networks:
+        load_matching(network, str(bundle.path), str(source))
+        state = bundle.weights(str(source))
+        own = ((key, value) for key, value in network.state_dict().items() if key.startswith("encoder."))
+        misfits = [key for key, value in own if key not in state or state[key].shape != value.shape]
+        if frozen and misfits:
+            raise ValueError(
+                f"network.frozen = true: the encoder of network {source!r} of bundle {bundle.name!r} does not fit "
+                f"({misfits[0]}); leave widths and blocks out of the recipe, or frozen"
+            )
+    elif frozen:
+        raise ValueError(
+            f"network.frozen = true: bundle {bundle.name!r} has no network {source!r} whose encoder could be left "
+            "as it is; train it first, or leave frozen out"
+        )

@@ -62,33 +62,6 @@ class CropTraining:
         if self.recipe.initial is not None:
             load_matching(network, self.recipe.initial, self.role)
 
-    def load_encoder(self, network: nn.Module, source: str | None) -> None:
-        """Load what fits of another network of the bundle, where it has that network: the encoder above all.
-
-        Raises:
-            ValueError: if the encoder is to stay as it is, and neither that network nor `initial` has one that fits.
-        """
-        bundle = self.run.bundle
-        frozen = getattr(network, "frozen", False) and self.recipe.initial is None
-        if source in bundle.networks:
-            load_matching(network, str(bundle.path), str(source))
-            state = bundle.weights(str(source))
-            misfits = [
-                key
-                for key, value in network.state_dict().items()
-                if key.startswith("encoder.") and (key not in state or state[key].shape != value.shape)
-            ]
-            if frozen and misfits:
-                raise ValueError(
-                    f"network.frozen = true: the encoder of network {source!r} of bundle {bundle.name!r} does not fit, "
-                    f"{misfits[0]} first; leave widths and blocks out of the recipe, or frozen"
-                )
-        elif frozen:
-            raise ValueError(
-                f"network.frozen = true: bundle {bundle.name!r} has no network {source!r} whose encoder could be left "
-                "as it is; train it first, or leave frozen out"
-            )
-
     def trainer(self, network: nn.Module, total_samples: int) -> Trainer:
         """Return the trainer of a network; an encoder that is `frozen` stays as it is."""
         recipe, run = self.recipe, self.run

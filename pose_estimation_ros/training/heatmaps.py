@@ -28,7 +28,7 @@ from pose_estimation_ros.objects.control_points import CORNERS, box_corners, far
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.objects.neural_mesh import OUTLINE, outline_points
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
-from pose_estimation_ros.training.crop_source import build_network
+from pose_estimation_ros.training.crop_source import build_network, load_encoder
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
@@ -202,7 +202,7 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     }
     network = build_network(HeatmapNet, len(bundle.catalog), **architecture)
     if network.trunk == "encoder":
-        training.load_encoder(network, recipe.encoder_from)
+        load_encoder(network, bundle, recipe.encoder_from, recipe.initial)
     training.load_initial(network)
     network.control_points.copy_(control_points(bundle, meshes, recipe.surface_points))
     if len(network.outline[0]) > 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ from pose_estimation_ros.networks.heatmap_net import (
     votes_to_heatmaps,
 )
 
-SMALL = {"points": 2, "widths": (8, 8, 8, 8, 16), "hidden": 32}
+SMALL: dict[str, Any] = {"points": 2, "widths": (8, 8, 8, 8, 16), "hidden": 32}
 
 
 def network() -> HeatmapNet:
@@ -78,7 +80,7 @@ def test_a_frozen_encoder_stays_as_it_is() -> None:
 )
 def test_what_does_not_fit_the_trunk_is_named(changed: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        HeatmapNet(1, **{**SMALL, **changed})  # type: ignore[arg-type]
+        HeatmapNet(1, **{**SMALL, **changed})
 
 
 def test_the_encoder_wants_whole_cells() -> None:
