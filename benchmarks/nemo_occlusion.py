@@ -255,7 +255,7 @@ def main() -> None:
     )
     parser.add_argument("--samples", type=int, default=16_000, help="crops of each training (default: 16000)")
     parser.add_argument("--views", type=int, default=600, help="views per category (default: 600)")
-    parser.add_argument("--cases", type=int, default=480, help="crops of the test (default: 480)")
+    parser.add_argument("--cases", type=int, default=1920, help="crops of the test (default: 1920)")
     parser.add_argument("--seen", action="store_true", help="test on the instances that trainings saw, for comparison")
     parser.add_argument("--only", nargs="*", choices=sorted(METHODS), help="measure only these methods")
     parser.add_argument("--work", type=Path, default=Path("runs/nemo_occlusion"), help="checkpoints")
