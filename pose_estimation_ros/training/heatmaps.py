@@ -195,18 +195,17 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     training = CropTraining(run, recipe, ROLE)
     meshes = bundle.load_meshes(run.mesh_dir)
     architecture = {
+        **recipe.network,
         "points": CORNERS + recipe.surface_points,
         "padding": recipe.crops.padding,
         "outline": OUTLINE,
-        **recipe.network,
     }
     network = build_network(HeatmapNet, len(bundle.catalog), **architecture)
     if network.trunk == "encoder":
         load_encoder(network, bundle, recipe.encoder_from, recipe.initial)
     training.load_initial(network)
     network.control_points.copy_(control_points(bundle, meshes, recipe.surface_points))
-    if len(network.outline[0]) > 0:
-        network.outline.copy_(torch.from_numpy(np.stack([outline_points(mesh.vertices) for mesh in meshes])))
+    network.outline.copy_(torch.from_numpy(np.stack([outline_points(mesh.vertices) for mesh in meshes])))
     trainer = training.trainer(network, recipe.samples)
     step = HeatmapsStep(bundle, recipe, training.device)
     batches = training.batches(trainer, recipe.size)
