@@ -33,30 +33,33 @@ class ResNetEncoder(nn.Module):
     """Turn an image into feature maps at strides 4, 8, 16 and 32, or fewer of them.
 
     Args:
-        widths: channels of the one to four stages.
+        widths: channels of the stages.
         blocks: residual blocks of the stages.
+        stages: how many of the four there are.
 
     The stem is one 8x8 convolution with stride 4: on a CPU the half-resolution maps of the original ResNet's stem cost
     more time in normalisation than all deep stages together.
     """
 
-    def __init__(self, widths: Sequence[int] = (64, 128, 192, 256), blocks: Sequence[int] = (1, 2, 2, 2)) -> None:
+    def __init__(
+        self, widths: Sequence[int] = (64, 128, 192, 256), blocks: Sequence[int] = (1, 2, 2, 2), stages: int = 4
+    ) -> None:
         super().__init__()
-        if not 1 <= len(widths) == len(blocks) <= 4:
+        if len(widths) != stages or len(blocks) != stages:
             raise ValueError(
-                f"ResNetEncoder: widths {tuple(widths)}, blocks {tuple(blocks)}: expected one to four, as many of both"
+                f"ResNetEncoder: widths {tuple(widths)}, blocks {tuple(blocks)}: expected {stages} of each"
             )
         self.channels = tuple(widths)
         self.stem = nn.Sequential(
             nn.Conv2d(3, widths[0], 8, 4, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
         )
-        stages = []
+        levels: list[nn.Module] = []
         channels = widths[0]
         for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             first = ResidualBlock(channels, width, 1 if level == 0 else 2)
-            stages.append(nn.Sequential(first, *(ResidualBlock(width, width, 1) for _ in range(count - 1))))
+            levels.append(nn.Sequential(first, *(ResidualBlock(width, width, 1) for _ in range(count - 1))))
             channels = width
-        self.stages = nn.ModuleList(stages)
+        self.stages = nn.ModuleList(levels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map images (B, 3, H, W) in [0, 1], sides divisible by the last stride, to feature maps, finest first."""

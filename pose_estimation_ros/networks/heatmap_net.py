@@ -101,7 +101,7 @@ class HeatmapNet(nn.Module):
         self.objects, self.points, self.trunk, self.frozen, self.padding = objects, points, trunk, frozen, padding
         last = widths[-1]
         if trunk == "encoder":
-            self.encoder = ResNetEncoder(widths[:2], (1, 2))
+            self.encoder = ResNetEncoder(widths[:2], (1, 2), stages=2)
             self.join: nn.Linear | nn.Conv2d = nn.Linear(4 * widths[0] + 9 * widths[1], last, bias=False)
         else:
             first, second, third, fourth, _ = widths

@@ -62,5 +62,5 @@ def test_cells_see_the_pixels_they_stand_for() -> None:
 
 
 def test_wrong_widths_are_named() -> None:
-    with pytest.raises(ValueError, match=r"widths \(8, 8\).*expected four"):
+    with pytest.raises(ValueError, match=r"widths \(8, 8\).*expected 4 of each"):
         ResNetEncoder((8, 8))
