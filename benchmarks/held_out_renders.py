@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pose_estimation_ros.backends import make_backend
+from pose_estimation_ros.backends import BACKENDS, make_backend
 from pose_estimation_ros.backends.base import Backend
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
@@ -24,12 +24,11 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import build_view_bank
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
-from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.geometry.camera import Camera, project_points
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 
 SEED = 1234  # no recipe uses it
-READ_CROPS_ALONE = ("heatmaps", "pix2pose")  # nemo reads the edges of the boxes, too, which are those of the crops here
 
 
 def main() -> None:
@@ -37,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--mesh-dir", type=Path)
-    parser.add_argument("--backend", default="pix2pose", choices=READ_CROPS_ALONE)
+    parser.add_argument("--backend", default="pix2pose", choices=sorted(BACKENDS))
     parser.add_argument("--views", type=int, default=60, help="new views per object")
     parser.add_argument("--crops", type=int, default=400)
     arguments = parser.parse_args()
@@ -72,10 +71,12 @@ def errors_of(
     errors: dict[int, list[tuple[float, float]]] = {index: [] for index in range(len(models))}
     for _ in range(crops // 16):
         batch = source.batch(16)
+        pixels = project_points(bank.outline[batch.mesh_index], batch.camera_from_object, batch.camera)
+        boxes = torch.cat([pixels.amin(dim=1), pixels.amax(dim=1)], dim=1).double().numpy()
         for number in range(len(batch)):
             index = int(batch.object_index[number])
             truth = batch.camera_from_object[number].numpy().astype(np.float64)
-            pose = _estimate(backend, batch, number)
+            pose = _estimate(backend, batch, number, boxes[number])
             if pose is None:
                 errors[index].append((np.inf, np.nan))
                 continue
@@ -84,14 +85,14 @@ def errors_of(
     return [np.array(rows).reshape(-1, 2) for rows in errors.values()]
 
 
-def _estimate(backend: Backend, batch: CropBatch, number: int) -> np.ndarray | None:
+def _estimate(backend: Backend, batch: CropBatch, number: int, box: np.ndarray) -> np.ndarray | None:
     side = batch.images.shape[-1]
     image = np.ascontiguousarray(batch.images[number].permute(1, 2, 0).numpy())
     frame = Frame(image, Camera(batch.camera[number].numpy(), side, side))
     index = batch.object_index[number : number + 1]
     square = torch.tensor([[(side - 1) / 2.0, (side - 1) / 2.0, float(side)]])
     crops = Crops(batch.images[number : number + 1].float() / 255.0, batch.camera[number : number + 1], index, square)
-    found = backend.estimate(frame, crops, [Detection(int(index), 1.0, np.array([0.0, 0.0, side, side]))])
+    found = backend.estimate(frame, crops, [Detection(int(index), 1.0, box)])
     return found[0].camera_from_object if found else None
 
 

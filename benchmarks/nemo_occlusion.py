@@ -2,13 +2,13 @@ r"""Measure what neural mesh models lose under occlusion, on CAD instances that 
 
     python benchmarks/nemo_occlusion.py --categories ../shared/data/category_cad --out docs/images/nemo_occlusion
 
-The bundle names the meshes that trainings see; the others in the folders of its categories are for the test. All
-methods start from the encoder of the bundle's pix2pose network and train on the same crops for the same number of
-samples, without occluders in the foreground: one cuboid per category, one per instance, the instances' own shapes, one
-cuboid without the contrastive loss, and a network that classifies the pose. One cuboid is measured without the occluder
-model, too. Test crops are covered by 0, 20-40, 40-60 and 60-80 %. Training goes on where it was interrupted (--work).
-Scores are kept there, too, until weights or test change, and are then said to be; after a change of the code delete
-the folder's .json files.
+The bundle names the meshes that trainings see; the others in the folders of its categories are for the test (with
+--seen: the same ones, for comparison). All methods start from the encoder of the bundle's pix2pose network and train on
+the same crops for the same number of samples, without occluders in the foreground: one cuboid per category, one per
+instance, the instances' own shapes, one cuboid without the contrastive loss, and a network that classifies the pose.
+One cuboid is measured without the occluder model, too. Test crops are covered by 0, 20-40, 40-60 and 60-80 %. Training
+goes on where it was interrupted (--work). Scores are kept there, too, until weights or test change, and are then said
+to be; after a change of the code delete the folder's .json files.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def test_bank(bundle: Bundle, folder: Path, views: int, seen: bool) -> ViewBank:
         files = sorted((folder / Path(model.mesh).parent).glob("*.ply"))
         wanted = [file for file in files if (str(file.relative_to(folder)) in used) == seen]
         if not wanted:
-            raise ValueError(f"{folder / model.name}: no mesh that the bundle did not train on")
+            trained = "trained" if seen else "did not train"
+            raise ValueError(f"{folder / Path(model.mesh).parent}: no mesh that the bundle {trained} on")
         meshes += [load_mesh(file, model.mesh_unit) for file in wanted]
         owner += [index] * len(wanted)
     return build_view_bank(list(bundle.catalog), meshes, bundle.pose_prior, views, [], 0, seed=SEED, owner=owner)
@@ -162,7 +163,7 @@ def estimate(method: Method, trained: Bundle | PoseClassifier, batch: CropBatch,
 
 
 def test_crops(bundle: Bundle, arguments: argparse.Namespace) -> tuple[CropBatch, np.ndarray]:
-    """Return crops of unseen instances and their noisy boxes (B, 4) in pixels of the crops."""
+    """Return crops of unseen instances, or with --seen of the others, and noisy boxes (B, 4) in their pixels."""
     bank = test_bank(bundle, arguments.categories, max(40, arguments.cases), arguments.seen)
     source = CropSource(bank, background_pool(60, seed=SEED), crop_config(bundle), SEED)
     batch = source.batch(arguments.cases)

@@ -113,7 +113,8 @@ class Heatmaps:
         for number, detection in enumerate(detections):
             outline = self.network.outline[detection.object_index].cpu().double().numpy()
             matches = (pixels[number], heights[number], points[number])
-            result = self._solve(*matches, squares[number], outline, detection.box, frame)
+            box = detection.box if detection.fits else None
+            result = self._solve(*matches, squares[number], outline, box, frame)
             if result is None or result.camera_from_object[2, 3] <= 0.0:
                 continue
             score = self._agreement(maps[number, self._points], result, points[number], squares[number], frame)
@@ -156,10 +157,10 @@ class Heatmaps:
         points: np.ndarray,
         square: np.ndarray,
         outline: np.ndarray,
-        box: np.ndarray,
+        box: np.ndarray | None,
         frame: Frame,
     ) -> PnpResult | None:
-        """Solve PnP from the peaks (K, M, 2) of control points (K, 3), the higher the more trusted, and the box."""
+        """Solve PnP from the peaks (K, M, 2) of control points (K, 3), the higher the surer, and the box if it fits."""
         settings = self.settings
         kept = (heights > settings.least_peak * heights[:, :1]) & (heights > 0.0)
         if kept.any(axis=1).sum() < 4:
@@ -177,7 +178,7 @@ class Heatmaps:
             seed=settings.seed,
         )
         result = solve()
-        if settings.box is None or len(outline) == 0:
+        if settings.box is None or box is None or len(outline) == 0:
             return result
         for _ in range(_BOX_ROUNDS):
             if result is None:

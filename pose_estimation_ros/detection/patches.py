@@ -13,6 +13,7 @@ from torch import Tensor
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.networks.heatmap_net import (
     CELL,
+    PATCH,
     STRIDE,
     VOTE_MASS,
     HeatmapNet,
@@ -22,7 +23,7 @@ from pose_estimation_ros.networks.heatmap_net import (
     votes_to_heatmaps,
 )
 from pose_estimation_ros.networks.precision import autocast
-from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.objects.bundle import Bundle, BundleError
 from pose_estimation_ros.objects.control_points import CORNERS
 
 ROLE = "heatmaps"
@@ -67,15 +68,21 @@ class PatchLocaliser:
         """Load the heatmaps network of a bundle.
 
         Raises:
-            BundleError: if the weights are missing, damaged or do not fit the architecture.
+            BundleError: if the weights are missing, damaged or do not fit the architecture, or if the network has wide
+                patches, which see too much beside the object to find it.
         """
         network = bundle.load_network(ROLE, HeatmapNet, device)
+        if network.trunk != "patches":
+            raise BundleError(
+                f"{bundle.path / bundle.network(ROLE).file}: trunk {network.trunk!r}; detection by patches needs a "
+                "network of trunk 'patches' (or use the detector mask_rcnn)"
+            )
         diameters = [model.diameter_m for model in bundle.catalog]
         return cls(network, diameters, bundle.network(ROLE).input_size, bundle.pose_prior.distance_m)
 
     @torch.inference_mode()
     def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
-        """Return at most one box of every object, best first; see `Detector`. There are no masks."""
+        """Return at most one square about every object, best first; see `Detector`. There are no masks."""
         best: dict[int, Detection] = {}
         for scale in self._scales_of(frame):
             for found in self._at_scale(frame, scale):
@@ -97,12 +104,11 @@ class PatchLocaliser:
         return [float(value) for value in np.geomspace(min(low, high), max(low, high), self._scales)]
 
     def _at_scale(self, frame: Frame, scale: float) -> list[Detection]:
-        window = self.network.window
-        height, width = (max(8, round(side * scale / STRIDE)) * STRIDE for side in frame.rgb.shape[:2])
+        height, width = (max(2 * PATCH, round(side * scale)) for side in frame.rgb.shape[:2])
         method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
         small = cv2.resize(frame.rgb, (width, height), interpolation=method)
         image = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].float() / 255.0
-        rows, columns = patch_grid(height, window), patch_grid(width, window)
+        rows, columns = patch_grid(height), patch_grid(width)
         number = torch.arange(rows * columns, device=self.device).reshape(rows, columns)[::_EVERY, ::_EVERY].flatten()
         with autocast(self.device):
             features = self.network.patch_features(image.contiguous(memory_format=torch.channels_last))[:, number]
@@ -124,10 +130,10 @@ class PatchLocaliser:
         # A window full of patches, all certain, holds a vote of a Gaussian's mass for every point from every patch.
         patches = (self._window_px / STRIDE / _EVERY) ** 2
         score = float(value) / (patches * len(self._points) * VOTE_MASS * (CELL / STRIDE) ** 2)
-        centre = np.array([column, row]) * STRIDE + first_cell(self.network.window)
+        centre = np.array([column, row]) * STRIDE + first_cell()
         zoom = np.array([frame.rgb.shape[1] / width, frame.rgb.shape[0] / height])
         half = self._window_px / 2.0 * zoom
         middle = (centre + 0.5) * zoom - 0.5
         limits = np.array([frame.rgb.shape[1], frame.rgb.shape[0]] * 2) - 0.5
         box = np.clip(np.concatenate([middle - half, middle + half]), -0.5, limits)
-        return Detection(index, float(np.clip(score, 0.0, 1.0)), box)
+        return Detection(index, float(np.clip(score, 0.0, 1.0)), box, fits=False)

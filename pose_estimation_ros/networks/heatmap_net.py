@@ -2,7 +2,8 @@
 
 Oberweger, Rad and Lepetit, "Making Deep Heatmaps Robust to Partial Occlusions for 3D Object Pose Estimation", 2018.
 A patch sees nothing but its own pixels, so an occluder spoils the patches it covers and no others. One pass of
-convolutions gives all patches of a crop: a cell of the last map has a receptive field of exactly one patch.
+convolutions gives all patches of a crop: a cell of the last map has a receptive field of exactly one patch, or with
+trunk `encoder` of a window of 96 pixels, cut off at the rim.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ class HeatmapNet(nn.Module):
         return self.read(features, object_index, range(self.points) if points is None else points)
 
     def patch_features(self, images: Tensor, chosen: Tensor | None = None) -> Tensor:
-        """Return (B, N, C): one row per patch of images (B, 3, H, W), which no other pixels had a part in.
+        """Return (B, N, C): one row per patch of images (B, 3, H, W), which no pixels outside its window had a part in.
 
         Trunk `encoder` wants sides divisible by STRIDE.
         """

@@ -21,7 +21,7 @@ from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries, object_sizes
-from pose_estimation_ros.training.crop_source import build_network, endless_batches, load_matching
+from pose_estimation_ros.training.crop_source import build_network, endless_batches
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
@@ -151,9 +151,7 @@ def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
     bank, device = training.bank, training.device
     architecture = {**recipe.network, "padding": recipe.pairs.padding}
     network = build_network(make_attention_net, **architecture)
-    if isinstance(network, AttentionNet):
-        _load_encoder(network, bundle, recipe)
-    training.load_initial(network)
+    training.load_start(network, recipe.encoder_from if isinstance(network, AttentionNet) else None)
     trainer = training.trainer(network, recipe.samples)
     crops, sizes = training.crop_config(recipe.size), object_sizes(bundle.catalog, device)
     make = partial(_pair_maker, bank, training.backgrounds, crops, recipe.pairs, sizes, training.weights)
@@ -162,24 +160,6 @@ def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
     step = AttentionStep(bundle.catalog, bank.outline, recipe, device)
     finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
     return training.save(trainer, architecture, recipe.size, finished)
-
-
-def _load_encoder(network: AttentionNet, bundle: Bundle, recipe: AttentionRecipe) -> None:
-    """Copy the encoder of another network of the bundle.
-
-    Raises:
-        ValueError: if the encoder is to stay as it is, and there is none to take it from.
-    """
-    state = bundle.weights(recipe.encoder_from) if recipe.encoder_from in bundle.networks else {}
-    own = {key: value for key, value in network.state_dict().items() if key.startswith("encoder.")}
-    fits = all(key in state and state[key].shape == own[key].shape for key in own if own[key].is_floating_point())
-    if fits:
-        load_matching(network, str(bundle.path), str(recipe.encoder_from))
-    elif network.frozen and recipe.initial is None:
-        raise ValueError(
-            f"encoder_from = {recipe.encoder_from!r}: bundle {bundle.name!r} has no such network, or one of other "
-            "widths; train it first, or give the recipe network: {frozen: false}"
-        )
 
 
 def _pair_maker(

@@ -180,41 +180,56 @@ def build_network(make: Callable[..., Network], *fixed: Any, **architecture: Any
         raise ValueError(f"network = {architecture}: {error}") from error
 
 
-def load_matching(network: nn.Module, bundle_name: str, role: str) -> None:
-    """Copy from a bundle's network all weights whose names and shapes fit (of other objects: all but their own)."""
+def load_matching(network: nn.Module, bundle_name: str, role: str, prefix: str = "") -> set[str]:
+    """Copy from a bundle's network all weights whose names and shapes fit (of other objects: all but their own).
+
+    Args:
+        network: where to.
+        bundle_name: name or folder of the bundle.
+        role: its network.
+        prefix: copy only weights whose names begin so.
+
+    Returns:
+        The names of the weights that were copied.
+
+    Raises:
+        ValueError: if none fits.
+    """
     state = load_bundle(find_bundle(bundle_name)).weights(role)
     own = network.state_dict()
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    fitting = {
+        key: value
+        for key, value in state.items()
+        if key.startswith(prefix) and key in own and own[key].shape == value.shape
+    }
     if not fitting:
-        raise ValueError(f"initial bundle {bundle_name!r}: no weights fit this network")
+        raise ValueError(f"bundle {bundle_name!r}: no weights of its network {role!r} fit this network")
     network.load_state_dict(fitting, strict=False)
+    return set(fitting)
 
 
-def load_encoder(network: nn.Module, bundle: Bundle, source: str | None, initial: str | None) -> None:
-    """Load what fits of another network of a bundle, where the bundle has that network: the encoder above all.
+def load_start(network: nn.Module, bundle: Bundle, role: str, encoder_from: str | None, initial: str | None) -> None:
+    """Load the weights that a training starts from: the encoder of another network, then what an earlier one had.
 
     Args:
         network: where to; an attribute `frozen` says whether its encoder is to stay as it came.
-        bundle: has the other network.
-        source: the other network's name.
-        initial: name of the bundle whose weights are loaded later, if any.
+        bundle: has the other network, or has not.
+        role: what this network is in bundles.
+        encoder_from: the other network's name.
+        initial: name of the bundle with the earlier one, if any.
 
     Raises:
         ValueError: if an encoder is to stay as it came, and neither network comes with one that fits.
     """
-    frozen = getattr(network, "frozen", False) and initial is None
-    if source in bundle.networks:
-        load_matching(network, str(bundle.path), str(source))
-        state = bundle.weights(str(source))
-        own = ((key, value) for key, value in network.state_dict().items() if key.startswith("encoder."))
-        misfits = [key for key, value in own if key not in state or state[key].shape != value.shape]
-        if frozen and misfits:
-            raise ValueError(
-                f"network.frozen = true: the encoder of network {source!r} of bundle {bundle.name!r} does not fit "
-                f"({misfits[0]}); leave widths and blocks out of the recipe, or frozen"
-            )
-    elif frozen:
+    loaded: set[str] = set()
+    if encoder_from is not None and encoder_from in bundle.networks:
+        loaded |= load_matching(network, str(bundle.path), encoder_from, "encoder.")
+    if initial is not None:
+        loaded |= load_matching(network, initial, role)
+    missing = [key for key in network.state_dict() if key.startswith("encoder.") and key not in loaded]
+    if getattr(network, "frozen", False) and missing:
+        earlier = "" if initial is None else f", nor has network {role!r} of bundle {initial!r}"
         raise ValueError(
-            f"network.frozen = true: bundle {bundle.name!r} has no network {source!r} whose encoder could be left "
-            "as it is; train it first, or leave frozen out"
+            f"network.frozen = true: bundle {bundle.name!r} has no network {encoder_from!r} with an encoder that fits "
+            f"({missing[0]}){earlier}; train it first, take its widths, or leave frozen out"
         )

@@ -14,7 +14,7 @@ from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.training.crop_source import (
     BankConfig,
     crop_batches,
-    load_matching,
+    load_start,
     object_weights,
     open_bank,
 )
@@ -57,10 +57,9 @@ class CropTraining:
             run.bundle, recipe.bank, recipe.seed, run.folder, run.mesh_dir, run.device
         )
 
-    def load_initial(self, network: nn.Module) -> None:
-        """Load the weights of the recipe's `initial` bundle where it names one; before what is the objects' own."""
-        if self.recipe.initial is not None:
-            load_matching(network, self.recipe.initial, self.role)
+    def load_start(self, network: nn.Module, encoder_from: str | None = None) -> None:
+        """Load the weights that the recipe starts from, before what is the objects' own; see the function."""
+        load_start(network, self.run.bundle, self.role, encoder_from, self.recipe.initial)
 
     def trainer(self, network: nn.Module, total_samples: int) -> Trainer:
         """Return the trainer of a network; an encoder that is `frozen` stays as it is."""

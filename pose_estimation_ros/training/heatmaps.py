@@ -28,12 +28,17 @@ from pose_estimation_ros.objects.control_points import CORNERS, box_corners, far
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.objects.neural_mesh import OUTLINE, outline_points
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
-from pose_estimation_ros.training.crop_source import build_network, load_encoder
+from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
 ROLE = "heatmaps"
 _MASK_CELL = 4  # pixels per cell of the masks that come with the crops
+_TAKEN = {
+    "points": "follows from surface_points",
+    "padding": "is crops.padding",
+    "outline": "is always there",
+}  # arguments of the network that are not the recipe's to give
 
 
 class HeatmapsRecipe(CropRecipe):
@@ -50,7 +55,7 @@ class HeatmapsRecipe(CropRecipe):
     entropy: float = Field(default=0.25, ge=0.0)  # weight of the cross-entropy of the votes
     squared: float = Field(default=1.0, ge=0.0)  # weight of the squared error of the heatmaps
     encoder_from: str | None = "pix2pose"  # network of the bundle whose encoder trunk `encoder` starts from
-    least_visible: float = Field(default=0.1, gt=0.0)  # share of a patch that shows the object; less is background
+    least_visible: float = Field(default=0.1, gt=0.0)  # share of a patch's window with the object; less: background
     optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3)
     crops: CropConfig = CropConfig(padding=2.0, photo_side_px=(60, 270), masked_share=0.0)
 
@@ -192,6 +197,9 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
     bundle = run.bundle
     bundle.catalog.require_single_meshes("network heatmaps")
+    for key, instead in _TAKEN.items():
+        if key in recipe.network:
+            raise ValueError(f"network.{key} = {recipe.network[key]!r}: not to be given here, it {instead}")
     training = CropTraining(run, recipe, ROLE)
     meshes = bundle.load_meshes(run.mesh_dir)
     architecture = {
@@ -201,9 +209,7 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
         "outline": OUTLINE,
     }
     network = build_network(HeatmapNet, len(bundle.catalog), **architecture)
-    if network.trunk == "encoder":
-        load_encoder(network, bundle, recipe.encoder_from, recipe.initial)
-    training.load_initial(network)
+    training.load_start(network, recipe.encoder_from if network.trunk == "encoder" else None)
     network.control_points.copy_(control_points(bundle, meshes, recipe.surface_points))
     network.outline.copy_(torch.from_numpy(np.stack([outline_points(mesh.vertices) for mesh in meshes])))
     trainer = training.trainer(network, recipe.samples)

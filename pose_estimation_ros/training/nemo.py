@@ -18,7 +18,7 @@ from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.neural_mesh import NeuralMesh, Shape, neural_meshes
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.rendering.neural_mesh_table import mesh_table
-from pose_estimation_ros.training.crop_source import build_network, load_encoder
+from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
@@ -244,8 +244,7 @@ def train_nemo(run: TrainingRun, recipe: NemoRecipe) -> Bundle:
         **recipe.network,
     }
     network = build_network(NemoNet, len(bundle.catalog), **architecture)
-    load_encoder(network, bundle, recipe.encoder_from, recipe.initial)
-    training.load_initial(network)
+    training.load_start(network, recipe.encoder_from)
     network.set_meshes(table)
     trainer = training.trainer(network, recipe.samples)
     step = NemoStep(bundle, recipe, network, training.device)

@@ -105,7 +105,7 @@ def train_pix2pose(run: TrainingRun, recipe: Pix2PoseRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
     training = CropTraining(run, recipe, ROLE)
     network = build_network(Pix2PoseNet, len(run.bundle.catalog), **recipe.network)
-    training.load_initial(network)
+    training.load_start(network)
     trainer = training.trainer(network, sum(stage.samples for stage in recipe.stages))
     step = Pix2PoseStep(run.bundle, recipe, training.device)
     finished, until = True, 0

@@ -65,8 +65,8 @@ class Trainer:
         folder: where checkpoint.pt and log.jsonl go.
         resume: go on from the folder's checkpoint if there is one.
         rate_factors: factors on the learning rate by prefix of the parameter's name; 0 freezes.
-        recipe: kept in the checkpoint, so that none goes on with another one; only its length may change. Checkpoints
-            of trainings without a recipe go on with any.
+        recipe: kept in the checkpoint, so that none goes on with another one; only its length and `workers` may change.
+            Checkpoints of trainings without a recipe go on with any.
 
     Raises:
         ValueError: if the checkpoint is of another network or another recipe.

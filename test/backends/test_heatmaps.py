@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.backends.heatmaps import Heatmaps, HeatmapsSettings, find_peaks
 from pose_estimation_ros.data.crops import crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
@@ -13,6 +16,7 @@ from pose_estimation_ros.geometry.camera import Camera, project_points
 from pose_estimation_ros.networks.heatmap_net import (
     STRIDE,
     HeatmapNet,
+    Trunk,
     accumulate,
     first_cell,
     patch_centres,
@@ -37,19 +41,29 @@ def pose_of(turn: tuple[float, float, float], place: tuple[float, float, float])
 class Oracle(HeatmapNet):
     """A network that knows the answer: every patch draws the true control points, some patches lie."""
 
-    def __init__(self, catalog: Catalog, pose: np.ndarray, lying: float = 0.0, undecided: float = 0.0) -> None:
-        super().__init__(len(catalog), points=8, widths=(4, 4, 4, 4, 4), hidden=4)
+    def __init__(
+        self,
+        catalog: Catalog,
+        pose: np.ndarray,
+        lying: float = 0.0,
+        undecided: float = 0.0,
+        trunk: Trunk = "patches",
+        noise: torch.Tensor | float = 0.0,
+    ) -> None:
+        widths = {"patches": (4, 4, 4, 4, 4), "encoder": (4, 4, 4)}[trunk]
+        super().__init__(len(catalog), points=8, widths=widths, hidden=4, trunk=trunk, padding=1.5, outline=8)
         for index, model in enumerate(catalog):
-            self.control_points[index] = torch.from_numpy(box_corners(model))
+            self.control_points[index] = self.outline[index] = torch.from_numpy(box_corners(model))
         self.pose, self.lying, self.undecided = torch.from_numpy(pose).float(), lying, undecided
+        self.noise = noise  # of the projections of the control points, pixels
         self.camera: torch.Tensor | None = None
 
     def forward(self, crops, object_index, chosen=None):
         assert self.camera is not None
-        line, grid = patch_centres(SIZE), patch_grid(SIZE)
+        line, grid = patch_centres(SIZE, window=self.window), patch_grid(SIZE, self.window)
         centres = torch.stack([line[chosen % grid], line[chosen // grid]], dim=-1)
         poses = self.pose[None].expand(len(crops), -1, -1)
-        pixels = project_points(self.control_points[object_index], poses, self.camera)
+        pixels = project_points(self.control_points[object_index], poses, self.camera) + self.noise
         maps = target_heatmaps(pixels, centres)
         lies = torch.arange(maps.shape[1]) < self.lying * maps.shape[1]
         maps[:, lies] = maps[:, lies].flip(3)
@@ -59,23 +73,30 @@ class Oracle(HeatmapNet):
         return maps
 
 
-def estimate(catalog: Catalog, pose: np.ndarray, lying: float = 0.0, undecided: float = 0.0, sharpness: float = 4.0):
+def estimate(
+    catalog: Catalog,
+    pose: np.ndarray,
+    settings: HeatmapsSettings | None = None,
+    fits: bool = True,
+    **oracle: Any,
+) -> list[PoseHypothesis]:
     frame = Frame(np.zeros((480, 640, 3), np.uint8), CAMERA)
     corners = box_corners(catalog[0]) @ pose[:3, :3].T + pose[:3, 3]
     pixels = corners @ CAMERA.intrinsics.T
     pixels = pixels[:, :2] / pixels[:, 2:]
-    detection = Detection(0, 0.9, np.concatenate([pixels.min(axis=0), pixels.max(axis=0)]))
-    crops = crop_frame(frame, [detection], SIZE, 1.5, torch.device("cpu"))
-    network = Oracle(catalog, pose, lying, undecided)
+    network = Oracle(catalog, pose, **oracle)
+    backend = Heatmaps(network.eval(), SIZE, settings or HeatmapsSettings(points="corners"))
+    detection = Detection(0, 0.9, np.concatenate([pixels.min(axis=0), pixels.max(axis=0)]), fits=fits)
+    crops = crop_frame(frame, [detection], SIZE, backend.crop_padding, torch.device("cpu"))
     network.camera = crops.camera
-    backend = Heatmaps(network.eval(), SIZE, HeatmapsSettings(points="corners", sharpness=sharpness))
     return backend.estimate(frame, crops, [detection])
 
 
+@pytest.mark.parametrize("trunk", ["patches", "encoder"])
 @pytest.mark.parametrize("turn", [(0.3, -0.4, 0.2), (2.0, 0.5, -0.7)])
-def test_true_votes_give_the_true_pose(catalog: Catalog, turn: tuple[float, float, float]) -> None:
+def test_true_votes_give_the_true_pose(catalog: Catalog, turn: tuple[float, float, float], trunk: Trunk) -> None:
     pose = pose_of(turn, (0.05, -0.02, 0.7))
-    (found,) = estimate(catalog, pose)
+    (found,) = estimate(catalog, pose, trunk=trunk)
     turned = np.degrees(
         np.arccos(np.clip((np.trace(found.camera_from_object[:3, :3].T @ pose[:3, :3]) - 1) / 2, -1, 1))
     )
@@ -94,10 +115,27 @@ def test_a_third_of_the_patches_may_lie(catalog: Catalog) -> None:
 def test_undecided_patches_do_not_draw_the_object_away(catalog: Catalog) -> None:
     """Six of ten answer with low peaks that lie too far inside; in a plain sum the object seems small."""
     pose = pose_of((0.3, -0.4, 0.2), (0.05, -0.02, 0.7))
-    (plain,) = estimate(catalog, pose, undecided=0.6, sharpness=1.0)
-    (sharp,) = estimate(catalog, pose, undecided=0.6)
+    (plain,) = estimate(catalog, pose, HeatmapsSettings(points="corners", sharpness=1.0, box=None), undecided=0.6)
+    (sharp,) = estimate(catalog, pose, HeatmapsSettings(points="corners", box=None), undecided=0.6)
     assert plain.camera_from_object[2, 3] > 1.03 * pose[2, 3]
     assert sharp.camera_from_object[2, 3] == pytest.approx(pose[2, 3], rel=0.02)
+
+
+@pytest.mark.parametrize("trunk", ["patches", "encoder"])
+def test_a_box_that_fits_halves_the_error_of_the_distance(catalog: Catalog, trunk: Trunk) -> None:
+    pose, errors = pose_of((0.3, -0.4, 0.2), (0.05, -0.02, 0.7)), []
+    for seed in range(8):
+        noise = 3.0 * torch.randn(1, 8, 2, generator=torch.Generator().manual_seed(seed))
+        alone = HeatmapsSettings(points="corners", box=None)
+        found = [
+            estimate(catalog, pose, trunk=trunk, noise=noise)[0],
+            estimate(catalog, pose, alone, trunk=trunk, noise=noise)[0],
+            estimate(catalog, pose, fits=False, trunk=trunk, noise=noise)[0],
+        ]
+        errors.append([abs(item.camera_from_object[2, 3] / pose[2, 3] - 1.0) for item in found])
+    placed, without, rough = np.mean(errors, axis=0)
+    assert placed < 0.5 * without
+    assert rough == without
 
 
 def test_peaks_are_found_to_a_fraction_of_a_cell() -> None:

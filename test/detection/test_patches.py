@@ -10,6 +10,7 @@ from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.detection.patches import PatchLocaliser
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.networks.heatmap_net import CANVAS, PATCH, HeatmapNet
+from pose_estimation_ros.objects.bundle import BundleError, load_bundle
 
 FOCAL = 400.0
 
@@ -60,3 +61,10 @@ def test_scales_cover_the_distances_of_the_prior() -> None:
 def test_a_threshold_leaves_out_what_is_not_there() -> None:
     found = localiser().detect(frame_with((0, 160, 120, 70)), 1e-4)
     assert [item.object_index for item in found] == [0]
+
+
+def test_wide_patches_are_refused() -> None:
+    with pytest.raises(
+        BundleError, match=r"heatmaps\.safetensors: trunk 'encoder'.* needs a network of trunk 'patches'"
+    ):
+        PatchLocaliser.from_bundle(load_bundle("lmo"), torch.device("cpu"))

@@ -54,7 +54,20 @@ def test_deviations_grow_with_the_box() -> None:
     np.testing.assert_allclose(near.pixel_deviation / far.pixel_deviation, 2.0, rtol=0.1)
 
 
-@pytest.mark.parametrize("box", [(-0.5, 50.0, 80.0, 120.0), (500.0, 50.0, 639.5, 120.0), (50.0, 60.0, 50.0, 90.0)])
-def test_a_box_that_may_be_cut_off_places_nothing(box: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(
+    "box",
+    [
+        (-0.5, 50.0, 80.0, 120.0),  # at the left rim
+        (500.0, 50.0, 639.5, 120.0),  # at the right rim
+        (50.0, 60.0, 50.0, 90.0),  # empty
+    ],
+)
+def test_a_box_that_is_cut_off_or_empty_places_nothing(box: tuple[float, ...]) -> None:
     pose = pose_of((0.3, -0.4, 0.2), (0.0, 0.0, 1.0))
     assert placed_by_box(pose, OUTLINE, np.array(box), INTRINSICS, SIZE, BoxTrust()) is None
+
+
+def test_a_box_that_puts_the_camera_into_the_object_places_nothing() -> None:
+    box = box_of(pose_of((0.3, -0.4, 0.2), (0.0, 0.0, 1.0)))
+    deep, ahead = OUTLINE * [1.0, 1.0, 40.0], pose_of((0.0, 0.0, 0.0), (0.0, 0.0, 1.0))
+    assert placed_by_box(ahead, deep, box, INTRINSICS, SIZE, BoxTrust()) is None

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import open3d
 import pytest
 import torch
 
-from pose_estimation_ros.networks.heatmap_net import CANVAS, CELL, HeatmapNet
-from pose_estimation_ros.training.heatmaps import drawn_points, target_heatmaps, target_votes, vote_losses
+from pose_estimation_ros.backends.heatmaps import Heatmaps
+from pose_estimation_ros.cli.train import main
+from pose_estimation_ros.networks.heatmap_net import CANVAS, CELL, PATCH, HeatmapNet
+from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.objects.control_points import CORNERS, box_corners
+from pose_estimation_ros.training.heatmaps import (
+    HeatmapsRecipe,
+    HeatmapsStep,
+    drawn_points,
+    target_heatmaps,
+    target_votes,
+    train_heatmaps,
+    vote_losses,
+)
+from pose_estimation_ros.training.trainer import TrainingRun
 
 
 def test_targets_peak_where_the_control_points_are() -> None:
@@ -74,3 +91,43 @@ def test_points_of_a_step_are_read_as_if_all_were() -> None:
         surface = network.log_votes(crops, index, chosen, range(8, 16))
     assert float((votes[:, :, :8] - votes[:, :, 8:]).abs().mean()) > 1.0  # points differ
     torch.testing.assert_close(surface, votes[:, :, 8:])
+
+
+def test_a_patch_shows_the_object_if_its_window_does() -> None:
+    step = object.__new__(HeatmapsStep)
+    step.recipe = HeatmapsRecipe(patches=256, background=1.0)
+    visible = torch.zeros(1, 32, 32)
+    visible[0, 10:12, 16:18] = 1.0  # 8x8 pixels
+    chosen, shows = step.choose(visible, 8)
+    assert chosen[shows].tolist() == [5 * 16 + 8]
+    chosen, shows = step.choose(visible, PATCH)
+    assert not shows.any()  # 64 of 1024 pixels
+
+
+@pytest.mark.parametrize(("key", "instead"), [("points", "surface_points"), ("padding", "crops.padding")])
+def test_what_follows_from_the_recipe_is_refused_in_its_network(key: str, instead: str, tmp_path: Path) -> None:
+    run = TrainingRun(load_bundle("demo"), tmp_path)
+    with pytest.raises(ValueError, match=rf"network\.{key} = 2: .*{instead}"):
+        train_heatmaps(run, HeatmapsRecipe(network={key: 2}))
+
+
+def test_a_training_writes_what_the_backend_needs(tmp_path: Path) -> None:
+    mesh = open3d.geometry.TriangleMesh.create_box(0.12, 0.09, 0.06)
+    mesh.compute_vertex_normals()
+    open3d.io.write_triangle_mesh(str(tmp_path / "box.ply"), mesh)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "samples: 16\nsize: 64\npatches: 16\nsurface_points: 3\nnetwork: {trunk: encoder, widths: [8, 16, 24], "
+        "hidden: 16}\n"
+        "crops: {padding: 1.6, masked_share: 0.0}\nbank: {views: 20, clutter: 2, clutter_views: 4, backgrounds: 4}\n"
+        "optimiser: {batch: 16, warmup_samples: 0}\nworkers: 0\n"
+    )
+    folder = tmp_path / "bundle"
+    arguments = ["--bundle", folder, "--mesh", tmp_path / "box.ply", "--network", "heatmaps", "--config", recipe]
+    assert main([*map(str, [*arguments, "--work-dir", tmp_path / "run"])]) == 0
+    backend = Heatmaps.from_bundle(load_bundle(folder), torch.device("cpu"))
+    assert backend.crop_padding == 1.6 and backend.crop_size == 64
+    corners = box_corners(load_bundle(folder).catalog[0])
+    np.testing.assert_allclose(backend.network.control_points[0, :CORNERS], corners, atol=1e-4)
+    reach = np.ptp(backend.network.outline[0].numpy(), axis=0)
+    np.testing.assert_allclose(reach, [0.12, 0.09, 0.06], atol=1e-4)
