@@ -188,7 +188,7 @@ class Heatmaps:
             placed = placed_by_box(pose, outline, box, frame.camera.intrinsics, size, settings.box)
             if placed is None:
                 break
-            result = solve(initial=pose, placed=placed) or result
+            result = solve(initial=pose, placed=placed, iterations=0) or result
         return result
 
     def _agreement(

@@ -81,7 +81,7 @@ def levenberg_marquardt(matches: Matches, pose: np.ndarray, placed: PlacedPoint 
         if not cost_next <= cost:
             damping *= 10.0
             continue
-        small = cost - cost_next <= 1e-9 * cost
+        small = cost - cost_next <= 1e-6 * cost
         pose, residuals, in_camera, rotated = candidate, residuals_next, in_camera_next, rotated_next
         cost, lengths, place, damping = cost_next, lengths_next, place_next, damping * 0.1
         if small:
