@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import open3d
 import pytest
 import torch
 
@@ -24,6 +23,8 @@ from pose_estimation_ros.training.heatmaps import (
     vote_losses,
 )
 from pose_estimation_ros.training.trainer import TrainingRun
+
+from .test_pix2pose import write_box
 
 
 def test_targets_peak_where_the_control_points_are() -> None:
@@ -94,8 +95,7 @@ def test_points_of_a_step_are_read_as_if_all_were() -> None:
 
 
 def test_a_patch_shows_the_object_if_its_window_does() -> None:
-    step = object.__new__(HeatmapsStep)
-    step.recipe = HeatmapsRecipe(patches=256, background=1.0)
+    step = HeatmapsStep(load_bundle("demo"), HeatmapsRecipe(patches=256, background=1.0), torch.device("cpu"))
     visible = torch.zeros(1, 32, 32)
     visible[0, 10:12, 16:18] = 1.0  # 8x8 pixels
     chosen, shows = step.choose(visible, 8)
@@ -112,9 +112,7 @@ def test_what_follows_from_the_recipe_is_refused_in_its_network(key: str, instea
 
 
 def test_a_training_writes_what_the_backend_needs(tmp_path: Path) -> None:
-    mesh = open3d.geometry.TriangleMesh.create_box(0.12, 0.09, 0.06)
-    mesh.compute_vertex_normals()
-    open3d.io.write_triangle_mesh(str(tmp_path / "box.ply"), mesh)
+    write_box(tmp_path / "box.ply")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "samples: 16\nsize: 64\npatches: 16\nsurface_points: 3\nnetwork: {trunk: encoder, widths: [8, 16, 24], "
@@ -123,11 +121,11 @@ def test_a_training_writes_what_the_backend_needs(tmp_path: Path) -> None:
         "optimiser: {batch: 16, warmup_samples: 0}\nworkers: 0\n"
     )
     folder = tmp_path / "bundle"
-    arguments = ["--bundle", folder, "--mesh", tmp_path / "box.ply", "--network", "heatmaps", "--config", recipe]
-    assert main([*map(str, [*arguments, "--work-dir", tmp_path / "run"])]) == 0
+    arguments = ["--bundle", folder, "--mesh", tmp_path / "box.ply", "--unit", "mm", "--network", "heatmaps"]
+    assert main([*map(str, [*arguments, "--config", recipe, "--work-dir", tmp_path / "run"])]) == 0
     backend = Heatmaps.from_bundle(load_bundle(folder), torch.device("cpu"))
     assert backend.crop_padding == 1.6 and backend.crop_size == 64
     corners = box_corners(load_bundle(folder).catalog[0])
     np.testing.assert_allclose(backend.network.control_points[0, :CORNERS], corners, atol=1e-4)
     reach = np.ptp(backend.network.outline[0].numpy(), axis=0)
-    np.testing.assert_allclose(reach, [0.12, 0.09, 0.06], atol=1e-4)
+    np.testing.assert_allclose(reach, [0.10, 0.08, 0.06], atol=1e-4)
