@@ -67,7 +67,7 @@ class AttentionNet(nn.Module):
     ) -> None:
         super().__init__()
         self.attention, self.padding, self.frozen, self.reach = attention, padding, frozen, tuple(reach)
-        self.encoder = _FirstStages(widths, blocks)
+        self.encoder = ResNetEncoder(widths, blocks, stages=2)
         fine, coarse = ((2 * item + 1) ** 2 for item in self.reach)
         wide = 96
         self.enter_coarse = _mix(coarse + 2 * widths[1], wide)
@@ -92,7 +92,7 @@ class AttentionNet(nn.Module):
         mask = rendered[:, 6:]
         images = torch.cat([observed, rendered[:, :3] + 0.45 * (1.0 - mask)])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            fine, coarse = self.encoder((images - 0.45) / 0.25)
+            fine, coarse = self.encoder(images)
         seen4, drawn4 = fine.chunk(2)
         seen8, drawn8 = coarse.chunk(2)
         x = torch.cat([correlation(drawn8, seen8, self.reach[1]), drawn8, seen8], dim=1)
@@ -133,19 +133,6 @@ class AttentionNet(nn.Module):
         if self.frozen:
             self.encoder.eval()
         return self
-
-
-class _FirstStages(nn.Module):
-    """The part of the pose network's encoder that sees small neighbourhoods: features at strides 4 and 8."""
-
-    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
-        super().__init__()
-        whole = ResNetEncoder((*widths, 8, 8), (*blocks, 1, 1))
-        self.stem, self.stages = whole.stem, whole.stages[:2]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        fine = self.stages[0](self.stem(x))
-        return fine, self.stages[1](fine)
 
 
 @dataclass(frozen=True)
