@@ -52,6 +52,7 @@ class AttentionNet(nn.Module):
         reach: how many cells away points are looked for, at strides 4 and 8.
         attention: weigh cells by attention; without it all cells of the object count the same, for comparison.
         padding: side of the images over the extent of the rendered object; what the network was trained on.
+        coarse: sides of the images of the first stages, pixels, where those are smaller than the later ones'.
         frozen: keep the encoder as it is.
     """
 
@@ -63,16 +64,18 @@ class AttentionNet(nn.Module):
         reach: Sequence[int] = (4, 3),
         attention: bool = True,
         padding: float = 1.3,
+        coarse: Sequence[int] = (),
         frozen: bool = True,
     ) -> None:
         super().__init__()
         self.attention, self.padding, self.frozen, self.reach = attention, padding, frozen, tuple(reach)
+        self.coarse_sizes = tuple(coarse)
         self.encoder = ResNetEncoder(widths, blocks, stages=2)
-        fine, coarse = ((2 * item + 1) ** 2 for item in self.reach)
+        near, far = ((2 * item + 1) ** 2 for item in self.reach)
         wide = 96
-        self.enter_coarse = _mix(coarse + 2 * widths[1], wide)
+        self.enter_coarse = _mix(far + 2 * widths[1], wide)
         self.coarse = ResidualBlock(wide, wide, 1)
-        self.enter_fine = _mix(fine + widths[0] + wide + RENDERED - 3, hidden)
+        self.enter_fine = _mix(near + widths[0] + wide + RENDERED - 3, hidden)
         self.fine = nn.Sequential(ResidualBlock(hidden, hidden, 1), ResidualBlock(hidden, hidden, 1))
         self.out = nn.Conv2d(hidden, 3 + len(STREAMS), 3, 1, 1)
         nn.init.normal_(self.out.weight, std=0.01)
@@ -89,10 +92,8 @@ class AttentionNet(nn.Module):
             distance: of the rendered objects (B,), diameters.
             extent: diameters that the side of the image spans at that distance (B,).
         """
-        mask = rendered[:, 6:]
-        images = torch.cat([observed, rendered[:, :3] + 0.45 * (1.0 - mask)])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            fine, coarse = self.encoder(images)
+            fine, coarse = self.encoder(_both(observed, rendered))
         seen4, drawn4 = fine.chunk(2)
         seen8, drawn8 = coarse.chunk(2)
         x = torch.cat([correlation(drawn8, seen8, self.reach[1]), drawn8, seen8], dim=1)
@@ -115,7 +116,6 @@ class AttentionNet(nn.Module):
             read = torch.bmm(share, x.float().flatten(2).transpose(1, 2)).flatten(1)
             doubt = self.doubts(torch.cat([read, update / update.new_tensor(USUAL)], dim=1).detach())[:, 0]
         unmoved = cosines[:, cosines.shape[1] // 2].float() / math.sqrt(2.0)
-        likeness = (unmoved * shown).sum(dim=(1, 2)) / shown.sum(dim=(1, 2)).clamp(min=1)
         return Comparison(
             update[:, :2],
             update[:, 2],
@@ -124,8 +124,15 @@ class AttentionNet(nn.Module):
             share.reshape(-1, 3, *flow.shape[-2:]),
             flow,
             log_scale,
-            likeness.detach(),
+            _mean_over(unmoved, shown).detach(),
         )
+
+    @torch.no_grad()
+    def likeness(self, observed: Tensor, rendered: Tensor) -> Tensor:
+        """Return the likeness (B,) of photographs and renderings without comparing them any further."""
+        seen, drawn = (_directions(item) for item in self.encoder(_both(observed, rendered))[0].chunk(2))
+        shown = F.avg_pool2d(rendered[:, 6:], CELL)[:, 0] > 0.5
+        return _mean_over((seen * drawn).sum(dim=1).float(), shown)
 
     def train(self, mode: bool = True) -> AttentionNet:
         """Set the mode; a frozen encoder keeps the statistics that it came with."""
@@ -243,7 +250,7 @@ def correlation(here: Tensor, there: Tensor, reach: int) -> Tensor:
     Returns:
         (B, (2 reach + 1) ** 2, h, w) cosines, rows of displacements first.
     """
-    a, b = (F.normalize(item - item.mean(dim=(2, 3), keepdim=True), dim=1) for item in (here, there))
+    a, b = _directions(here), _directions(there)
     height, width = here.shape[-2:]
     padded = F.pad(b, (reach, reach, reach, reach))
     # All pairs and then the near ones: one multiplication of matrices is faster than copying every neighbourhood.
@@ -254,6 +261,21 @@ def correlation(here: Tensor, there: Tensor, reach: int) -> Tensor:
     near = cell[:, None] + (down[:, None] * line + across).flatten()
     cosines = pairs.gather(2, near.expand(len(a), -1, -1)).transpose(1, 2)
     return cosines.reshape(len(a), -1, height, width) * math.sqrt(2.0)
+
+
+def _directions(features: Tensor) -> Tensor:
+    """Return features (B, C, h, w) without the image's mean, as unit vectors."""
+    return F.normalize(features - features.mean(dim=(2, 3), keepdim=True), dim=1)
+
+
+def _both(observed: Tensor, rendered: Tensor) -> Tensor:
+    """Return photographs and, after them, renderings on grey: (2 B, 3, S, S)."""
+    return torch.cat([observed, rendered[:, :3] + 0.45 * (1.0 - rendered[:, 6:])])
+
+
+def _mean_over(values: Tensor, shown: Tensor) -> Tensor:
+    """Return the means (B,) of values (B, h, w) over the cells that are shown."""
+    return (values * shown).sum(dim=(1, 2)) / shown.sum(dim=(1, 2)).clamp(min=1)
 
 
 def _mix(channels_in: int, channels_out: int) -> nn.Sequential:

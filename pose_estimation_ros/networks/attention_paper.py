@@ -45,6 +45,7 @@ class PaperAttentionNet(nn.Module):
     ) -> None:
         super().__init__()
         self.attention, self.padding, self.frozen = attention, padding, False
+        self.coarse_sizes: tuple[int, ...] = ()
         self.first = nn.Conv2d(6, first, 3, 1, 1, bias=False)
         channels, self.down, skips = first, nn.ModuleList(), []
         for count in layers[:-1]:

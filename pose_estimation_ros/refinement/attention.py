@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 class AttentionSettings:
     """How often poses are compared, and what counts as losing them."""
 
-    stages: int = 4
+    stages: int = 4  # at the size of the network's images; those of its smaller ones come before them
     most_turn_deg: float = 60.0  # poses that were turned by more are put back
     most_distance_ratio: float = 1.35  # as are those moved nearer or farther by more
     likeness_margin: float = 0.01  # of the poses compared the last that is so nearly the one most like the photograph
@@ -55,7 +55,7 @@ class Attention:
         caster: renders the objects of the catalog, in its order.
         catalog: the objects.
         outline: points on the surface of each object (O, P, 3), metres.
-        size: side of the images the network was trained on.
+        size: side of the images the network was trained on; its coarse stages have their own.
         settings: stages and limits.
     """
 
@@ -102,7 +102,7 @@ class Attention:
     @property
     def stages(self) -> int:
         """Comparisons that `refine` makes if it is not told how many."""
-        return self.settings.stages
+        return len(self._sizes(None))
 
     @torch.inference_mode()
     def refine(
@@ -121,13 +121,16 @@ class Attention:
             frame: the image.
             detections: what the hypotheses' `detection_index` counts in.
             hypotheses: poses to start from.
-            stages: comparisons; those of the settings where absent.
+            stages: comparisons at the full size and none before them, for poses that are near; those of the settings
+                after the coarse ones where absent.
         """
         if not hypotheses:
             return []
         index, start = self._start(hypotheses)
-        trace, poses, broken = self._run(frame, index, start, stages or self.stages)
-        chosen = self._choose(trace)
+        sizes = self._sizes(stages)
+        trace, poses, broken = self._run(frame, index, start, sizes)
+        first = None if sizes[0] == self.size else self._likeness(frame, index, start)
+        chosen = self._choose(trace, first)
         rows = torch.arange(len(hypotheses), device=self.device)
         found = poses[chosen, rows]
         lost = (broken | self._lost(start, found)).tolist()
@@ -150,7 +153,7 @@ class Attention:
         """Draw where every stage looked, one row per object; a picture (H, W, 3) uint8 of its own size."""
         if not hypotheses:
             return frame.rgb.copy()
-        trace, _, _ = self._run(frame, *self._start(hypotheses), stages or self.stages)
+        trace, _, _ = self._run(frame, *self._start(hypotheses), self._sizes(stages))
         return draw_attention([self._names[item.object_index] for item in hypotheses], trace)
 
     def _count_lost(self, name: str) -> None:
@@ -168,18 +171,30 @@ class Attention:
         poses = torch.from_numpy(np.stack([item.camera_from_object for item in hypotheses]))
         return index, poses.float().to(self.device)
 
-    def _run(self, frame: Frame, index: Tensor, poses: Tensor, stages: int) -> tuple[list[Stage], Tensor, Tensor]:
-        """Compare and move, stage by stage.
+    def _sizes(self, stages: int | None) -> list[int]:
+        """Return the sides of the images of the stages."""
+        if stages is not None:
+            return [self.size] * stages
+        return [*self.network.coarse_sizes, *[self.size] * self.settings.stages]
+
+    def _picture(self, frame: Frame) -> tuple[Tensor, Tensor]:
+        """Return the image (3, H, W) in [0, 1] and the intrinsics (3, 3) on the device."""
+        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
+        return image, torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
+
+    def _run(
+        self, frame: Frame, index: Tensor, poses: Tensor, sizes: Sequence[int]
+    ) -> tuple[list[Stage], Tensor, Tensor]:
+        """Compare and move, stage by stage, with images of these sizes.
 
         Returns:
             The N stages, the poses before and after them (N + 1, B, 4, 4), and which broke and did not move on (B,).
         """
-        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
-        intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
+        image, intrinsics = self._picture(frame)
         trace, known = [], [poses]
         broken = torch.zeros(len(poses), dtype=torch.bool, device=self.device)
-        for _ in range(stages):
-            stage = self.compare(image, intrinsics, index, poses)
+        for size in sizes:
+            stage = self.compare(image, intrinsics, index, poses, size)
             update = PoseUpdate(stage.said.shift, stage.said.log_distance, stage.said.axis_angle)
             moved = updated_poses(poses, self._middle[index], stage.cameras, update)
             broken = broken | ~torch.isfinite(moved).flatten(1).all(dim=1) | (moved[:, 2, 3] <= 0.0)
@@ -188,46 +203,70 @@ class Attention:
             known.append(poses)
         return trace, torch.stack(known), broken
 
-    def compare(self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor) -> Stage:
+    def compare(
+        self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor, size: int | None = None
+    ) -> Stage:
         """Render objects (B,) at poses (B, 4, 4) and compare them with an image (3, H, W) in [0, 1]."""
-        cameras = look_at_objects(poses, self._middle[index], self.outline[index], self.size, self.network.padding)
-        observed = warped(image, cameras.image_from_looking(intrinsics), self.size)
-        rendered = self.render(cameras, index, poses)
-        layout = {"memory_format": torch.channels_last}
+        cameras, observed, rendered = self._pair(image, intrinsics, index, poses, size or self.size)
         depth = transform_points(self._middle[index][:, None], cameras.poses(poses))[:, 0, 2]
         distance = depth / self._diameter[index]
         with autocast(self.device):
-            said = self.network(
-                observed.contiguous(**layout),
-                rendered.float().contiguous(**layout),
-                distance,
-                self.size / cameras.intrinsics[:, 0, 0] * distance,
-            )
+            said = self.network(observed, rendered, distance, cameras.size / cameras.intrinsics[:, 0, 0] * distance)
         return Stage(cameras, observed, rendered, said)
+
+    def _likeness(self, frame: Frame, index: Tensor, poses: Tensor) -> Tensor | None:
+        """Return how like the photograph poses (B, 4, 4) are at the full size, (B,), where the network can tell."""
+        if isinstance(self.network, PaperAttentionNet):
+            return None
+        _, observed, rendered = self._pair(*self._picture(frame), index, poses, self.size)
+        with autocast(self.device):
+            return self.network.likeness(observed, rendered)
+
+    def _pair(
+        self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor, size: int
+    ) -> tuple[LookingCameras, Tensor, Tensor]:
+        """Return virtual cameras, and what they see: the photograph (B, 3, S, S) and renderings (B, RENDERED, S, S)."""
+        cameras = look_at_objects(poses, self._middle[index], self.outline[index], size, self.network.padding)
+        layout = {"memory_format": torch.channels_last}
+        observed = warped(image, cameras.image_from_looking(intrinsics), size).contiguous(**layout)
+        return cameras, observed, self.render(cameras, index, poses).float().contiguous(**layout)
 
     def render(self, cameras: LookingCameras, index: Tensor, poses: Tensor) -> Tensor:
         """Render objects as the network takes them (B, RENDERED, S, S)."""
         seen = cameras.poses(poses)
-        renders = self.caster.render(index, seen, cameras.intrinsics, self.size, self.size)
+        renders = self.caster.render(index, seen, cameras.intrinsics, cameras.size, cameras.size)
         mask = renders.mask[:, None].float().to(self.device)
         middle, half = self._middle[index][:, :, None, None], self._half[index][:, :, None, None]
         coordinates = (renders.coordinates.to(self.device) - middle) / half * mask
         color = headlight(renders.colors.to(self.device), renders.normals.to(self.device)[:, 2:]) * mask
         return rendered_channels(color, coordinates, mask, seen[:, :3, :3], self._half[index], self._diameter[index])
 
-    def _choose(self, trace: Sequence[Stage]) -> Tensor:
+    def _choose(self, trace: Sequence[Stage], first: Tensor | None) -> Tensor:
         """Return after how many updates each pose (B,) was best, 0 where it was best as it came.
 
-        Only poses that were compared are known to look like the photograph. One stage compares nothing but the start,
-        and networks without likeness tell nothing: then the last update counts.
+        Only poses that were compared are known to look like the photograph, and only images of one size tell which is
+        more alike: those of the last stages. One stage compares nothing but the start, and networks without likeness
+        tell nothing: then the last update counts.
+
+        Args:
+            trace: the stages.
+            first: likeness (B,) of the start at their size, where the first stages have another.
         """
-        likeness = [stage.said.likeness for stage in trace if stage.said.likeness is not None]
-        if len(likeness) < 2:
+        size = trace[-1].cameras.size
+        known = {
+            number: stage.said.likeness
+            for number, stage in enumerate(trace)
+            if stage.said.likeness is not None and stage.cameras.size == size
+        }
+        if first is not None:
+            known[0] = first
+        if len(known) < 2:
             return torch.full((len(trace[0].observed),), len(trace), device=self.device)
-        values = torch.stack(likeness).nan_to_num(-1.0)
+        numbers = sorted(known)
+        values = torch.stack([known[number] for number in numbers]).nan_to_num(-1.0)
         near = values >= values.amax(dim=0) - self.settings.likeness_margin
-        order = torch.arange(1, len(trace) + 1, device=self.device)
-        return (near * order[:, None]).argmax(dim=0)
+        order = torch.arange(1, len(numbers) + 1, device=self.device)
+        return torch.tensor(numbers, device=self.device)[(near * order[:, None]).argmax(dim=0)]
 
     def _lost(self, start: Tensor, poses: Tensor) -> Tensor:
         """Tell which poses (B,) moved farther than a pose worth refining is wrong."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -178,6 +178,21 @@ def build_network(make: Callable[..., Network], *fixed: Any, **architecture: Any
         return make(*fixed, **architecture)
     except TypeError as error:
         raise ValueError(f"network = {architecture}: {error}") from error
+
+
+def refuse_arguments(network: Mapping[str, Any], taken: Mapping[str, str]) -> None:
+    """Refuse arguments of a network that are not the recipe's to give.
+
+    Args:
+        network: what the recipe says under `network`.
+        taken: what each of them follows from instead.
+
+    Raises:
+        ValueError: if one is given.
+    """
+    for key, instead in taken.items():
+        if key in network:
+            raise ValueError(f"network.{key} = {network[key]!r}: not to be given here, it {instead}")
 
 
 def load_matching(network: nn.Module, bundle_name: str, role: str, prefix: str = "") -> set[str]:

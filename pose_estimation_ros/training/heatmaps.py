@@ -28,7 +28,7 @@ from pose_estimation_ros.objects.control_points import CORNERS, box_corners, far
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.objects.neural_mesh import OUTLINE, outline_points
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
-from pose_estimation_ros.training.crop_source import build_network
+from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
@@ -197,9 +197,7 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
     bundle = run.bundle
     bundle.catalog.require_single_meshes("network heatmaps")
-    for key, instead in _TAKEN.items():
-        if key in recipe.network:
-            raise ValueError(f"network.{key} = {recipe.network[key]!r}: not to be given here, it {instead}")
+    refuse_arguments(recipe.network, _TAKEN)
     training = CropTraining(run, recipe, ROLE)
     meshes = bundle.load_meshes(run.mesh_dir)
     architecture = {

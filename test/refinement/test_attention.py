@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from pose_estimation_ros.evaluation.metrics import add_error, adi_error
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 from pose_estimation_ros.refinement.attention import Attention, AttentionSettings
+from pose_estimation_ros.refinement.attention_maps import Stage
 
 CPU = torch.device("cpu")
 BUNDLE = load_bundle("demo")
@@ -207,15 +210,61 @@ def test_of_the_poses_compared_the_likeliest_counts_and_of_equals_the_last(
     refiner: Attention, scenes: list[Scene]
 ) -> None:
     scene = scenes[0]
-    stage = refiner._run(scene.frame, *refiner._start(scene.hypotheses[:2]), 1)[0][0]
+    stage = refiner._run(scene.frame, *refiner._start(scene.hypotheses[:2]), [refiner.size])[0][0]
 
     def after(*rows: tuple[float, float]) -> list[int]:
         trace = [replace(stage, said=replace(stage.said, likeness=torch.tensor(row))) for row in rows]
-        return refiner._choose(trace).tolist()
+        return refiner._choose(trace, None).tolist()
 
     assert after((0.5, 0.5), (0.6, 0.4), (0.8, 0.3)) == [2, 0]
     assert after((0.5, 0.5), (0.800, 0.6), (0.795, 0.5)) == [2, 1]
     assert after((0.5, 0.5)) == [1, 1]  # one stage compares the start alone
+
+
+@pytest.fixture(scope="module")
+def two_sizes(refiner: Attention) -> Attention:
+    network = copy(refiner.network)
+    network.coarse_sizes = (64, 64)
+    return Attention(network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size)
+
+
+def test_coarse_stages_come_first_and_only_where_nothing_is_said_of_stages(
+    two_sizes: Attention, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    compare = two_sizes.compare
+
+    def watched(*arguments: Any) -> Stage:
+        stage = compare(*arguments)
+        seen.append(stage.observed.shape[-1])
+        return stage
+
+    monkeypatch.setattr(two_sizes, "compare", watched)
+    scene = scenes[0]
+    two_sizes.refine(scene.frame, scene.detections, scene.hypotheses)
+    two_sizes.refine(scene.frame, scene.detections, scene.hypotheses, stages=2)
+    assert seen == [64, 64, 80, 80, 80, 80, 80, 80]
+    assert two_sizes.stages == 6
+
+
+@torch.inference_mode()
+def test_likeness_is_compared_between_images_of_one_size(two_sizes: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    start = two_sizes._start(scene.hypotheses[:2])
+    trace = two_sizes._run(scene.frame, *start, [64, 80, 80])[0]
+
+    def after(first: float, *likeness: float) -> int:
+        known = [
+            replace(stage, said=replace(stage.said, likeness=torch.tensor([value])))
+            for stage, value in zip(trace, likeness, strict=True)
+        ]
+        return int(two_sizes._choose(known, torch.tensor([first])))
+
+    assert after(0.5, 0.9, 0.6, 0.7) == 2  # what the first stage says is of smaller images
+    assert after(0.5, 0.9, 0.7, 0.6) == 1
+    assert after(0.8, 0.1, 0.7, 0.6) == 0
+    full = two_sizes._run(scene.frame, *start, [80])[0][0]
+    torch.testing.assert_close(two_sizes._likeness(scene.frame, *start), full.said.likeness)
 
 
 def test_no_hypotheses_no_poses(refiner: Attention, scenes: list[Scene]) -> None:

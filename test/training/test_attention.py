@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
+from pose_estimation_ros.cli.train import main
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
 from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 from pose_estimation_ros.networks.attention_paper import make_attention_net
-from pose_estimation_ros.objects.bundle import PosePrior
+from pose_estimation_ros.objects.bundle import PosePrior, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.objects.object_tensors import object_sizes
-from pose_estimation_ros.training.attention import AttentionRecipe, AttentionStep, nearest_equivalent
+from pose_estimation_ros.refinement.attention import Attention
+from pose_estimation_ros.training.attention import (
+    AttentionRecipe,
+    AttentionStep,
+    interleaved,
+    nearest_equivalent,
+    train_attention,
+)
+from pose_estimation_ros.training.trainer import TrainingRun
 
 from .test_pix2pose import write_box
 
@@ -68,3 +80,43 @@ def test_symmetric_rotations_are_compared_with_the_nearest_that_look_the_same() 
     found = nearest_equivalent(torch.eye(3).repeat(2, 1, 1), near, symmetries)
     torch.testing.assert_close(found[0], torch.eye(3))
     torch.testing.assert_close(found[1], about_z)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"size": 80, "coarse": {"size": 80}}, "coarse.size = 80"),
+        ({"size": 128, "coarse": {"pairs": {"padding": 1.5}}}, "coarse.pairs.padding = 1.5"),
+    ],
+)
+def test_coarse_stages_that_do_not_fit_are_refused(values: dict, named: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(named)):
+        AttentionRecipe(**values)
+
+
+@pytest.mark.parametrize("key", ["padding", "coarse"])
+def test_what_follows_from_the_recipe_is_refused_in_its_network(key: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"network\.{key} = 2"):
+        train_attention(TrainingRun(load_bundle("demo"), tmp_path), AttentionRecipe(network={key: 2}))
+
+
+def test_shares_of_two_kinds_of_batches_are_even() -> None:
+    made = islice(interleaved(iter("a" * 100), iter("b" * 100), 0.4), 50)
+    assert "".join(made) == "aabab" * 10
+
+
+def test_a_training_with_coarse_stages_writes_what_the_refiner_needs(tmp_path: Path) -> None:
+    write_box(tmp_path / "box.ply")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "samples: 40\nsize: 48\ncoarse: {size: 32, stages: 1, share: 0.5, pairs: {padding: 1.4}}\n"
+        "pairs: {padding: 1.4}\nnetwork: {widths: [8, 16], hidden: 16, frozen: false}\n"
+        "bank: {views: 20, clutter: 2, clutter_views: 4, backgrounds: 4}\n"
+        "optimiser: {batch: 8, warmup_samples: 0}\nworkers: 0\n"
+    )
+    folder = tmp_path / "bundle"
+    arguments = ["--bundle", folder, "--mesh", tmp_path / "box.ply", "--unit", "mm", "--network", "attention"]
+    assert main([*map(str, [*arguments, "--config", recipe, "--work-dir", tmp_path / "run"])]) == 0
+    refiner = Attention.from_bundle(load_bundle(folder), torch.device("cpu"))
+    assert refiner.size == 48 and refiner.network.coarse_sizes == (32,) and refiner.network.padding == 1.4
+    assert refiner.stages == 5
