@@ -134,7 +134,7 @@ def trained(name: str, bundle: Bundle, arguments: argparse.Namespace) -> Attenti
 def refiner(bundle: Bundle, meshes: list[Mesh], network: AttentionNet) -> Attention:
     """Return a refiner of one stage that never puts poses back."""
     outline = torch.from_numpy(np.stack([sample_surface(mesh, 256) for mesh in meshes])).float()
-    settings = AttentionSettings(stages=1, most_turn_deg=180.0, most_distance_ratio=10.0)
+    settings = AttentionSettings(stages=1, most_turn_deg=180.0, most_distance_ratio=10.0, doubted_diameters=None)
     return Attention(network, RayCaster(meshes), bundle.catalog, outline, AttentionRecipe().size, settings)
 
 

@@ -168,9 +168,9 @@ class Pipeline:
         return usable, hypotheses, None if hypotheses else few
 
     @property
-    def refinement_stages(self) -> int:
-        """Iterations of the refiner; 0 where there is none."""
-        return self._refiner.stages
+    def comparisons(self) -> int:
+        """How often the refiner compared an object with an image so far; 0 where there is none."""
+        return self._refiner.comparisons
 
     @property
     def debug_names(self) -> tuple[str, ...]:

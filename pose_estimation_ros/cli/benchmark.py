@@ -153,6 +153,7 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         torch.cuda.reset_peak_memory_stats(device)
     pipeline.warm_up(camera.width, camera.height)
     load_s = time.perf_counter() - start_s
+    before = pipeline.comparisons
     timings, boxes, poses, errors = _run(
         pipeline, fixed, samples, arguments.frames, bool(arguments.compare) and arguments.boxes == "given"
     )
@@ -170,7 +171,7 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         load_s=load_s,
         stages_ms=spreads(timings),
         throughput_fps=len(timings) / sum(item["total"] for item in timings),
-        refinement_stages=pipeline.refinement_stages,
+        comparisons_per_pose=(pipeline.comparisons - before) / max(1, sum(poses)),
         peak_memory_mb=peak_memory_mb(device),
         median_rotation_deg=float(np.degrees(np.median(errors))) if errors else None,
     )

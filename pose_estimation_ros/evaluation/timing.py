@@ -39,7 +39,7 @@ class Measurement:
     load_s: float  # from the bundle's files to the first image
     stages_ms: dict[str, Spread]  # total is the whole frame
     throughput_fps: float
-    refinement_stages: int  # 0 without a refiner
+    comparisons_per_pose: float  # of renderings with the image, by the refiner; 0 without one
     peak_memory_mb: dict[str, float]  # rss; cuda where the networks run there
     median_rotation_deg: float | None = None  # over all boxes; measured where two backends are compared
 
@@ -103,9 +103,10 @@ def table(measurement: Measurement) -> str:
         where += f", {host['gpu']}"
     memory = ", ".join(f"{name} {value:.0f} MB" for name, value in measurement.peak_memory_mb.items())
     each = ""
-    if measurement.refinement_stages and measurement.poses_per_frame:
-        share = measurement.stages_ms["refinement"].p50 / measurement.poses_per_frame / measurement.refinement_stages
-        each = f"refinement: {measurement.refinement_stages} stages, {share:.1f} ms per object and stage (p50)"
+    if measurement.comparisons_per_pose and measurement.poses_per_frame:
+        number = measurement.comparisons_per_pose
+        share = measurement.stages_ms["refinement"].p50 / measurement.poses_per_frame / number
+        each = f"refinement: {number:.1f} comparisons per object, {share:.1f} ms each (p50)"
     lines = [
         f"{measurement.bundle}, {measurement.backend}, refiner {measurement.refiner} on {measurement.device}: {where}",
         f"{measurement.frames} frames of {measurement.image_size} from {measurement.source}, "

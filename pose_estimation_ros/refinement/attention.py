@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import sample_surface
 from pose_estimation_ros.objects.object_tensors import object_sizes
 from pose_estimation_ros.refinement.attention_maps import Stage, draw_attention
+from pose_estimation_ros.refinement.turns import Outcome, right_angles, turned_poses
 from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.rendering.shading import headlight
 
@@ -45,6 +47,17 @@ class AttentionSettings:
     likeness_margin: float = 0.01  # of the poses compared the last that is so nearly the one most like the photograph
     optimism: float = 1.7  # errors on photographs over those that networks trained on renders expect of themselves
     right_diameters: float = 0.1  # an error below this is a right pose; the score is the chance of it
+    doubted_diameters: float | None = 0.1  # objects expected to be more wrong are tried in other rotations; None: none
+    turns: int = 2  # other rotations that are refined, the most likely ones
+    turn_gain: float = 0.2  # by which their misfit has to be lower
+    likeness_weight: float = 3.0  # misfit: logarithm of the expected error, minus likeness times this
+
+
+class Picture(NamedTuple):
+    """A photograph as `compare` takes it."""
+
+    image: Tensor  # (3, H, W) in [0, 1]
+    intrinsics: Tensor  # (3, 3)
 
 
 class Attention:
@@ -77,7 +90,9 @@ class Attention:
         self.device = next(network.parameters()).device
         self._middle, self._half, self._diameter = object_sizes(catalog, self.device)
         self.outline = outline.to(self.device)
+        self._turns = right_angles().to(self.device)
         self._names = [model.name for model in catalog]
+        self.comparisons = 0  # of one object with an image
         self.lost: Counter[str] = Counter()  # how often which object was lost
 
     @classmethod
@@ -99,11 +114,6 @@ class Attention:
         caster = RayCaster(meshes, device=device)
         return cls(network, caster, bundle.catalog, outline, bundle.network(ROLE).input_size, settings)
 
-    @property
-    def stages(self) -> int:
-        """Comparisons that `refine` makes if it is not told how many."""
-        return len(self._sizes(None))
-
     @torch.inference_mode()
     def refine(
         self,
@@ -113,6 +123,9 @@ class Attention:
         stages: int | None = None,
     ) -> list[PoseHypothesis]:
         """Return the hypotheses with the poses most like the photograph; those that got lost on the way keep theirs.
+
+        Objects whose poses are in doubt are tried in other rotations, too, but not where `stages` are given: that is
+        for following objects, which do not turn over from one frame to the next.
 
         The score becomes the detection's times the chance that the error is below `right_diameters`; half of that where
         the pose got lost. What was known of the covariance is no longer true of a pose that has moved.
@@ -127,16 +140,14 @@ class Attention:
         if not hypotheses:
             return []
         index, start = self._start(hypotheses)
-        sizes = self._sizes(stages)
-        trace, poses, broken = self._run(frame, index, start, sizes)
-        first = None if sizes[0] == self.size else self._likeness(frame, index, start)
-        chosen = self._choose(trace, first)
-        rows = torch.arange(len(hypotheses), device=self.device)
-        found = poses[chosen, rows]
-        lost = (broken | self._lost(start, found)).tolist()
-        errors = torch.stack([stage.said.log_error for stage in trace])[(chosen - 1).clamp(min=0), rows]
-        chance = self.chance(errors).nan_to_num(0.0).tolist()
-        moved, fresh = found.double().cpu().numpy(), (chosen > 0).tolist()
+        picture, sizes = self._picture(frame), self._sizes(stages)
+        first = None if sizes[0] == self.size else self._likeness(picture, index, start)
+        outcome = self._outcome(start, *self._run(picture, index, start, sizes), first)
+        if stages is None:
+            outcome = self._turned(picture, index, start, outcome)
+        chance = self.chance(outcome.log_error).nan_to_num(0.0).tolist()
+        moved = outcome.poses.double().cpu().numpy()
+        lost, fresh = outcome.lost.tolist(), outcome.fresh.tolist()
         refined = []
         for number, item in enumerate(hypotheses):
             score = float(np.clip(detections[item.detection_index].score * chance[number], 0.0, 1.0))
@@ -148,12 +159,52 @@ class Attention:
                 refined.append(replace(item, camera_from_object=moved[number], score=score, covariance=covariance))
         return refined
 
+    def _turned(self, picture: Picture, index: Tensor, start: Tensor, outcome: Outcome) -> Outcome:
+        """Try other rotations of the objects (B,) that are in doubt, and take those that fit clearly better.
+
+        An object that looks alike from two sides is easily taken for its other side, and no small update leads from
+        one to the other. One comparison tells which turns are the most likely; they are refined like the first pose.
+        """
+        settings, sizes = self.settings, self._sizes(None)
+        if settings.doubted_diameters is None or len(sizes) < 2:
+            return outcome
+        rows = torch.nonzero(~(outcome.log_error <= math.log(settings.doubted_diameters)))[:, 0]
+        if not len(rows):
+            return outcome
+        found = torch.where(outcome.lost[:, None, None], start, outcome.poses)[rows]
+        turned = turned_poses(found, self._middle[index[rows]], self._turns)
+        many = index[rows].repeat_interleave(len(self._turns))
+        trace, moved, _ = self._run(picture, many, turned.flatten(0, 1), sizes[:1])
+        misfit = self._misfit(trace[-1]).nan_to_num(math.inf).reshape(turned.shape[:2])
+        likely = misfit.argsort(dim=1)[:, : settings.turns]
+        begun = moved[-1].reshape(turned.shape)[torch.arange(len(rows), device=self.device)[:, None], likely]
+        begun = begun.transpose(0, 1).flatten(0, 1)
+        tried = self._outcome(begun, *self._run(picture, index[rows].repeat(likely.shape[1]), begun, sizes[1:]), None)
+        for part in torch.arange(len(begun), device=self.device).reshape(-1, len(rows)):
+            outcome = outcome.improved(tried.part(part), rows, settings.turn_gain)
+        return outcome
+
+    def _outcome(
+        self, start: Tensor, trace: Sequence[Stage], poses: Tensor, broken: Tensor, first: Tensor | None
+    ) -> Outcome:
+        """Choose among the poses (N + 1, B, 4, 4) that N stages went through; `first` is what `_choose` wants."""
+        chosen = self._choose(trace, first)
+        rows = torch.arange(len(start), device=self.device)
+        found = poses[chosen, rows]
+        errors = torch.stack([stage.said.log_error for stage in trace])[(chosen - 1).clamp(min=0), rows]
+        return Outcome(found, errors, self._misfit(trace[-1]), chosen > 0, broken | self._lost(start, found))
+
+    def _misfit(self, stage: Stage) -> Tensor:
+        """Return how little the poses (B,) that a stage began with fit the photograph."""
+        likeness = stage.said.likeness
+        return stage.said.log_error - self.settings.likeness_weight * (0.0 if likeness is None else likeness)
+
     @torch.inference_mode()
     def explain(self, frame: Frame, hypotheses: Sequence[PoseHypothesis], stages: int | None = None) -> np.ndarray:
         """Draw where every stage looked, one row per object; a picture (H, W, 3) uint8 of its own size."""
         if not hypotheses:
             return frame.rgb.copy()
-        trace, _, _ = self._run(frame, *self._start(hypotheses), self._sizes(stages))
+        trace, _, _ = self._run(self._picture(frame), *self._start(hypotheses), self._sizes(stages))
         return draw_attention([self._names[item.object_index] for item in hypotheses], trace)
 
     def _count_lost(self, name: str) -> None:
@@ -177,24 +228,22 @@ class Attention:
             return [self.size] * stages
         return [*self.network.coarse_sizes, *[self.size] * self.settings.stages]
 
-    def _picture(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Return the image (3, H, W) in [0, 1] and the intrinsics (3, 3) on the device."""
+    def _picture(self, frame: Frame) -> Picture:
         image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
-        return image, torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
+        return Picture(image, torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device))
 
     def _run(
-        self, frame: Frame, index: Tensor, poses: Tensor, sizes: Sequence[int]
+        self, picture: Picture, index: Tensor, poses: Tensor, sizes: Sequence[int]
     ) -> tuple[list[Stage], Tensor, Tensor]:
         """Compare and move, stage by stage, with images of these sizes.
 
         Returns:
             The N stages, the poses before and after them (N + 1, B, 4, 4), and which broke and did not move on (B,).
         """
-        image, intrinsics = self._picture(frame)
         trace, known = [], [poses]
         broken = torch.zeros(len(poses), dtype=torch.bool, device=self.device)
         for size in sizes:
-            stage = self.compare(image, intrinsics, index, poses, size)
+            stage = self.compare(*picture, index, poses, size)
             update = PoseUpdate(stage.said.shift, stage.said.log_distance, stage.said.axis_angle)
             moved = updated_poses(poses, self._middle[index], stage.cameras, update)
             broken = broken | ~torch.isfinite(moved).flatten(1).all(dim=1) | (moved[:, 2, 3] <= 0.0)
@@ -207,28 +256,27 @@ class Attention:
         self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor, size: int | None = None
     ) -> Stage:
         """Render objects (B,) at poses (B, 4, 4) and compare them with an image (3, H, W) in [0, 1]."""
-        cameras, observed, rendered = self._pair(image, intrinsics, index, poses, size or self.size)
+        self.comparisons += len(index)
+        cameras, observed, rendered = self._pair(Picture(image, intrinsics), index, poses, size or self.size)
         depth = transform_points(self._middle[index][:, None], cameras.poses(poses))[:, 0, 2]
         distance = depth / self._diameter[index]
         with autocast(self.device):
             said = self.network(observed, rendered, distance, cameras.size / cameras.intrinsics[:, 0, 0] * distance)
         return Stage(cameras, observed, rendered, said)
 
-    def _likeness(self, frame: Frame, index: Tensor, poses: Tensor) -> Tensor | None:
+    def _likeness(self, picture: Picture, index: Tensor, poses: Tensor) -> Tensor | None:
         """Return how like the photograph poses (B, 4, 4) are at the full size, (B,), where the network can tell."""
         if isinstance(self.network, PaperAttentionNet):
             return None
-        _, observed, rendered = self._pair(*self._picture(frame), index, poses, self.size)
+        _, observed, rendered = self._pair(picture, index, poses, self.size)
         with autocast(self.device):
             return self.network.likeness(observed, rendered)
 
-    def _pair(
-        self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor, size: int
-    ) -> tuple[LookingCameras, Tensor, Tensor]:
+    def _pair(self, picture: Picture, index: Tensor, poses: Tensor, size: int) -> tuple[LookingCameras, Tensor, Tensor]:
         """Return virtual cameras, and what they see: the photograph (B, 3, S, S) and renderings (B, RENDERED, S, S)."""
         cameras = look_at_objects(poses, self._middle[index], self.outline[index], size, self.network.padding)
         layout = {"memory_format": torch.channels_last}
-        observed = warped(image, cameras.image_from_looking(intrinsics), size).contiguous(**layout)
+        observed = warped(picture.image, cameras.image_from_looking(picture.intrinsics), size).contiguous(**layout)
         return cameras, observed, self.render(cameras, index, poses).float().contiguous(**layout)
 
     def render(self, cameras: LookingCameras, index: Tensor, poses: Tensor) -> Tensor:

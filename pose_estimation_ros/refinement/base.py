@@ -14,10 +14,7 @@ from pose_estimation_ros.data.frame import Detection, Frame
 class Refiner(Protocol):
     """Improve the poses of all objects of one frame together."""
 
-    @property
-    def stages(self) -> int:
-        """Iterations that `refine` makes if it is not told how many."""
-        ...
+    comparisons: int  # of one object with an image, since the refiner was made
 
     def refine(
         self,
@@ -40,7 +37,7 @@ class Refiner(Protocol):
 class NoRefiner:
     """Leave the poses as they are."""
 
-    stages = 0
+    comparisons = 0
 
     def refine(
         self,

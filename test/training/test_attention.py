@@ -119,4 +119,3 @@ def test_a_training_with_coarse_stages_writes_what_the_refiner_needs(tmp_path: P
     assert main([*map(str, [*arguments, "--config", recipe, "--work-dir", tmp_path / "run"])]) == 0
     refiner = Attention.from_bundle(load_bundle(folder), torch.device("cpu"))
     assert refiner.size == 48 and refiner.network.coarse_sizes == (32,) and refiner.network.padding == 1.4
-    assert refiner.stages == 5
