@@ -23,6 +23,7 @@ from pose_estimation_ros.networks.encoder import ResidualBlock, ResNetEncoder
 STREAMS = ("shift", "distance", "rotation")
 RENDERED = 7  # channels of a rendering: colour, points about the middle in camera axes, mask
 _NEWTON_STEPS = 3
+_STRIP = 5  # most lines of cells that are compared at a time
 CELL = 4  # pixels a side of the cells that are attended to
 DIVISOR = 8  # of the side of the images
 USUAL = (0.05, 0.05, 0.06, 0.2, 0.2, 0.2)  # errors of shift (2), logarithm of the distance, axis and angle (3)
@@ -251,16 +252,20 @@ def correlation(here: Tensor, there: Tensor, reach: int) -> Tensor:
         (B, (2 reach + 1) ** 2, h, w) cosines, rows of displacements first.
     """
     a, b = _directions(here), _directions(there)
-    height, width = here.shape[-2:]
-    padded = F.pad(b, (reach, reach, reach, reach))
-    # All pairs and then the near ones: one multiplication of matrices is faster than copying every neighbourhood.
-    pairs = torch.bmm(a.flatten(2).transpose(1, 2), padded.flatten(2))  # (B, h * w, cells with the rim)
-    line = padded.shape[-1]
-    row, column, down, across = (torch.arange(n, device=a.device) for n in (height, width, *(2 * reach + 1,) * 2))
-    cell = (row[:, None] * line + column).flatten()
-    near = cell[:, None] + (down[:, None] * line + across).flatten()
-    cosines = pairs.gather(2, near.expand(len(a), -1, -1)).transpose(1, 2)
-    return cosines.reshape(len(a), -1, height, width) * math.sqrt(2.0)
+    count, channels, height, width = a.shape
+    strip = max(lines for lines in range(1, _STRIP + 1) if height % lines == 0)
+    side, line = 2 * reach + 1, width + 2 * reach
+    # All pairs of a strip of cells with what is near it, and then the near ones of those: a multiplication of matrices
+    # is faster than copying every neighbourhood.
+    strips = F.pad(b, (reach,) * 4).unfold(2, strip + 2 * reach, strip).permute(0, 2, 1, 4, 3)
+    pairs = torch.bmm(
+        a.permute(0, 2, 3, 1).reshape(-1, strip * width, channels), strips.reshape(-1, channels, strips.shape[3] * line)
+    )
+    wide = pairs.shape[2]
+    near = pairs.as_strided(
+        (len(pairs), strip, width, side, side), (strip * width * wide, width * wide + line, wide + 1, line, 1)
+    )
+    return near.reshape(count, height, width, side * side).permute(0, 3, 1, 2) * math.sqrt(2.0)
 
 
 def _directions(features: Tensor) -> Tensor:
