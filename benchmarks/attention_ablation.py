@@ -35,7 +35,8 @@ from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import Mesh, sample_surface
-from pose_estimation_ros.refinement.attention import Attention, AttentionSettings
+from pose_estimation_ros.refinement.attention import Attention
+from pose_estimation_ros.refinement.attention_settings import AttentionSettings
 from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.training.attention import ROLE, AttentionRecipe, train_attention
 from pose_estimation_ros.training.crop_source import BankConfig

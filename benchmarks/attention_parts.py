@@ -22,7 +22,8 @@ from pose_estimation_ros.evaluation import report
 from pose_estimation_ros.evaluation.localisation import object_points
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.pipeline import Pipeline
-from pose_estimation_ros.refinement.attention import Attention, AttentionSettings
+from pose_estimation_ros.refinement.attention import Attention
+from pose_estimation_ros.refinement.attention_settings import AttentionSettings
 
 CPU = torch.device("cpu")
 FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd", "acc_pi_6_symmetric")

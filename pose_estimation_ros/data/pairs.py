@@ -20,6 +20,7 @@ from pose_estimation_ros.data.view_bank import ViewBank, sample_maps, warp_grid
 from pose_estimation_ros.geometry.looking_camera import filling_intrinsics
 from pose_estimation_ros.rendering.shading import headlight
 
+NEIGHBOURS = 24  # views near each view that its rendering may show
 MOST_RATIO = 1.25  # of their distances
 
 
@@ -32,7 +33,6 @@ class PairConfig(BaseModel):
     shift: float = 0.04  # deviation in the image, share of its side
     log_distance: float = 0.06  # deviation
     roll_deg: float = 7.0  # deviation of the rotation about the line of sight; the neighbours add the rest
-    neighbours: int = Field(default=24, ge=1)  # views near each view that its rendering may show
     least: float = Field(default=0.1, ge=0.0, le=1.0)  # share of these errors that the easiest pairs have
     most: float = Field(default=1.0, ge=0.0, le=1.0)  # and the hardest
     color: float = (
@@ -85,7 +85,7 @@ class PairSource(CropSource):
         super().__init__(bank, backgrounds, config, seed, weights)
         self.pairs = pairs
         self.middle, self.half, self.diameter = geometry
-        self._near = near_views(bank, pairs.neighbours)
+        self._near = near_views(bank)
 
     def pair_batch(self, count: int) -> PairBatch:
         """Make the next `count` pairs."""
@@ -172,13 +172,13 @@ class PairSource(CropSource):
         return self.half[index], self.diameter[index]
 
 
-def near_views(bank: ViewBank, count: int) -> Tensor:
-    """Return `count` views (V, count) of the same object from the nearest directions and like distances.
+def near_views(bank: ViewBank) -> Tensor:
+    """Return the NEIGHBOURS views (V, NEIGHBOURS) of the same object from the nearest directions and like distances.
 
     The first is the view itself, which also fills up where there are not enough. Clutter has itself only.
     """
     views = len(bank.object_index)
-    near = torch.arange(views, device=bank.surface.device)[:, None].repeat(1, count)
+    near = torch.arange(views, device=bank.surface.device)[:, None].repeat(1, NEIGHBOURS)
     for index in range(bank.known):
         rows = torch.nonzero(bank.object_index == index)[:, 0]
         poses = bank.camera_from_object[rows]
@@ -186,9 +186,9 @@ def near_views(bank: ViewBank, count: int) -> Tensor:
         depth = poses[:, 2, 3].clamp(min=1e-3).log()
         cosine = sight @ sight.T
         cosine[(depth[:, None] - depth[None]).abs() > math.log(MOST_RATIO)] = -2.0
-        most = min(count, len(rows))
-        best = cosine.topk(most, dim=1)
-        near[rows, :most] = torch.where(best.values > -1.5, rows[best.indices], rows[:, None])
+        count = min(NEIGHBOURS, len(rows))
+        best = cosine.topk(count, dim=1)
+        near[rows, :count] = torch.where(best.values > -1.5, rows[best.indices], rows[:, None])
     return near
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import sample_surface
 from pose_estimation_ros.objects.object_tensors import object_sizes
 from pose_estimation_ros.refinement.attention_maps import Stage, draw_attention
+from pose_estimation_ros.refinement.attention_settings import AttentionSettings
 from pose_estimation_ros.refinement.turns import Outcome, right_angles, turned_poses
 from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.rendering.shading import headlight
@@ -35,22 +36,6 @@ from pose_estimation_ros.rendering.shading import headlight
 ROLE = "attention"
 _OUTLINE_POINTS = 256
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class AttentionSettings:
-    """How often poses are compared, and what counts as losing them."""
-
-    stages: int = 4  # at the size of the network's images; those of its smaller ones come before them
-    most_turn_deg: float = 60.0  # poses that were turned by more are put back
-    most_distance_ratio: float = 1.35  # as are those moved nearer or farther by more
-    likeness_margin: float = 0.01  # of the poses compared the last that is so nearly the one most like the photograph
-    optimism: float = 1.7  # errors on photographs over those that networks trained on renders expect of themselves
-    right_diameters: float = 0.1  # an error below this is a right pose; the score is the chance of it
-    doubted_diameters: float | None = 0.1  # objects expected to be more wrong are tried in other rotations; None: none
-    turns: int = 2  # other rotations that are refined, the most likely ones
-    turn_gain: float = 0.2  # by which their misfit has to be lower
-    likeness_weight: float = 3.0  # misfit: logarithm of the expected error, minus likeness times this
 
 
 class Picture(NamedTuple):
@@ -134,8 +119,8 @@ class Attention:
             frame: the image.
             detections: what the hypotheses' `detection_index` counts in.
             hypotheses: poses to start from.
-            stages: comparisons at the full size and none before them, for poses that are near; those of the settings
-                after the coarse ones where absent.
+            stages: comparisons, all at the full size, for poses that are near; those of the settings where absent, the
+                coarse ones first.
         """
         if not hypotheses:
             return []
@@ -226,7 +211,8 @@ class Attention:
         """Return the sides of the images of the stages."""
         if stages is not None:
             return [self.size] * stages
-        return [*self.network.coarse_sizes, *[self.size] * self.settings.stages]
+        coarse = self.network.coarse_sizes
+        return [*coarse, *[self.size] * max(1, self.settings.stages - len(coarse))]
 
     def _picture(self, frame: Frame) -> Picture:
         image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
@@ -21,30 +21,21 @@ from pose_estimation_ros.networks.precision import runs_bfloat16
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries, object_sizes
-from pose_estimation_ros.training.crop_source import Batch, build_network, endless_batches, refuse_arguments
+from pose_estimation_ros.training.crop_source import build_network, endless_batches, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
 ROLE = "attention"
-_TAKEN = {"padding": "is pairs.padding", "coarse": "follows from coarse"}  # arguments of the network, not the recipe's
-
-
-class CoarseStages(BaseModel):
-    """First stages with smaller images, for poses that are far off; the same weights serve them."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    size: int = Field(default=80, ge=32, multiple_of=DIVISOR)  # side of the images, pixels
-    stages: int = Field(default=2, ge=1)
-    share: float = Field(default=0.4, gt=0.0, lt=1.0)  # of the batches
-    pairs: PairConfig = PairConfig(shift=0.06, log_distance=0.11, roll_deg=15.0, neighbours=64)
+_TAKEN = {"padding": "is pairs.padding", "coarse": "follows from fine_size"}  # arguments that are not the recipe's
 
 
 class AttentionRecipe(CropRecipe):
     """Everything that decides what the training does."""
 
     size: int = Field(default=80, ge=32, multiple_of=DIVISOR)  # side of the images, pixels
-    coarse: CoarseStages | None = None  # none: all stages are alike
+    # Side of the images of all stages but the first, where it is larger. Nothing is trained on these: a network of
+    # convolutions that finds where a cell went finds it more exactly in a larger image.
+    fine_size: int | None = Field(default=None, multiple_of=DIVISOR)
     samples: int = Field(default=300_000, ge=1)  # pairs seen
     pairs: PairConfig = PairConfig()
     distance_weight: float = Field(default=0.3, ge=0.0)  # of errors along the ray, relative to those across it
@@ -54,15 +45,9 @@ class AttentionRecipe(CropRecipe):
     crops: CropConfig = CropConfig(masked_share=0.0, off_axis_deg=(0.0, 0.0))
 
     @model_validator(mode="after")
-    def _coarse_stages_fit(self) -> AttentionRecipe:
-        if self.coarse is None:
-            return self
-        if self.coarse.size >= self.size:
-            raise ValueError(f"coarse.size = {self.coarse.size}: expected less than size = {self.size}")
-        if self.coarse.pairs.padding != self.pairs.padding:
-            raise ValueError(
-                f"coarse.pairs.padding = {self.coarse.pairs.padding}: expected {self.pairs.padding} as in pairs"
-            )
+    def _fine_is_larger(self) -> AttentionRecipe:
+        if self.fine_size is not None and self.fine_size <= self.size:
+            raise ValueError(f"fine_size = {self.fine_size}: expected more than size = {self.size}, or nothing")
         return self
 
 
@@ -176,42 +161,18 @@ def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
     training = CropTraining(run, recipe, ROLE)
     bank, device = training.bank, training.device
     architecture = {**recipe.network, "padding": recipe.pairs.padding}
-    if recipe.coarse is not None:
-        architecture["coarse"] = [recipe.coarse.size] * recipe.coarse.stages
+    if recipe.fine_size is not None:
+        architecture["coarse"] = [recipe.size]
     network = build_network(make_attention_net, **architecture)
     training.load_start(network, recipe.encoder_from if isinstance(network, AttentionNet) else None)
     trainer = training.trainer(network, recipe.samples)
-    batches = _pair_batches(training, recipe, recipe.size, recipe.pairs, training.stream(trainer))
-    if recipe.coarse is not None:
-        smaller = _pair_batches(training, recipe, recipe.coarse.size, recipe.coarse.pairs, training.stream(trainer) + 1)
-        batches = interleaved(batches, smaller, recipe.coarse.share)
+    crops, sizes = training.crop_config(recipe.size), object_sizes(bundle.catalog, device)
+    make = partial(_pair_maker, bank, training.backgrounds, crops, recipe.pairs, sizes, training.weights)
+    seed = training.stream(trainer)
+    batches = endless_batches(make, PairBatch, recipe.optimiser.batch, seed, recipe.workers, bank.surface.is_cuda)
     step = AttentionStep(bundle.catalog, bank.outline, recipe, device)
     finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
-    return training.save(trainer, architecture, recipe.size, finished)
-
-
-def _pair_batches(
-    training: CropTraining, recipe: AttentionRecipe, size: int, pairs: PairConfig, seed: int
-) -> Iterator[PairBatch]:
-    """Yield pairs of a size without end."""
-    bank = training.bank
-    geometry = object_sizes(training.run.bundle.catalog, training.device)
-    make = partial(
-        _pair_maker, bank, training.backgrounds, training.crop_config(size), pairs, geometry, training.weights
-    )
-    return endless_batches(make, PairBatch, recipe.optimiser.batch, seed, recipe.workers, bank.surface.is_cuda)
-
-
-def interleaved(many: Iterator[Batch], others: Iterator[Batch], share: float) -> Iterator[Batch]:
-    """Yield from two endless iterators, a share of it evenly spread from the second."""
-    due = 0.0
-    while True:
-        due += share
-        if due >= 1.0:
-            due -= 1.0
-            yield next(others)
-        else:
-            yield next(many)
+    return training.save(trainer, architecture, recipe.fine_size or recipe.size, finished)
 
 
 def _pair_maker(

@@ -95,7 +95,7 @@ def test_without_errors_rendering_and_photograph_lie_on_each_other(bank: ViewBan
 
 
 def test_neighbours_are_of_the_same_object_and_near(bank: ViewBank) -> None:
-    near = near_views(bank, 24)
+    near = near_views(bank)
     known = bank.object_index < bank.known
     torch.testing.assert_close(near[:, 0], torch.arange(len(near)))
     assert bool((bank.object_index[near] == bank.object_index[:, None]).all())

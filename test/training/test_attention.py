@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,6 @@ from pose_estimation_ros.refinement.attention import Attention
 from pose_estimation_ros.training.attention import (
     AttentionRecipe,
     AttentionStep,
-    interleaved,
     nearest_equivalent,
     train_attention,
 )
@@ -85,11 +83,11 @@ def test_symmetric_rotations_are_compared_with_the_nearest_that_look_the_same() 
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"size": 80, "coarse": {"size": 80}}, "coarse.size = 80"),
-        ({"size": 128, "coarse": {"pairs": {"padding": 1.5}}}, "coarse.pairs.padding = 1.5"),
+        ({"size": 80, "fine_size": 80}, "fine_size = 80"),
+        ({"size": 80, "fine_size": 130}, "multiple of 8"),
     ],
 )
-def test_coarse_stages_that_do_not_fit_are_refused(values: dict, named: str) -> None:
+def test_larger_images_that_do_not_fit_are_refused(values: dict, named: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(named)):
         AttentionRecipe(**values)
 
@@ -100,17 +98,12 @@ def test_what_follows_from_the_recipe_is_refused_in_its_network(key: str, tmp_pa
         train_attention(TrainingRun(load_bundle("demo"), tmp_path), AttentionRecipe(network={key: 2}))
 
 
-def test_shares_of_two_kinds_of_batches_are_even() -> None:
-    made = islice(interleaved(iter("a" * 100), iter("b" * 100), 0.4), 50)
-    assert "".join(made) == "aabab" * 10
-
-
-def test_a_training_with_coarse_stages_writes_what_the_refiner_needs(tmp_path: Path) -> None:
+def test_a_training_for_larger_images_writes_what_the_refiner_needs(tmp_path: Path) -> None:
     write_box(tmp_path / "box.ply")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        "samples: 40\nsize: 48\ncoarse: {size: 32, stages: 1, share: 0.5, pairs: {padding: 1.4}}\n"
-        "pairs: {padding: 1.4}\nnetwork: {widths: [8, 16], hidden: 16, frozen: false}\n"
+        "samples: 16\nsize: 32\nfine_size: 48\npairs: {padding: 1.4}\n"
+        "network: {widths: [8, 16], hidden: 16, frozen: false}\n"
         "bank: {views: 20, clutter: 2, clutter_views: 4, backgrounds: 4}\n"
         "optimiser: {batch: 8, warmup_samples: 0}\nworkers: 0\n"
     )
