@@ -165,6 +165,7 @@ class Attention:
         begun = moved[-1].reshape(turned.shape)[torch.arange(len(rows), device=self.device)[:, None], likely]
         begun = begun.transpose(0, 1).flatten(0, 1)
         tried = self._outcome(begun, *self._run(picture, index[rows].repeat(likely.shape[1]), begun, sizes[1:]), None)
+        tried = replace(tried, fresh=torch.ones_like(tried.fresh))  # the turn itself moved them
         for part in torch.arange(len(begun), device=self.device).reshape(-1, len(rows)):
             outcome = outcome.improved(tried.part(part), rows, settings.turn_gain)
         return outcome

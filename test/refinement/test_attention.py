@@ -108,7 +108,10 @@ def test_objects_that_are_upside_down_are_turned_back(refiner: Attention, scenes
     stubborn = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, small)
     errors: dict[str, list[float]] = {"right": [], "turned": [], "stubborn": []}
     for scene in scenes:
-        wrong = [replace(item, camera_from_object=_upside_down(item.camera_from_object)) for item in scene.hypotheses]
+        wrong = [
+            replace(item, camera_from_object=_upside_down(item.camera_from_object), covariance=np.eye(6))
+            for item in scene.hypotheses
+        ]
         for name, judge, start in (
             ("right", refiner, scene.hypotheses),
             ("turned", refiner, wrong),
@@ -116,11 +119,12 @@ def test_objects_that_are_upside_down_are_turned_back(refiner: Attention, scenes
         ):
             errors[name] += _errors(BUNDLE, judge.refine(scene.frame, scene.detections, start), scene.truths)
     right, turned, kept = (float(np.mean(np.array(item) < 0.1)) for item in errors.values())
-    print(right, turned, kept)
     assert kept < 0.3  # some objects look alike from above and below
     assert turned > 0.7 * right
     poses = [item.camera_from_object for item in stubborn.refine(scene.frame, scene.detections, wrong, 4)]
     told = [item.camera_from_object for item in refiner.refine(scene.frame, scene.detections, wrong, 4)]
+    back = refiner.refine(scene.frame, scene.detections, wrong)
+    assert all(not item.covariance.any() for item in back)  # what was known of the other side says nothing of this one
     np.testing.assert_array_equal(poses, told)  # whoever says how many stages follows objects: they do not turn over
 
 
