@@ -46,7 +46,7 @@ def main() -> None:
     models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
     shipped = Attention.from_bundle(bundle, CPU, arguments.mesh_dir or arguments.bop / "models")
     alone = replace(shipped.settings, doubted_diameters=None)
-    variants = {
+    variants: dict[str, str | Attention] = {
         "no refiner": "none",
         "without coarse stages and other rotations": changed(shipped, bundle, alone, coarse=False),
         "without other rotations": changed(shipped, bundle, alone),
