@@ -8,19 +8,16 @@ as shipped, and with other rotations tried for every object, however sure it is.
 
 from __future__ import annotations
 
-import argparse
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from photographs import Photographs, arguments_parser
 from pix2pose_parts import poses
 
 from pose_estimation_ros.backends import BACKENDS
-from pose_estimation_ros.data.bop import BopDataset, targets_from
-from pose_estimation_ros.evaluation import report
-from pose_estimation_ros.evaluation.localisation import object_points
-from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.pipeline import Pipeline
 from pose_estimation_ros.refinement.attention import Attention
 from pose_estimation_ros.refinement.attention_settings import AttentionSettings
@@ -31,19 +28,12 @@ FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd", "acc_pi_6_symme
 
 def main() -> None:
     """Run the benchmark and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="models/lmo")
-    parser.add_argument("--bop", type=Path, required=True)
-    parser.add_argument("--split", default="test")
+    parser = arguments_parser(__doc__, "models/lmo")
     parser.add_argument("--backend", default="pix2pose", choices=sorted(BACKENDS))
     parser.add_argument("--mesh-dir", type=Path, help="meshes for the refiner (default: models/ of the data set)")
-    parser.add_argument("--image-step", type=int, default=1, help="every so many images")
     arguments = parser.parse_args()
-    bundle = load_bundle(arguments.bundle)
-    dataset = BopDataset(arguments.bop, arguments.split)
-    dataset.images = dataset.images[:: arguments.image_step]
-    targets = targets_from(dataset.images)
-    models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
+    photographs = Photographs(arguments)
+    bundle, dataset = photographs.bundle, photographs.dataset
     shipped = Attention.from_bundle(bundle, CPU, arguments.mesh_dir or arguments.bop / "models")
     alone = replace(shipped.settings, doubted_diameters=None)
     variants: dict[str, str | Attention] = {
@@ -59,7 +49,7 @@ def main() -> None:
         pipeline = Pipeline(bundle, arguments.backend, refiner, device="cpu", track=False)
         before = pipeline.comparisons
         estimates = poses(pipeline, dataset)
-        mean = report.evaluate(dataset, targets, estimates, models).mean
+        mean = photographs.mean(estimates)
         cells = [f"{100.0 * mean[key]:.1f}" for key in FIGURES]
         cells.append(f"{(pipeline.comparisons - before) / max(1, len(estimates)):.1f}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)

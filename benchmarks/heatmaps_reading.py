@@ -9,19 +9,14 @@ Objects with several instances in an image are left out there.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from photographs import Photographs, arguments_parser
 from pix2pose_parts import depth_ratios, poses
 
 from pose_estimation_ros.backends.heatmaps import Heatmaps, HeatmapsSettings
-from pose_estimation_ros.data.bop import BopDataset, targets_from
-from pose_estimation_ros.evaluation import report
-from pose_estimation_ros.evaluation.localisation import object_points
-from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.pipeline import Pipeline
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -43,23 +38,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Run the benchmark and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="models/demo")
-    parser.add_argument("--bop", type=Path, required=True)
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--image-step", type=int, default=1, help="every so many images")
+    parser = arguments_parser(__doc__, "models/demo")
     arguments = parser.parse_args()
-    bundle = load_bundle(arguments.bundle)
-    dataset = BopDataset(arguments.bop, arguments.split)
-    dataset.images = dataset.images[:: arguments.image_step]
-    targets = targets_from(dataset.images)
+    photographs = Photographs(arguments)
+    bundle, dataset = photographs.bundle, photographs.dataset
+    targets = photographs.targets
     alone = {item.object_id for item in targets} - {item.object_id for item in targets if item.instances > 1}
-    models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
     print("| | ADD(-S) 0.1d % | 2D projection 5 px % | AR_MSSD | AR_MSPD | depth error % |\n|---|---|---|---|---|---|")
     for name, changed in VARIANTS.items():
         backend = Heatmaps.from_bundle(bundle, torch.device("cpu"), HeatmapsSettings(**changed))
         estimates = poses(Pipeline(bundle, backend, device="cpu", track=False), dataset)
-        mean = report.evaluate(dataset, targets, estimates, models).mean
+        mean = photographs.mean(estimates)
         found = depth_ratios(estimates, dataset)
         depth = np.median([np.median([ratio for key, ratio in found if key == number]) for number in alone])
         first = " | ".join(f"{100.0 * mean[key]:.1f}" for key in ("add_s_0_1d", "projection_5px"))

@@ -9,23 +9,20 @@ on the depth errors.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from photographs import Photographs, arguments_parser
 from tqdm import tqdm
 
 from pose_estimation_ros.backends.pix2pose import Pix2Pose, Pix2PoseSettings
 from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.data.crops import Crops
-from pose_estimation_ros.evaluation import report
 from pose_estimation_ros.evaluation.bop_results import Estimate
-from pose_estimation_ros.evaluation.localisation import object_points
 from pose_estimation_ros.evaluation.run import truth_detections
 from pose_estimation_ros.networks.pix2pose_net import CoordinateMaps
-from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.pipeline import Pipeline
 
 CPU = torch.device("cpu")
@@ -41,17 +38,12 @@ class WithoutPlacement(Pix2Pose):
 
 def main() -> None:
     """Run the benchmark and print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="models/lmo")
-    parser.add_argument("--bop", type=Path, required=True)
-    parser.add_argument("--split", default="test")
+    parser = arguments_parser(__doc__, "models/lmo")
     parser.add_argument("--refiner", default="none", help="refine the poses of every row (default: none)")
     parser.add_argument("--mesh-dir", type=Path, help="meshes for the refiner (default: models/ of the data set)")
-    parser.add_argument("--image-step", type=int, default=1, help="every so many images")
     arguments = parser.parse_args()
-    bundle = load_bundle(arguments.bundle)
-    dataset = BopDataset(arguments.bop, arguments.split)
-    dataset.images = dataset.images[:: arguments.image_step]
+    photographs = Photographs(arguments)
+    bundle, dataset = photographs.bundle, photographs.dataset
     shipped = Pix2Pose.from_bundle(bundle, CPU)
     single = Pix2Pose.from_bundle(bundle, CPU, Pix2PoseSettings(framings=()))
     unplaced = WithoutPlacement(shipped.network, bundle.catalog, shipped.crop_size)
@@ -66,11 +58,9 @@ def main() -> None:
         for name, backend in variants.items()
     }
     rows["as shipped, at the true depth"] = at_true_depth(rows["as shipped"], dataset)
-    targets = targets_from(dataset.images)
-    models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
     print("| | ADD(-S) 0.1d % | 2D projection 5 px % | AR_MSSD % | AR_MSPD % |\n|---|---|---|---|---|")
     for name, estimates in rows.items():
-        mean = report.evaluate(dataset, targets, estimates, models).mean
+        mean = photographs.mean(estimates)
         figures = (mean[key] for key in ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd"))
         print(f"| {name} | " + " | ".join(f"{100.0 * value:.1f}" for value in figures) + " |")
     print("\n| object | median depth error % | median of its amount % |\n|---|---|---|")

@@ -121,6 +121,9 @@ class Attention:
             hypotheses: poses to start from.
             stages: comparisons, all at the full size, for poses that are near; those of the settings where absent, the
                 coarse ones first.
+
+        Raises:
+            ValueError: if `stages` is less than 1.
         """
         if not hypotheses:
             return []
@@ -210,6 +213,8 @@ class Attention:
 
     def _sizes(self, stages: int | None) -> list[int]:
         """Return the sides of the images of the stages."""
+        if stages is not None and stages < 1:
+            raise ValueError(f"stages = {stages}: expected 1 or more")
         if stages is not None:
             return [self.size] * stages
         coarse = self.network.coarse_sizes

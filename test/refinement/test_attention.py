@@ -269,10 +269,13 @@ def test_coarse_stages_come_first_and_only_where_nothing_is_said_of_stages(
         return stage
 
     monkeypatch.setattr(two_sizes, "compare", watched)
-    scene = scenes[0]
+    scene, before = scenes[0], two_sizes.comparisons
     two_sizes.refine(scene.frame, scene.detections, scene.hypotheses)
     two_sizes.refine(scene.frame, scene.detections, scene.hypotheses, stages=2)
     assert seen == [64, 80, 80, 80, 80, 80]
+    assert two_sizes.comparisons - before == 6 * len(scene.hypotheses)
+    with pytest.raises(ValueError, match="stages = 0"):
+        two_sizes.refine(scene.frame, scene.detections, scene.hypotheses, stages=0)
 
 
 @torch.inference_mode()

@@ -10,7 +10,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pose_estimation_ros.cli.train import main
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
 from pose_estimation_ros.data.synthetic import CropConfig
@@ -30,7 +29,7 @@ from pose_estimation_ros.training.attention import (
 )
 from pose_estimation_ros.training.trainer import TrainingRun
 
-from .test_pix2pose import write_box
+from .test_pix2pose import train_on_box, write_box
 
 
 def box_pairs(tmp_path: Path, count: int) -> tuple[Catalog, ViewBank, PairBatch]:
@@ -99,16 +98,13 @@ def test_what_follows_from_the_recipe_is_refused_in_its_network(key: str, tmp_pa
 
 
 def test_a_training_for_larger_images_writes_what_the_refiner_needs(tmp_path: Path) -> None:
-    write_box(tmp_path / "box.ply")
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(
+    bundle = train_on_box(
+        tmp_path,
+        "attention",
         "samples: 16\nsize: 32\nfine_size: 48\npairs: {padding: 1.4}\n"
         "network: {widths: [8, 16], hidden: 16, frozen: false}\n"
         "bank: {views: 20, clutter: 2, clutter_views: 4, backgrounds: 4}\n"
-        "optimiser: {batch: 8, warmup_samples: 0}\nworkers: 0\n"
+        "optimiser: {batch: 8, warmup_samples: 0}\nworkers: 0\n",
     )
-    folder = tmp_path / "bundle"
-    arguments = ["--bundle", folder, "--mesh", tmp_path / "box.ply", "--unit", "mm", "--network", "attention"]
-    assert main([*map(str, [*arguments, "--config", recipe, "--work-dir", tmp_path / "run"])]) == 0
-    refiner = Attention.from_bundle(load_bundle(folder), torch.device("cpu"))
+    refiner = Attention.from_bundle(bundle, torch.device("cpu"))
     assert refiner.size == 48 and refiner.network.coarse_sizes == (32,) and refiner.network.padding == 1.4

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from pose_estimation_ros.backends.heatmaps import Heatmaps
-from pose_estimation_ros.cli.train import main
 from pose_estimation_ros.networks.heatmap_net import CANVAS, CELL, PATCH, HeatmapNet
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners
@@ -24,7 +23,7 @@ from pose_estimation_ros.training.heatmaps import (
 )
 from pose_estimation_ros.training.trainer import TrainingRun
 
-from .test_pix2pose import write_box
+from .test_pix2pose import train_on_box
 
 
 def test_targets_peak_where_the_control_points_are() -> None:
@@ -112,20 +111,17 @@ def test_what_follows_from_the_recipe_is_refused_in_its_network(key: str, instea
 
 
 def test_a_training_writes_what_the_backend_needs(tmp_path: Path) -> None:
-    write_box(tmp_path / "box.ply")
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(
+    bundle = train_on_box(
+        tmp_path,
+        "heatmaps",
         "samples: 16\nsize: 64\npatches: 16\nsurface_points: 3\nnetwork: {trunk: encoder, widths: [8, 16, 24], "
         "hidden: 16}\n"
         "crops: {padding: 1.6, masked_share: 0.0}\nbank: {views: 20, clutter: 2, clutter_views: 4, backgrounds: 4}\n"
-        "optimiser: {batch: 16, warmup_samples: 0}\nworkers: 0\n"
+        "optimiser: {batch: 16, warmup_samples: 0}\nworkers: 0\n",
     )
-    folder = tmp_path / "bundle"
-    arguments = ["--bundle", folder, "--mesh", tmp_path / "box.ply", "--unit", "mm", "--network", "heatmaps"]
-    assert main([*map(str, [*arguments, "--config", recipe, "--work-dir", tmp_path / "run"])]) == 0
-    backend = Heatmaps.from_bundle(load_bundle(folder), torch.device("cpu"))
+    backend = Heatmaps.from_bundle(bundle, torch.device("cpu"))
     assert backend.crop_padding == 1.6 and backend.crop_size == 64
-    corners = box_corners(load_bundle(folder).catalog[0])
+    corners = box_corners(bundle.catalog[0])
     np.testing.assert_allclose(backend.network.control_points[0, :CORNERS], corners, atol=1e-4)
     reach = np.ptp(backend.network.outline[0].numpy(), axis=0)
     np.testing.assert_allclose(reach, [0.10, 0.08, 0.06], atol=1e-4)

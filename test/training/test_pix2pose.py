@@ -23,7 +23,7 @@ from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.networks.heatmap_net import HeatmapNet
 from pose_estimation_ros.networks.pix2pose_net import Pix2PoseNet
-from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.training.crop_source import build_network, load_bank
 from pose_estimation_ros.training.pix2pose import Pix2PoseRecipe, size_reached
 
@@ -57,6 +57,16 @@ def write_box(path: Path) -> None:
     )
     loose.vertex_colors = open3d.utility.Vector3dVector(np.repeat(colors, 3, axis=0))
     open3d.io.write_triangle_mesh(str(path), loose)
+
+
+def train_on_box(folder: Path, network: str, recipe: str) -> Bundle:
+    """Train a network of a new bundle with one box, by the command, and return the bundle."""
+    write_box(folder / "box.ply")
+    (folder / "recipe.yaml").write_text(recipe)
+    arguments = ["--bundle", folder / "bundle", "--mesh", folder / "box.ply", "--unit", "mm", "--network", network]
+    arguments += ["--config", folder / "recipe.yaml", "--work-dir", folder / "run"]
+    assert main([str(item) for item in arguments]) == 0
+    return load_bundle(folder / "bundle")
 
 
 @pytest.fixture(scope="module")
