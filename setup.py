@@ -58,6 +58,12 @@ setup(
             "pose_render = pose_estimation_ros.cli.render:main",
             "pose_benchmark = pose_estimation_ros.cli.benchmark:main",
             "pose_demo = pose_estimation_ros.cli.demo:main",
+            "pose_settings = pose_estimation_ros.cli.settings:main",
+        ],
+        # Packages of others add methods in the same way, see pose_estimation_ros/methods/registry.py.
+        "pose_estimation_ros.methods": [
+            f"{name} = pose_estimation_ros.methods.{name}:METHOD"
+            for name in ("attention", "heatmaps", "mask_rcnn", "nemo", "patches", "pix2pose")
         ],
     },
 )

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.frame import Detection, Frame
@@ -32,18 +31,19 @@ from pose_estimation_ros.data.synthetic import CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import build_view_bank
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
 from pose_estimation_ros.geometry.camera import Camera
-from pose_estimation_ros.networks.attention_net import AttentionNet
+from pose_estimation_ros.methods.attention.network import AttentionNet
+from pose_estimation_ros.methods.attention.refiner import Attention
+from pose_estimation_ros.methods.attention.settings import AttentionSettings
+from pose_estimation_ros.methods.attention.training import ROLE, AttentionRecipe, train_attention
+from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import Mesh, sample_surface
-from pose_estimation_ros.refinement.attention import Attention
-from pose_estimation_ros.refinement.attention_settings import AttentionSettings
 from pose_estimation_ros.rendering.raycaster import RayCaster
-from pose_estimation_ros.training.attention import ROLE, AttentionRecipe, train_attention
 from pose_estimation_ros.training.crop_source import BankConfig
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
 STAGES = 6
-CROP = 192  # side of the test photographs, pixels
+CROP = 192  # side of the test images, pixels
 HELD_OUT_SEED = 4321  # no training uses it
 OCCLUDED = 0.65  # visible share below which a test object counts as much occluded
 
@@ -67,7 +67,7 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A photograph of one object, where it is and where it is thought to be."""
+    """An image of one object, where it is and where it is thought to be."""
 
     frame: Frame
     object_index: int
@@ -119,7 +119,7 @@ def trained(name: str, bundle: Bundle, arguments: argparse.Namespace) -> Attenti
         optimiser=OptimiserConfig(
             kind="muon", batch=16, learning_rate=1.2e-3, warmup_samples=1000, ema_samples=2000, weight_decay=0.02
         ),
-        crops=CropConfig(masked_share=0.0, off_axis_deg=(0.0, 0.0), noise=0.03, photo_side_px=(60.0, 260.0)),
+        crops=CropConfig(masked_share=0.0, off_axis_deg=(0.0, 0.0), noise=0.03, image_side_px=(60.0, 260.0)),
         bank=BankConfig(views=arguments.views),
     )
     folder = arguments.work / name.replace(" ", "_")
@@ -135,12 +135,12 @@ def trained(name: str, bundle: Bundle, arguments: argparse.Namespace) -> Attenti
 def refiner(bundle: Bundle, meshes: list[Mesh], network: AttentionNet) -> Attention:
     """Return a refiner of one stage that never puts poses back."""
     outline = torch.from_numpy(np.stack([sample_surface(mesh, 256) for mesh in meshes])).float()
-    settings = AttentionSettings(stages=1, most_turn_deg=180.0, most_distance_ratio=10.0, doubted_diameters=None)
+    settings = AttentionSettings(stages=1, max_rotation_deg=180.0, max_distance_ratio=10.0, rotation_hypotheses=0)
     return Attention(network, RayCaster(meshes), bundle.catalog, outline, AttentionRecipe().size, settings)
 
 
 def held_out(bundle: Bundle, meshes: list[Mesh], count: int) -> list[Case]:
-    """Make photographs from a bank with another seed, half of them with more and larger occluders."""
+    """Make images from a bank with another seed, half of them with more and larger occluders."""
     seed = HELD_OUT_SEED
     bank = build_view_bank(
         list(bundle.catalog), meshes, bundle.pose_prior, 60, clutter_meshes(12, seed), 20, size=CROP, seed=seed
@@ -164,14 +164,14 @@ def held_out(bundle: Bundle, meshes: list[Mesh], count: int) -> list[Case]:
 
 
 def disturbed(truth: np.ndarray, centre: np.ndarray, diameter: float, generator: np.random.Generator) -> np.ndarray:
-    """Turn by 10 degrees an axis about the middle, move by 5 % of the diameter across and 5 % of the distance along."""
+    """Turn by 10 degrees an axis about the centre, move by 5 % of the diameter across, 5 % of the distance along."""
     pose = truth.copy()
     turn = Rotation.from_euler("xyz", generator.normal(0.0, 10.0, 3), degrees=True).as_matrix()
     pose[:3, :3] = turn @ truth[:3, :3]
-    middle = truth[:3, :3] @ centre + truth[:3, 3]
-    middle *= 1.0 + generator.normal(0.0, 0.05)
-    middle[:2] += generator.normal(0.0, 0.05 * diameter, 2)
-    pose[:3, 3] = middle - pose[:3, :3] @ centre
+    position = truth[:3, :3] @ centre + truth[:3, 3]
+    position *= 1.0 + generator.normal(0.0, 0.05)
+    position[:2] += generator.normal(0.0, 0.05 * diameter, 2)
+    pose[:3, 3] = position - pose[:3, :3] @ centre
     return pose
 
 

@@ -1,4 +1,4 @@
-r"""Measure what the parts of the refiner bring on photographs, and what they cost.
+r"""Measure what the parts of the refiner bring on images, and what they cost.
 
     python benchmarks/attention_parts.py --bundle models/lmo --bop ../shared/data/lmo --image-step 2
 
@@ -9,18 +9,17 @@ as shipped, and with other rotations tried for every object, however sure it is.
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 
 import torch
-from photographs import Photographs, arguments_parser
+from bop_images import BopImages, arguments_parser
 from pix2pose_parts import poses
 
-from pose_estimation_ros.backends import BACKENDS
+from pose_estimation_ros.methods.attention.refiner import Attention
+from pose_estimation_ros.methods.attention.settings import AttentionSettings
+from pose_estimation_ros.methods.registry import choices
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.pipeline import Pipeline
-from pose_estimation_ros.refinement.attention import Attention
-from pose_estimation_ros.refinement.attention_settings import AttentionSettings
 
 CPU = torch.device("cpu")
 FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd", "acc_pi_6_symmetric")
@@ -29,29 +28,31 @@ FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd", "acc_pi_6_symme
 def main() -> None:
     """Run the benchmark and print the table."""
     parser = arguments_parser(__doc__, "models/lmo")
-    parser.add_argument("--backend", default="pix2pose", choices=sorted(BACKENDS))
+    parser.add_argument("--backend", default="pix2pose", choices=choices("backend"))
     parser.add_argument("--mesh-dir", type=Path, help="meshes for the refiner (default: models/ of the data set)")
     arguments = parser.parse_args()
-    photographs = Photographs(arguments)
-    bundle, dataset = photographs.bundle, photographs.dataset
+    images = BopImages(arguments)
+    bundle, dataset = images.bundle, images.dataset
     shipped = Attention.from_bundle(bundle, CPU, arguments.mesh_dir or arguments.bop / "models")
-    alone = replace(shipped.settings, doubted_diameters=None)
+    alone = shipped.settings.model_copy(update={"rotation_hypotheses": 0})
     variants: dict[str, str | Attention] = {
         "no refiner": "none",
         "without coarse stages and other rotations": changed(shipped, bundle, alone, coarse=False),
         "without other rotations": changed(shipped, bundle, alone),
         "as shipped": shipped,
-        "other rotations of every object": changed(shipped, bundle, replace(shipped.settings, doubted_diameters=1e-6)),
+        "other rotations of every object": changed(
+            shipped, bundle, shipped.settings.model_copy(update={"retry_error_threshold": 1e-6})
+        ),
     }
     print("| | ADD(-S) 0.1d % | 2D projection 5 px % | AR_MSSD % | AR_MSPD % | within 30 degrees % | comparisons |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for name, refiner in variants.items():
-        pipeline = Pipeline(bundle, arguments.backend, refiner, device="cpu", track=False)
-        before = pipeline.comparisons
-        estimates = poses(pipeline, dataset)
-        mean = photographs.mean(estimates)
+        pipeline = Pipeline(bundle, arguments.backend, refiner, device="cpu", settings={"tracking.enabled": False})
+        comparisons: list[int] = []
+        estimates = poses(pipeline, dataset, comparisons)
+        mean = images.mean(estimates)
         cells = [f"{100.0 * mean[key]:.1f}" for key in FIGURES]
-        cells.append(f"{(pipeline.comparisons - before) / max(1, len(estimates)):.1f}")
+        cells.append(f"{sum(comparisons) / max(1, len(estimates)):.1f}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/bpnp_training.py --bundle models/lmo --bop ../shared/data/lmo --out docs/images/bpnp_training
 
 Fine-tunes copies of the bundle's pix2pose network by the recipe and by the recipe without its projection loss, with
-several seeds, evaluates each on the photographs with the true boxes and on renders never trained on, and prints mean
+several seeds, evaluates each on the images with the true boxes and on renders never trained on, and prints mean
 and deviation over the seeds, beside what the bundle had before. AR is the mean of AR_MSSD and AR_MSPD. The two
 trainings of a seed see the same crops, unless one is interrupted. What is finished is kept (--work) and not done
 again; two processes can share the work with --only.
@@ -22,8 +22,8 @@ import numpy as np
 import yaml
 
 from pose_estimation_ros.cli import evaluate
+from pose_estimation_ros.methods.pix2pose.training import Pix2PoseRecipe, train_pix2pose
 from pose_estimation_ros.objects.bundle import find_bundle, load_bundle
-from pose_estimation_ros.training.pix2pose import Pix2PoseRecipe, train_pix2pose
 from pose_estimation_ros.training.trainer import TrainingRun
 
 VARIANTS = ("coordinates alone", "with projection loss")
@@ -99,7 +99,7 @@ def train(folder: Path, before: Path, content: dict[str, Any], variant: str, see
 
 
 def measured(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
-    """Return the figures of a bundle on photographs and on renders, measured now or before."""
+    """Return the figures of a bundle on images and on renders, measured now or before."""
     bundle = load_bundle(folder / "bundle")
     identity = [bundle.network("pix2pose").sha256, str(arguments.bop.resolve()), arguments.crops]
     kept = folder / "figures.json"

@@ -24,7 +24,6 @@ from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.localisation import object_points
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.pipeline import STAGES, Pipeline
-from pose_estimation_ros.tracking.following import FollowSettings
 
 FRAME_NS = 100_000_000
 
@@ -46,14 +45,18 @@ def main() -> None:
         "detect, refiner": {"refiner": "attention"},
         f"refine, detect every {arguments.detect_every}": {
             "refiner": "attention",
-            "follow": FollowSettings(detect_every=arguments.detect_every),
+            "settings": {"tracking.mode": "refine", "tracking.detect_every": arguments.detect_every},
         },
     }
     print("| mode | frames/s | " + " | ".join(f"{stage} ms" for stage in STAGES) + " | ADD(-S) | AR_MSSD | AR_MSPD |")
     print("|---" * (6 + len(STAGES)) + "|")
     for name, options in variants.items():
         pipeline = Pipeline(
-            bundle, device="cpu", mesh_dir=arguments.mesh_dir, score_threshold=arguments.score_threshold, **options
+            bundle,
+            refiner=options["refiner"],
+            device="cpu",
+            mesh_dir=arguments.mesh_dir,
+            settings={"detector.score_threshold": arguments.score_threshold, **options.get("settings", {})},
         )
         camera = dataset.images[0].camera
         pipeline.warm_up(camera.width, camera.height)

@@ -13,26 +13,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from photographs import Photographs, arguments_parser
+from bop_images import BopImages, arguments_parser
 from pix2pose_parts import depth_ratios, poses
 
-from pose_estimation_ros.backends.heatmaps import Heatmaps, HeatmapsSettings
+from pose_estimation_ros.methods.heatmaps.estimator import Heatmaps
+from pose_estimation_ros.methods.heatmaps.settings import BoxPriorSettings, HeatmapsSettings
 from pose_estimation_ros.pipeline import Pipeline
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
-    "box: none": {"box": None},
+    "box_prior.enabled: false": {"box_prior": BoxPriorSettings(enabled=False)},
     "points: corners": {"points": "corners"},
-    "points: corners, box: none": {"points": "corners", "box": None},
+    "points: corners, box_prior.enabled: false": {"points": "corners", "box_prior": BoxPriorSettings(enabled=False)},
     "points: surface": {"points": "surface"},
-    "sharpness: 1, the plain sum": {"sharpness": 1.0},
-    "sharpness: 2": {"sharpness": 2.0},
-    "sharpness: 6": {"sharpness": 6.0},
-    "modes: 1": {"modes": 1},
-    "modes: 4": {"modes": 4},
+    "vote_exponent: 1, the plain sum": {"vote_exponent": 1.0},
+    "vote_exponent: 2": {"vote_exponent": 2.0},
+    "vote_exponent: 6": {"vote_exponent": 6.0},
+    "peaks_per_point: 1": {"peaks_per_point": 1},
+    "peaks_per_point: 4": {"peaks_per_point": 4},
     "patches: 25": {"patches": 25},
     "patches: 144": {"patches": 144},
-    "patches: all": {"patches": 10_000},
+    "patches: all": {"patches": 4096},
 }
 
 
@@ -40,15 +41,15 @@ def main() -> None:
     """Run the benchmark and print the table."""
     parser = arguments_parser(__doc__, "models/demo")
     arguments = parser.parse_args()
-    photographs = Photographs(arguments)
-    bundle, dataset = photographs.bundle, photographs.dataset
-    targets = photographs.targets
+    images = BopImages(arguments)
+    bundle, dataset = images.bundle, images.dataset
+    targets = images.targets
     alone = {item.object_id for item in targets} - {item.object_id for item in targets if item.instances > 1}
     print("| | ADD(-S) 0.1d % | 2D projection 5 px % | AR_MSSD | AR_MSPD | depth error % |\n|---|---|---|---|---|---|")
     for name, changed in VARIANTS.items():
         backend = Heatmaps.from_bundle(bundle, torch.device("cpu"), HeatmapsSettings(**changed))
-        estimates = poses(Pipeline(bundle, backend, device="cpu", track=False), dataset)
-        mean = photographs.mean(estimates)
+        estimates = poses(Pipeline(bundle, backend, device="cpu", settings={"tracking.enabled": False}), dataset)
+        mean = images.mean(estimates)
         found = depth_ratios(estimates, dataset)
         depth = np.median([np.median([ratio for key, ratio in found if key == number]) for number in alone])
         first = " | ".join(f"{100.0 * mean[key]:.1f}" for key in ("add_s_0_1d", "projection_5px"))

@@ -1,4 +1,4 @@
-"""Tell undertraining from the gap between renders and photographs: accuracy on renders never trained on.
+"""Tell undertraining from the gap between renders and images: accuracy on renders never trained on.
 
     python benchmarks/held_out_renders.py --bundle models/lmo --mesh-dir ../shared/data/lmo/models
 
@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pose_estimation_ros.backends import BACKENDS, make_backend
-from pose_estimation_ros.backends.base import Backend
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.crops import Crops
@@ -25,6 +23,8 @@ from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import build_view_bank
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
 from pose_estimation_ros.geometry.camera import Camera, project_points
+from pose_estimation_ros.methods.base import Backend, LoadContext
+from pose_estimation_ros.methods.registry import choices, find_method
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--mesh-dir", type=Path)
-    parser.add_argument("--backend", default="pix2pose", choices=sorted(BACKENDS))
+    parser.add_argument("--backend", default="pix2pose", choices=choices("backend"))
     parser.add_argument("--views", type=int, default=60, help="new views per object")
     parser.add_argument("--crops", type=int, default=400)
     arguments = parser.parse_args()
@@ -60,7 +60,8 @@ def errors_of(
     meshes = [load_mesh(bundle.mesh_path(index, mesh_dir), model.mesh_unit) for index, model in enumerate(models)]
     points = [sample_surface(mesh, 1000) for mesh in meshes]
     bank = build_view_bank(models, meshes, bundle.pose_prior, views, clutter_meshes(12, SEED), 20, seed=SEED)
-    backend = make_backend(name, bundle, torch.device("cpu"))
+    method = find_method("backend", name)
+    backend = method.make(LoadContext(bundle, torch.device("cpu"), method.settings_model()()))
     config = CropConfig(
         size=backend.crop_size,
         padding=backend.crop_padding,

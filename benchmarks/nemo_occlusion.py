@@ -26,7 +26,6 @@ import torch
 from pose_classifier import SIZE, PoseClassifier, classifier_step, pixels_of, rotations_from
 from torch import Tensor
 
-from pose_estimation_ros.backends.nemo import Nemo, NemoSettings
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.occluders import cover
@@ -35,11 +34,13 @@ from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.evaluation.metrics import rotation_scores
 from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.geometry.rotations import geodesic_distance
-from pose_estimation_ros.networks.nemo_net import NemoNet
+from pose_estimation_ros.methods.nemo.estimator import Nemo
+from pose_estimation_ros.methods.nemo.network import NemoNet
+from pose_estimation_ros.methods.nemo.settings import NemoSettings
+from pose_estimation_ros.methods.nemo.training import NemoRecipe, train_nemo
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle, save_bundle
 from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
-from pose_estimation_ros.training.nemo import NemoRecipe, train_nemo
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 LEVELS = {"L0": (0.0, 0.0), "L1": (0.2, 0.4), "L2": (0.4, 0.6), "L3": (0.6, 0.8)}
@@ -72,7 +73,7 @@ def crop_config(bundle: Bundle) -> CropConfig:
     return CropConfig(
         size=SIZE,
         roll_deg=bundle.pose_prior.roll_deg,
-        photo_side_px=(60.0, 260.0),
+        image_side_px=(60.0, 260.0),
         noise=0.03,
         masked_share=0.0,
         front_layers=0,
@@ -152,7 +153,7 @@ def estimate(method: Method, trained: Bundle | PoseClassifier, batch: CropBatch,
         with torch.inference_mode():
             return rotations_from(trained(pixels_of(batch), batch.object_index), batch.camera)
     network = trained.load_network("nemo", NemoNet, torch.device("cpu"))
-    backend = Nemo(network, SIZE, trained.pose_prior, NemoSettings(occlusion=method.occlusion))
+    backend = Nemo(network, SIZE, trained.pose_prior, NemoSettings(occluder_model=method.occlusion))
     square = torch.tensor([[(SIZE - 1) / 2.0, (SIZE - 1) / 2.0, float(SIZE)]]).expand(len(batch), 3)
     crops = Crops(batch.images.float() / 255.0, batch.camera, batch.object_index, square)
     found = []
@@ -233,12 +234,12 @@ def plot(results: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2))
-    middle = [50.0 * (low + high) for low, high in LEVELS.values()]
+    centre = [50.0 * (low + high) for low, high in LEVELS.values()]
     for axis, (key, title) in zip(
         axes, (("acc_pi_6", "within 30 degrees"), ("acc_pi_18", "within 10 degrees")), strict=True
     ):
         for name, scores in results.items():
-            axis.plot(middle, [100.0 * scores[level][key] for level in LEVELS], marker="o", label=name)
+            axis.plot(centre, [100.0 * scores[level][key] for level in LEVELS], marker="o", label=name)
         axis.set(xlabel="occluded share of the object, %", ylabel="poses, %", title=title, ylim=(0, 100))
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)

@@ -22,12 +22,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pose_estimation_ros.backends.heatmaps import HeatmapsSettings, find_peaks
 from pose_estimation_ros.data.occluders import cover
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
 from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.geometry.pnp import solve_pnp
+from pose_estimation_ros.methods.heatmaps.estimator import find_peaks
+from pose_estimation_ros.methods.heatmaps.settings import HeatmapsSettings
+from pose_estimation_ros.methods.heatmaps.training import (
+    CanonicalPoses,
+    HeatmapsRecipe,
+    HeatmapsStep,
+    control_points,
+    target_votes,
+    vote_losses,
+)
 from pose_estimation_ros.networks.encoder import ResNetEncoder
 from pose_estimation_ros.networks.heatmap_net import (
     HeatmapNet,
@@ -43,14 +52,6 @@ from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_bank, object_weights, open_bank
-from pose_estimation_ros.training.heatmaps import (
-    CanonicalPoses,
-    HeatmapsRecipe,
-    HeatmapsStep,
-    control_points,
-    target_votes,
-    vote_losses,
-)
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 SIZE = 128
@@ -146,7 +147,7 @@ def train(
                 votes = network.log_votes(pixels_of(batch), batch.object_index)
                 return accumulate(votes_to_heatmaps(votes), torch.zeros(len(batch), 1, dtype=torch.long), 1)
             every = chosen.expand(len(batch), -1)
-            votes = network(pixels_of(batch), batch.object_index, every) ** HeatmapsSettings().sharpness
+            votes = network(pixels_of(batch), batch.object_index, every) ** HeatmapsSettings().vote_exponent
             return accumulate(votes, every, patch_grid(SIZE))
 
     return heatmaps, _milliseconds(heatmaps, bank, backgrounds, config)

@@ -1,8 +1,8 @@
-r"""Measure what the parts of the pix2pose backend bring on photographs, and how much of its error is distance.
+r"""Measure what the parts of the pix2pose backend bring on images, and how much of its error is distance.
 
     python benchmarks/pix2pose_parts.py --bundle models/lmo --bop ../shared/data/lmo --image-step 2
 
-Runs the backend in ground-truth boxes as shipped, with one framing per object, and without the regressed middle and
+Runs the backend in ground-truth boxes as shipped, with one framing per object, and without the regressed centre and
 size; the last row takes the shipped poses and moves them along their rays to the true depth. Then one line per object
 on the depth errors.
 """
@@ -14,22 +14,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from photographs import Photographs, arguments_parser
+from bop_images import BopImages, arguments_parser
 from tqdm import tqdm
 
-from pose_estimation_ros.backends.pix2pose import Pix2Pose, Pix2PoseSettings
 from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.run import truth_detections
-from pose_estimation_ros.networks.pix2pose_net import CoordinateMaps
+from pose_estimation_ros.methods.pix2pose.estimator import Pix2Pose
+from pose_estimation_ros.methods.pix2pose.network import CoordinateMaps
+from pose_estimation_ros.methods.pix2pose.settings import Pix2PoseSettings
 from pose_estimation_ros.pipeline import Pipeline
 
 CPU = torch.device("cpu")
 
 
 class WithoutPlacement(Pix2Pose):
-    """The backend without the head that regresses middle and size."""
+    """The backend without the head that regresses centre and size."""
 
     def predict(self, crops: Crops) -> CoordinateMaps:
         """Return the maps of crops."""
@@ -42,25 +43,27 @@ def main() -> None:
     parser.add_argument("--refiner", default="none", help="refine the poses of every row (default: none)")
     parser.add_argument("--mesh-dir", type=Path, help="meshes for the refiner (default: models/ of the data set)")
     arguments = parser.parse_args()
-    photographs = Photographs(arguments)
-    bundle, dataset = photographs.bundle, photographs.dataset
+    images = BopImages(arguments)
+    bundle, dataset = images.bundle, images.dataset
     shipped = Pix2Pose.from_bundle(bundle, CPU)
-    single = Pix2Pose.from_bundle(bundle, CPU, Pix2PoseSettings(framings=()))
+    single = Pix2Pose.from_bundle(
+        bundle, CPU, Pix2PoseSettings(framing_scales=(), framing_shifts_x=(), framing_shifts_y=())
+    )
     unplaced = WithoutPlacement(shipped.network, bundle.catalog, shipped.crop_size)
     refining = {"refiner": arguments.refiner, "mesh_dir": arguments.mesh_dir or arguments.bop / "models"}
     variants = {
         "as shipped": shipped,
-        "one framing per object (`framings`)": single,
-        "without the regressed middle and size": unplaced,
+        "one framing per object (`framing_scales`)": single,
+        "without the regressed centre and size": unplaced,
     }
     rows = {
-        name: poses(Pipeline(bundle, backend, device="cpu", track=False, **refining), dataset)
+        name: poses(Pipeline(bundle, backend, device="cpu", settings={"tracking.enabled": False}, **refining), dataset)
         for name, backend in variants.items()
     }
     rows["as shipped, at the true depth"] = at_true_depth(rows["as shipped"], dataset)
     print("| | ADD(-S) 0.1d % | 2D projection 5 px % | AR_MSSD % | AR_MSPD % |\n|---|---|---|---|---|")
     for name, estimates in rows.items():
-        mean = photographs.mean(estimates)
+        mean = images.mean(estimates)
         figures = (mean[key] for key in ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd"))
         print(f"| {name} | " + " | ".join(f"{100.0 * value:.1f}" for value in figures) + " |")
     print("\n| object | median depth error % | median of its amount % |\n|---|---|---|")
@@ -72,12 +75,14 @@ def main() -> None:
         print(f"| {model.name} | {100.0 * np.median(ratios):+.1f} | {100.0 * np.median(np.abs(ratios)):.1f} |")
 
 
-def poses(pipeline: Pipeline, dataset: BopDataset) -> list[Estimate]:
-    """Estimate the poses in the boxes of the ground truth."""
+def poses(pipeline: Pipeline, dataset: BopDataset, comparisons: list[int] | None = None) -> list[Estimate]:
+    """Estimate the poses in the boxes of the ground truth; append how often each was compared to a list."""
     estimates = []
     for image in tqdm(dataset.images, unit="image"):
         boxes = truth_detections(image, targets_from([image]), dataset.catalog)
         for item in pipeline.process(dataset.frame(image), boxes).poses:
+            if comparisons is not None:
+                comparisons.append(item.comparisons)
             object_id = pipeline.bundle.catalog[item.object_index].object_id
             scene_id, image_id = image.key
             estimates.append(Estimate(scene_id, image_id, object_id, float(item.score), item.camera_from_object))

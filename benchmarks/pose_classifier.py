@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import CropBatch
-from pose_estimation_ros.geometry.looking_camera import look_at, rotation_between
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+from pose_estimation_ros.geometry.virtual_camera import look_at, rotation_between
 from pose_estimation_ros.networks.encoder import ResNetEncoder
 
 SIZE = 64  # side of the crops
@@ -28,19 +28,19 @@ class PoseClassifier(nn.Module):
     def forward(self, crops: Tensor, object_index: Tensor) -> tuple[Tensor, ...]:
         """Return logits of azimuth, elevation and roll of crops (B, 3, S, S)."""
         features = self.encoder(crops)[-1].mean(dim=(2, 3))
-        said = self.out(torch.relu(self.read(features) + self.embedding(object_index)))
-        return said.float().split([AZIMUTHS, OTHERS, OTHERS], dim=1)
+        prediction = self.out(torch.relu(self.read(features) + self.embedding(object_index)))
+        return prediction.float().split([AZIMUTHS, OTHERS, OTHERS], dim=1)
 
 
 def turn_to(camera: Tensor) -> Tensor:
-    """Return rotations (B, 3, 3) from a camera that looks at the middle of the crops to their own cameras."""
-    middle = torch.cat([torch.full((len(camera), 2), (SIZE - 1) / 2.0), torch.ones(len(camera), 1)], dim=1)
-    ray = (torch.linalg.inv(camera) @ middle[..., None])[..., 0]
+    """Return rotations (B, 3, 3) from a camera that looks at the centre of the crops to their own cameras."""
+    centre = torch.cat([torch.full((len(camera), 2), (SIZE - 1) / 2.0), torch.ones(len(camera), 1)], dim=1)
+    ray = (torch.linalg.inv(camera) @ centre[..., None])[..., 0]
     return rotation_between(ray.new_tensor([0.0, 0.0, 1.0]).expand_as(ray), ray)
 
 
 def angles_of(poses: Tensor, camera: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return azimuth, elevation and roll (B,) of poses (B, 4, 4), seen by a camera that looks at the crop's middle."""
+    """Return azimuth, elevation and roll (B,) of poses (B, 4, 4), seen by a camera that looks at the crop's centre."""
     rotation = turn_to(camera).mT @ poses[:, :3, :3]
     toward = -rotation[:, 2]  # the object's axes, from the object to the camera
     upright = torch.from_numpy(look_at(toward.double().numpy())).float()
@@ -63,7 +63,7 @@ def bins_of(poses: Tensor, camera: Tensor) -> tuple[Tensor, ...]:
 
 
 def rotations_from(logits: tuple[Tensor, ...], camera: Tensor) -> Tensor:
-    """Return the rotations (B, 3, 3) in the middle of the likeliest classes."""
+    """Return the rotations (B, 3, 3) in the centre of the likeliest classes."""
     best = [item.argmax(dim=1).float() + 0.5 for item in logits]
     azimuth = best[0] / AZIMUTHS * 2.0 * torch.pi
     elevation, roll = ((item / OTHERS * 2.0 - 1.0) * OTHER_RANGE for item in best[1:])
@@ -76,9 +76,9 @@ def rotations_from(logits: tuple[Tensor, ...], camera: Tensor) -> Tensor:
 
 def classifier_step(network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss of the classifier."""
-    said = network(pixels_of(batch), batch.object_index)
+    prediction = network(pixels_of(batch), batch.object_index)
     wanted = bins_of(batch.camera_from_object, batch.camera)
-    losses = [nn.functional.cross_entropy(item, target) for item, target in zip(said, wanted, strict=True)]
+    losses = [nn.functional.cross_entropy(item, target) for item, target in zip(prediction, wanted, strict=True)]
     return torch.stack(losses).sum(), {"azimuth": losses[0].detach()}
 
 

@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from pose_estimation_ros.backends import make_backend
-from pose_estimation_ros.backends.base import Backend, Explains, PoseHypothesis
 from pose_estimation_ros.data.crops import crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
-from pose_estimation_ros.detection import make_detector
-from pose_estimation_ros.detection.base import Detector
 from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.methods.base import (
+    Backend,
+    Detector,
+    Kind,
+    LoadContext,
+    LoadedMethod,
+    Method,
+    PoseHypothesis,
+    Refiner,
+)
+from pose_estimation_ros.methods.registry import NONE, find_method
+from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle
-from pose_estimation_ros.refinement import make_refiner
-from pose_estimation_ros.refinement.base import ExplainsRefinement, NoRefiner, Refiner
-from pose_estimation_ros.tracking.following import Follower, FollowSettings
+from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
+from pose_estimation_ros.settings import Layer
+from pose_estimation_ros.tracking.following import Follower
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.tracker import Tracker, untracked
 
 STAGES = ("detection", "crops", "pose", "refinement", "tracking")
-_LEAST_VISIBLE_PX = 2.0  # boxes with less than this inside the image cannot be cropped
+_MIN_VISIBLE_PX = 2.0  # boxes with less than this inside the image cannot be cropped
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the methods were given, so that it can be drawn afterwards."""
+
+    frame: Frame  # undistorted
+    detections: list[Detection]  # the usable ones
+    hypotheses: list[PoseHypothesis]  # as the refiner got them
+    stages: int | None = None  # of the refiner; None for its own number
 
 
 @dataclass(frozen=True)
@@ -37,60 +56,104 @@ class PipelineResult:
     detections: list[Detection]  # every usable box, also those without a pose; pixels of the undistorted image
     timings_s: dict[str, float] = field(default_factory=dict)  # STAGES, and the total with everything between them
     reason: str | None = None  # why there are no poses; None where there are
+    trace: Trace | None = None
 
 
 class Pipeline:
     """Detect, crop, estimate, refine and track.
 
+    What is named in an argument wins over the settings; a method may also be given ready made, as an instance or, so
+    that it can be drawn and checked, as a `LoadedMethod`.
+
     Args:
         bundle: the objects and their networks.
-        backend: name of a pose estimator, or one ready made.
-        refiner: name of a refiner, or one ready made.
+        backend: a pose estimator.
+        refiner: a refiner; "none" for none.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        score_threshold: detections below are ignored; may change between frames.
         mesh_dir: folder of the meshes where the bundle does not ship them; for refiners that render.
-        detector: name of a detector, or one ready made.
-        track: keep identities and smooth over time; otherwise every frame stands alone.
-        follow: refine the poses of the frame before instead of detecting anew in every frame; None always detects.
+        detector: a detector.
+        settings: values by full name, such as {"tracking.enabled": False}, or all of them.
 
     Raises:
-        ValueError: if a name or the device is unknown, or `follow` is asked for without a refiner.
+        ValueError: if a name, a value or the device is unknown, if `tracking.mode` is refine without a refiner, or if
+            the backend needs tighter boxes than the detector gives.
         BundleError: if the bundle lacks what the choice needs.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        backend: str | Backend = "pix2pose",
-        refiner: str | Refiner = "none",
-        device: str = "auto",
-        score_threshold: float = 0.5,
+        backend: str | LoadedMethod | Backend | None = None,
+        refiner: str | LoadedMethod | Refiner | None = None,
+        device: str | None = None,
         mesh_dir: Path | None = None,
-        detector: str | Detector = "mask_rcnn",
-        track: bool = True,
-        follow: FollowSettings | None = None,
+        detector: str | LoadedMethod | Detector | None = None,
+        settings: RunSettings | Mapping[str, Any] | None = None,
     ) -> None:
-        self.bundle = bundle
-        self.device = resolve_device(device)
-        self.score_threshold = score_threshold
-        self.min_pose_score = 0.0  # poses below are held back; may change between frames
-        self._detector = make_detector(detector, bundle, self.device) if isinstance(detector, str) else detector
-        self._backend = make_backend(backend, bundle, self.device) if isinstance(backend, str) else backend
-        self._refiner = make_refiner(refiner, bundle, self.device, mesh_dir) if isinstance(refiner, str) else refiner
-        if follow is not None and isinstance(self._refiner, NoRefiner):
+        run = (
+            settings if isinstance(settings, RunSettings) else resolve_run(bundle, [Layer("settings", settings or {})])
+        )
+        wanted = run.pipeline
+        self.bundle, self.settings = bundle, run
+        self.device = resolve_device(device or wanted.device)
+        self.score_threshold = wanted.detector.score_threshold  # may change between frames
+        self.min_pose_score = wanted.pose.score_threshold  # poses below are held back; may change between frames
+        self._mesh_dir = mesh_dir or (Path(wanted.mesh_dir).expanduser() if wanted.mesh_dir else None)
+        follows = wanted.tracking.mode == "refine"
+        refiner = wanted.refiner if refiner is None else refiner
+        if follows and refiner == NONE:
             raise ValueError("tracking.mode = 'refine' needs a refiner: refiner = 'none', expected attention")
-        self._refined: tuple[list[Detection] | None, list[PoseHypothesis], int | None] = (None, [], None)
-        self._tracker = Tracker(bundle.catalog) if track else None
-        self._follower = Follower(bundle.catalog, follow) if follow is not None else None
+        backend = wanted.backend if backend is None else backend
+        detector = wanted.detector.method if detector is None else detector
+        self._check_boxes(_method_of("detector", detector), _method_of("backend", backend))
+        self.detector_method, self.detector = self._loaded("detector", detector)
+        self.backend_method, self.backend = self._loaded("backend", backend)
+        self.refiner_method: Method | None = None
+        self.refiner: Refiner | None = None
+        if refiner != NONE:
+            self.refiner_method, self.refiner = self._loaded("refiner", refiner)
+        self._tracker = Tracker(bundle.catalog, wanted.tracking) if wanted.tracking.enabled else None
+        self._follower = Follower(bundle.catalog, wanted.tracking) if follows else None
+
+    def _loaded(self, kind: Kind, choice: Any) -> tuple[Method | None, Any]:
+        """Return the method's descriptor, where it has one, and the method ready to run."""
+        if isinstance(choice, LoadedMethod):
+            return choice.method, choice.instance
+        if not isinstance(choice, str):
+            return None, choice
+        method = find_method(kind, choice)
+        return method, method.make(
+            LoadContext(self.bundle, self.device, self.settings.methods[method.name], self._mesh_dir)
+        )
+
+    @staticmethod
+    def _check_boxes(detector: Method | None, backend: Method | None) -> None:
+        if detector is not None and backend is not None and backend.tight_boxes and not detector.tight_boxes:
+            raise ValueError(
+                f"backend = {backend.name!r} needs boxes that end where the object ends, and detector.method = "
+                f"{detector.name!r} only says about where it is; expected another backend or another detector"
+            )
 
     def warm_up(self, width: int = 640, height: int = 480) -> None:
-        """Run everything once on noise, so that the first image does not pay for what happens once."""
+        """Run everything once on noise, so that the first images do not pay for what happens once."""
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         intrinsics = np.array([[width, 0.0, width / 2.0], [0.0, width, height / 2.0], [0.0, 0.0, 1.0]])
         frame = Frame(pixels, Camera(intrinsics, width, height))
         box = np.array([0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height])
+        boxes = [Detection(index, 1.0, box) for index in range(len(self.bundle.catalog))]
         self.process(frame)
-        self.process(frame, [Detection(index, 1.0, box) for index in range(len(self.bundle.catalog))])
+        self.process(frame, boxes)
+        self.process(frame, boxes[:1])
+        if self.refiner is not None:
+            # Noise gives the backend no pose, and the refiner nothing to do.
+            poses = [
+                PoseHypothesis(index, index, _ahead(model.centre_m, 4.0 * model.diameter_m), 1.0)
+                for index, model in enumerate(self.bundle.catalog)
+            ]
+            with torch.inference_mode():
+                self.refiner.refine(frame, boxes, poses)
+                if self._follower is not None:
+                    self.refiner.refine(frame, boxes, poses, self._follower.settings.stages)
         self.reset_tracks()
 
     def reset_tracks(self) -> None:
@@ -118,22 +181,23 @@ class Pipeline:
         frame = prepared(frame)
         followed = self._follow(frame, watch) if detections is None else None
         if followed is None:
-            usable, hypotheses, reason = self._look(frame, detections, watch)
+            trace, hypotheses, reason = self._look(frame, detections, watch)
         else:
-            usable, hypotheses, reason = *followed, None
+            trace, hypotheses, reason = *followed, None
         kept = [item for item in hypotheses if item.score >= self.min_pose_score]
         if hypotheses and not kept:
             best = max(item.score for item in hypotheses)
             reason = f"{len(hypotheses)} poses, the best scored {best:.2f}, below {self.min_pose_score:g}"
         with watch.stage("tracking"):
-            poses = self._track(kept, usable, frame.stamp_ns)
+            poses = self._track(kept, trace.detections, frame.stamp_ns)
         if kept and not poses:
             reason = f"{len(kept)} poses, not seen often enough yet"
-        return PipelineResult(sorted(poses, key=lambda pose: -pose.score), usable, watch.finish(), reason)
+        best_first = sorted(poses, key=lambda pose: -pose.score)
+        return PipelineResult(best_first, trace.detections, watch.finish(), reason, trace)
 
-    def _follow(self, frame: Frame, watch: _Stopwatch) -> tuple[list[Detection], list[PoseHypothesis]] | None:
+    def _follow(self, frame: Frame, watch: _Stopwatch) -> tuple[Trace, list[PoseHypothesis]] | None:
         """Refine the poses of the frame before; None where the objects have to be detected."""
-        if self._follower is None:
+        if self._follower is None or self.refiner is None:
             return None
         start = self._follower.start(frame.camera, frame.stamp_ns)
         if start is None:
@@ -141,79 +205,31 @@ class Pipeline:
         detections, hypotheses = start
         stages = self._follower.settings.stages
         with watch.stage("refinement"):
-            refined = self._refiner.refine(frame, detections, hypotheses, stages)
+            refined = self.refiner.refine(frame, detections, hypotheses, stages)
         if not self._follower.is_confident(hypotheses, refined):
             self._follower.failed()
             return None
-        self._refined = (detections, hypotheses, stages)
         self._follower.followed(refined, frame.stamp_ns)
-        return detections, refined
+        return Trace(frame, detections, hypotheses, stages), refined
 
     def _look(
         self, frame: Frame, detections: list[Detection] | None, watch: _Stopwatch
-    ) -> tuple[list[Detection], list[PoseHypothesis], str | None]:
-        """Detect and estimate; return usable detections, poses, and the reason where there are none."""
+    ) -> tuple[Trace, list[PoseHypothesis], str | None]:
+        """Detect, estimate and refine; return what was found, the poses, and the reason where there are none."""
         with watch.stage("detection"):
-            found = self._detector.detect(frame, self.score_threshold) if detections is None else detections
+            found = self.detector.detect(frame, self.score_threshold) if detections is None else detections
             usable = self._usable(found, frame)
-        hypotheses = self._estimate(frame, usable, watch) if usable else []
+        estimated = self._estimate(frame, usable, watch) if usable else []
+        trace, hypotheses = Trace(frame, usable, estimated), self._refine(frame, usable, estimated, watch)
         if self._follower is not None:
             self._follower.detected(hypotheses, usable, frame.stamp_ns)
         if not found:
             above = f" scored {self.score_threshold:g} or more" if detections is None else ""
-            return usable, hypotheses, f"no detections{above}"
+            return trace, hypotheses, f"no detections{above}"
         if not usable:
-            return usable, hypotheses, f"{len(found)} detections, none inside the image"
+            return trace, hypotheses, f"{len(found)} detections, none inside the image"
         few = f"{len(usable)} detections, no pose: too few correspondences agree"
-        return usable, hypotheses, None if hypotheses else few
-
-    @property
-    def comparisons(self) -> int:
-        """How often the refiner compared an object with an image so far; 0 where there is none."""
-        return self._refiner.comparisons
-
-    @property
-    def debug_names(self) -> tuple[str, ...]:
-        """Names of the pictures that `explain` draws."""
-        backend = (self._backend.debug_name,) if isinstance(self._backend, Explains) else ()
-        refiner = (self._refiner.debug_name,) if isinstance(self._refiner, ExplainsRefinement) else ()
-        return backend + refiner
-
-    @torch.inference_mode()
-    def explain(
-        self, frame: Frame, detections: list[Detection], names: Collection[str] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Draw what backend and refiner saw.
-
-        Args:
-            frame: the image.
-            detections: those of the result of `process`, whose refinement is then drawn as it was; or any others.
-            names: which of the `debug_names`; all where absent.
-
-        Returns:
-            Pictures (H, W, 3) uint8 by name; without detections the undistorted image.
-        """
-        frame = prepared(frame)
-        usable = self._usable(detections, frame)
-        pictures = {name: frame.rgb.copy() for name in self.debug_names if names is None or name in names}
-        backend, refiner = self._backend, self._refiner
-        draws_backend = isinstance(backend, Explains) and backend.debug_name in pictures
-        draws_refiner = isinstance(refiner, ExplainsRefinement) and refiner.debug_name in pictures
-        seen, hypotheses, stages = self._refined
-        if not usable or not (draws_backend or draws_refiner):
-            return pictures
-        again = seen is not detections
-        if draws_backend or again:
-            crops = crop_frame(frame, usable, backend.crop_size, backend.crop_padding, self.device)
-            if again:
-                hypotheses, stages = backend.estimate(frame, crops, usable), None
-            if draws_backend:
-                assert isinstance(backend, Explains)
-                pictures[backend.debug_name] = backend.explain(frame, crops, usable)
-        if draws_refiner:
-            assert isinstance(refiner, ExplainsRefinement)
-            pictures[refiner.debug_name] = refiner.explain(frame, hypotheses, stages)
-        return pictures
+        return trace, hypotheses, None if hypotheses else few
 
     def _usable(self, detections: list[Detection], frame: Frame) -> list[Detection]:
         for item in detections:
@@ -225,12 +241,17 @@ class Pipeline:
 
     def _estimate(self, frame: Frame, detections: list[Detection], watch: _Stopwatch) -> list[PoseHypothesis]:
         with watch.stage("crops"):
-            crops = crop_frame(frame, detections, self._backend.crop_size, self._backend.crop_padding, self.device)
+            crops = crop_frame(frame, detections, self.backend.crop_size, self.backend.crop_padding, self.device)
         with watch.stage("pose"):
-            hypotheses = self._backend.estimate(frame, crops, detections)
-        self._refined = (detections, hypotheses, None)
+            return self.backend.estimate(frame, crops, detections)
+
+    def _refine(
+        self, frame: Frame, detections: list[Detection], hypotheses: list[PoseHypothesis], watch: _Stopwatch
+    ) -> list[PoseHypothesis]:
+        if self.refiner is None or not hypotheses:
+            return hypotheses
         with watch.stage("refinement"):
-            return self._refiner.refine(frame, detections, hypotheses) if hypotheses else []
+            return self.refiner.refine(frame, detections, hypotheses)
 
     def _track(self, hypotheses: list[PoseHypothesis], detections: list[Detection], stamp_ns: int) -> list[ObjectPose]:
         if self._tracker is None:
@@ -259,24 +280,6 @@ class _Stopwatch:
         return {**self._stages, "total": time.perf_counter() - self._start_s}
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; "auto" is the GPU where there is one.
-
-    Raises:
-        ValueError: if the name is none of auto, cpu, cuda, cuda:N, or this machine has no such GPU.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if name != "cpu" and not (kind == "cuda" and (number.isdecimal() or name == kind)):
-        raise ValueError(f"device = {name!r}: expected auto, cpu, cuda or cuda:N")
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(number or 0) >= count:
-            raise ValueError(f"device = {name!r}: PyTorch sees {count} CUDA devices on this machine; use auto or cpu")
-    return torch.device(name)
-
-
 def prepared(frame: Frame) -> Frame:
     """Return the frame as the camera without distortion would have taken it, its pixels in writable memory.
 
@@ -293,4 +296,18 @@ def _is_inside(box: np.ndarray, camera: Camera) -> bool:
     if not np.isfinite([x0, y0, x1, y1]).all():
         return False
     visible = min(x1, camera.width - 0.5) - max(x0, -0.5), min(y1, camera.height - 0.5) - max(y0, -0.5)
-    return min(visible) >= _LEAST_VISIBLE_PX
+    return min(visible) >= _MIN_VISIBLE_PX
+
+
+def _ahead(centre_m: np.ndarray, distance_m: float) -> np.ndarray:
+    """Return a pose (4, 4) with a point of the object in the middle of the image."""
+    pose = np.eye(4)
+    pose[:3, 3] = np.array([0.0, 0.0, distance_m]) - centre_m
+    return pose
+
+
+def _method_of(kind: Kind, choice: Any) -> Method | None:
+    """Return the descriptor of a choice, None where it is an instance without one."""
+    if isinstance(choice, LoadedMethod):
+        return choice.method
+    return find_method(kind, choice) if isinstance(choice, str) else None

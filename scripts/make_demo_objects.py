@@ -3,7 +3,7 @@
 
     .venv/bin/python scripts/make_demo_objects.py [--bundle models/demo]
 
-Every mesh is computed from formulas: metres, origin in the middle of its box, z up, colours and normals per vertex,
+Every mesh is computed from formulas: metres, origin in the centre of its box, z up, colours and normals per vertex,
 dense enough that the colours carry the texture. Networks that the bundle already has are kept.
 """
 
@@ -137,7 +137,7 @@ def make_toy_brick() -> Part:
 
     def paint(points: np.ndarray) -> np.ndarray:
         # Half a turn maps (x, y) to (-x, -y): everything below depends on x * side, y * side with side = sign(y) or,
-        # on the middle line, sign(x).
+        # on the centre line, sign(x).
         side = np.where(np.abs(points[:, 1]) > 1e-9, np.sign(points[:, 1]), np.sign(points[:, 0]))
         x, y, z = points[:, 0] * side, points[:, 1] * side, points[:, 2]
         image = blend("red", "yellow", (x + length) / (2 * length))
@@ -229,9 +229,9 @@ def make_duckling() -> Part:
 
 
 def centred(part: Part) -> Part:
-    """Move the middle of the box into the origin."""
-    middle = (part.points.min(axis=0) + part.points.max(axis=0)) / 2.0
-    return replace(part, points=part.points - middle)
+    """Move the centre of the box into the origin."""
+    centre = (part.points.min(axis=0) + part.points.max(axis=0)) / 2.0
+    return replace(part, points=part.points - centre)
 
 
 def describe(object_id: int, name: str, part: Part, **symmetries) -> ObjectModel:

@@ -117,7 +117,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         result.command = list(event.cmd)
         result.parameters = read_parameters(result.command)
 
-    def said(event: Any) -> list[Any] | None:
+    def prediction(event: Any) -> list[Any] | None:
         is_first = "not configured" not in result.output
         result.output += event.text.decode()
         return [EmitEvent(event=Shutdown(reason="heard"))] if is_first and "not configured" in result.output else None
@@ -130,7 +130,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         LaunchDescription(
             [
                 RegisterEventHandler(OnProcessStart(on_start=started)),
-                RegisterEventHandler(OnProcessIO(on_stdout=said, on_stderr=said)),
+                RegisterEventHandler(OnProcessIO(on_stdout=prediction, on_stderr=prediction)),
                 RegisterEventHandler(OnProcessExit(on_exit=ended)),
                 IncludeLaunchDescription(
                     PythonLaunchDescriptionSource(str(LAUNCH / "pose.launch.py")), launch_arguments=arguments.items()

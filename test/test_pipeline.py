@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import time
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +15,15 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.debug_images import debug_names, draw_debug_images
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.pnp import solve_pnp
+from pose_estimation_ros.methods.base import LoadedMethod, Method, PoseHypothesis
+from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
-from pose_estimation_ros.pipeline import STAGES, Pipeline, PipelineResult, resolve_device
-from pose_estimation_ros.tracking.following import FollowSettings
+from pose_estimation_ros.pipeline import STAGES, Pipeline, PipelineResult
 
 CAMERA = Camera(np.array([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]]), 640, 480)
 BOUNDS = ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05))
@@ -151,7 +154,7 @@ def test_given_detections_replace_the_detector():
     pipeline = _pipeline([])
     result = pipeline.process(_frame_with_corners([truth]), [Detection(1, 0.7, _box(truth))])
     assert result.poses[0].name == "brick"
-    assert pipeline._detector.thresholds == []
+    assert pipeline.detector.thresholds == []
 
 
 def test_thresholds_may_change_between_frames():
@@ -165,7 +168,7 @@ def test_thresholds_may_change_between_frames():
     result = pipeline.process(frame)
     assert result.poses == []
     assert len(result.detections) == 1
-    assert pipeline._detector.thresholds == [0.5, 0.7, 0.5]
+    assert pipeline.detector.thresholds == [0.5, 0.7, 0.5]
 
 
 def _empty_results() -> dict[str, PipelineResult]:
@@ -223,11 +226,13 @@ def test_numbers_stay_over_frames_and_reset_begins_anew():
 
 def test_without_tracking_frames_stand_alone():
     truth = _pose(10)
-    pipeline = _pipeline([Detection(0, 0.9, _box(truth))], track=False)
+    pipeline = _pipeline([Detection(0, 0.9, _box(truth))], settings={"tracking.enabled": False})
     moved = truth.copy()
     moved[0, 3] += 0.003
     pipeline.process(_frame_with_corners([truth]))
-    alone = _pipeline([Detection(0, 0.9, _box(truth))], track=False).process(_frame_with_corners([moved]))
+    alone = _pipeline([Detection(0, 0.9, _box(truth))], settings={"tracking.enabled": False}).process(
+        _frame_with_corners([moved])
+    )
     after = pipeline.process(_frame_with_corners([moved]))
     np.testing.assert_array_equal(after.poses[0].camera_from_object, alone.poses[0].camera_from_object)
 
@@ -253,9 +258,7 @@ def test_a_refiner_takes_part_and_may_reject():
 
 
 class Keeping:
-    """A refiner that is as sure as it is told, and draws a red picture."""
-
-    debug_name = "keeping"
+    """A refiner that is as sure as it is told."""
 
     def __init__(self) -> None:
         self.sure = True
@@ -271,16 +274,20 @@ class Keeping:
             for item in hypotheses
         ]
 
-    def explain(self, frame, hypotheses, stages=None):
-        self.explained = [item.score for item in hypotheses], stages
-        return np.full((7, 9, 3), (255, 0, 0), np.uint8)
+
+def draw_red(refiner, frame, hypotheses, stages):
+    refiner.drawn = [item.score for item in hypotheses], stages
+    return np.full((7, 9, 3), (255, 0, 0), np.uint8)
 
 
 def test_following_leaves_out_detector_and_backend_until_a_pose_is_unsure():
     truth = _pose(14)
     backend, refiner = CornerBackend(), Keeping()
     pipeline = _pipeline(
-        [Detection(0, 0.9, _box(truth))], backend, refiner=refiner, follow=FollowSettings(detect_every=4)
+        [Detection(0, 0.9, _box(truth))],
+        backend,
+        refiner=refiner,
+        settings={"tracking.mode": "refine", "tracking.detect_every": 4},
     )
     counts = []
     for number in range(6):
@@ -295,30 +302,64 @@ def test_following_leaves_out_detector_and_backend_until_a_pose_is_unsure():
 
 def test_following_needs_a_refiner():
     with pytest.raises(ValueError, match="needs a refiner"):
-        _pipeline([], follow=FollowSettings())
+        _pipeline([], settings={"tracking.mode": "refine"})
 
 
-def test_refiners_draw_what_they_did_and_images_without_detections_stay_plain():
+@pytest.fixture
+def keeping(monkeypatch):
+    """A refiner with a descriptor that says how it is drawn."""
+    module = types.ModuleType("drawings_of_the_test")
+    module.draw_red = draw_red
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    method = Method(
+        "keeping",
+        "refiner",
+        "Keeps poses.",
+        "",
+        "nowhere:Settings",
+        "nowhere:load",
+        drawing=f"{module.__name__}:draw_red",
+    )
+    return LoadedMethod(method, Keeping())
+
+
+def test_refiners_draw_what_they_did_and_images_without_detections_stay_plain(keeping):
     truth = _pose(15)
     frame = _frame_with_corners([truth])
-    pipeline = _pipeline([], CornerBackend(), refiner=Keeping())
-    assert pipeline.debug_names == ("keeping",)
-    np.testing.assert_array_equal(pipeline.explain(frame, [])["keeping"], frame.rgb)
-    drawn = pipeline.explain(frame, [Detection(0, 0.9, _box(truth))])
-    np.testing.assert_array_equal(drawn["keeping"][0, 0], (255, 0, 0))
-    assert pipeline.explain(frame, [Detection(0, 0.9, _box(truth))], ["other"]) == {}
+    pipeline = _pipeline([], CornerBackend(), refiner=keeping)
+    assert debug_names(pipeline) == ("keeping",)
+    np.testing.assert_array_equal(draw_debug_images(pipeline, pipeline.process(frame))["keeping"], frame.rgb)
+    result = pipeline.process(frame, [Detection(0, 0.9, _box(truth))])
+    np.testing.assert_array_equal(draw_debug_images(pipeline, result)["keeping"][0, 0], (255, 0, 0))
+    assert draw_debug_images(pipeline, result, ["other"]) == {}
 
 
-def test_what_is_drawn_is_the_refinement_that_was_made():
+def test_what_is_drawn_is_the_refinement_that_was_made(keeping):
     truth = _pose(16)
-    backend, refiner = CornerBackend(), Keeping()
-    pipeline = _pipeline([Detection(0, 0.9, _box(truth))], backend, refiner=refiner, follow=FollowSettings(stages=3))
+    backend = CornerBackend()
+    pipeline = _pipeline(
+        [Detection(0, 0.9, _box(truth))],
+        backend,
+        refiner=keeping,
+        settings={"tracking.mode": "refine", "tracking.stages": 3},
+    )
     for number, stages in enumerate((None, 3)):
         frame = _frame_with_corners([truth], stamp_ns=number * 33_000_000)
-        result = pipeline.process(frame)
-        pipeline.explain(frame, result.detections)
-        assert refiner.explained[1] == stages
+        draw_debug_images(pipeline, pipeline.process(frame))
+        assert keeping.instance.drawn[1] == stages
     assert backend.calls == 1
+
+
+def test_a_backend_that_needs_tight_boxes_refuses_a_detector_that_gives_none():
+    sliding = Method("sliding", "detector", "Slides.", "", "nowhere:Settings", "nowhere:load", tight_boxes=False)
+    fitting = Method("fitting", "backend", "Fits.", "", "nowhere:Settings", "nowhere:load")
+    with pytest.raises(ValueError, match=r"backend = 'fitting' needs boxes that end .* detector.method = 'sliding'"):
+        Pipeline(
+            BUNDLE,
+            LoadedMethod(fitting, CornerBackend()),
+            device="cpu",
+            detector=LoadedMethod(sliding, FixedDetector([])),
+        )
 
 
 def test_objects_that_the_bundle_does_not_have_are_refused():

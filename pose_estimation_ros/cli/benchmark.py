@@ -12,17 +12,21 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from pose_estimation_ros.backends import BACKENDS
+from pose_estimation_ros.cli.settings_options import add_settings_option, method_help, settings_of
 from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.data.frame import Detection, Frame
-from pose_estimation_ros.detection.base import Detector
 from pose_estimation_ros.evaluation.timing import Measurement, comparison, machine, peak_memory_mb, spreads, table
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.symmetry import symmetric_distance, symmetry_transforms
+from pose_estimation_ros.methods.base import Detector, LoadContext
+from pose_estimation_ros.methods.registry import find_method
+from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
-from pose_estimation_ros.pipeline import Pipeline, resolve_device
+from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.pipeline_settings import RunSettings
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 
 SEQUENCE = "sequence"  # folder of a bundle's own images, BOP layout
@@ -77,12 +81,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _with_other_backend(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Return the arguments of the run that is compared with; `paper` is the backend's published procedure."""
-    name = arguments.compare if arguments.compare in BACKENDS else f"{arguments.backend}_{arguments.compare}"
-    if name not in BACKENDS:
-        known = ", ".join(sorted(BACKENDS))
-        raise ValueError(f"--compare {arguments.compare}: expected one of {known}, or paper with --backend nemo")
-    return argparse.Namespace(**{**vars(arguments), "backend": name})
+    """Return the arguments of the run that is compared with."""
+    changes = {"backend": arguments.compare, "assignments": [*arguments.assignments, *arguments.compare_set]}
+    find_method("backend", arguments.compare)
+    return argparse.Namespace(**{**vars(arguments), **changes})
+
+
+def _fixed(arguments: argparse.Namespace) -> dict[str, object]:
+    """Return what the options say of settings; smoothing would mix the poses of different images."""
+    return {
+        "backend": arguments.backend,
+        "refiner": arguments.refiner,
+        "device": arguments.device,
+        "detector__score_threshold": arguments.score_threshold,
+        "tracking__enabled": not arguments.compare,
+    }
+
+
+def _detector(bundle: Bundle, device: torch.device, settings: RunSettings) -> Detector:
+    method = find_method("detector", settings.pipeline.detector.method)
+    detector: Detector = method.make(LoadContext(bundle, device, settings.methods[method.name]))
+    return detector
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,11 +120,14 @@ def _parser() -> argparse.ArgumentParser:
                         help="given: the detector runs, but poses are estimated in the boxes of the source, as many in "
                         "every run; model: in the detector's own boxes (default: given)")  # fmt: skip
     parser.add_argument("--no-detector", action="store_true", help="leave the detector out")
-    parser.add_argument("--backend", default="pix2pose", help="pose estimator (default: pix2pose)")
-    parser.add_argument("--refiner", default="none", help="refiner (default: none)")
+    parser.add_argument("--backend", default="pix2pose", help=f"pose estimator: {method_help('backend')}")
+    parser.add_argument("--refiner", default="none", help=f"refiner: {method_help('refiner')}")
+    add_settings_option(parser)
     parser.add_argument("--compare", metavar="BACKEND",
-                        help="afterwards run another pose estimator on the same frames "
-                        "and compare time and rotation error; for nemo: paper, its published procedure")  # fmt: skip
+                        help="afterwards run this pose estimator on the same frames, or the same one with other "
+                        "settings (--compare-set), and compare time and rotation error")  # fmt: skip
+    parser.add_argument("--compare-set", action="append", default=[], metavar="NAME=VALUE",
+                        help="setting of the second run alone: --compare-set nemo.procedure=paper")  # fmt: skip
     parser.add_argument("--frames", type=int, default=30, help="frames to measure (default: 30)")
     parser.add_argument("--score-threshold", type=float, default=0.5, help="of the detector (default: 0.5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -122,10 +144,6 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         ValueError: if an argument does not fit.
         BundleError: if the bundle lacks what is asked for.
     """
-    import torch
-
-    from pose_estimation_ros.detection.mask_rcnn import MaskRCNN
-
     if arguments.frames < 1:
         raise ValueError(f"--frames {arguments.frames}: expected at least 1")
     if arguments.no_detector and arguments.boxes == "model":
@@ -136,32 +154,28 @@ def measure(arguments: argparse.Namespace) -> Measurement:
     source, samples = open_source(arguments, load_bundle(arguments.bundle))
     start_s = time.perf_counter()
     bundle = load_bundle(arguments.bundle)
-    detector = None if arguments.no_detector else MaskRCNN.from_bundle(bundle, device)
+    settings = settings_of(arguments, bundle, **_fixed(arguments))
+    detector = None if arguments.no_detector else _detector(bundle, device, settings)
     fixed = FixedBoxes(detector)
     pipeline = Pipeline(
         bundle,
-        backend=arguments.backend,
-        refiner=arguments.refiner,
-        device=arguments.device,
-        score_threshold=arguments.score_threshold,
         mesh_dir=arguments.mesh_dir,
         detector=detector if detector is not None and arguments.boxes == "model" else fixed,
-        track=not arguments.compare,  # smoothing would mix the poses of different photographs
+        settings=settings,
     )
     camera = samples[0].frame.camera
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     pipeline.warm_up(camera.width, camera.height)
     load_s = time.perf_counter() - start_s
-    before = pipeline.comparisons
-    timings, boxes, poses, errors = _run(
+    timings, boxes, poses, comparisons, errors = _run(
         pipeline, fixed, samples, arguments.frames, bool(arguments.compare) and arguments.boxes == "given"
     )
     return Measurement(
         machine=machine(device),
         bundle=bundle.name,
-        backend=arguments.backend,
-        refiner=arguments.refiner,
+        backend=settings.pipeline.backend,
+        refiner=settings.pipeline.refiner,
         device=str(device),
         source=source,
         image_size=f"{camera.width}x{camera.height}",
@@ -171,7 +185,7 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         load_s=load_s,
         stages_ms=spreads(timings),
         throughput_fps=len(timings) / sum(item["total"] for item in timings),
-        comparisons_per_pose=(pipeline.comparisons - before) / max(1, sum(poses)),
+        comparisons_per_pose=comparisons / max(1, sum(poses)),
         peak_memory_mb=peak_memory_mb(device),
         median_rotation_deg=float(np.degrees(np.median(errors))) if errors else None,
     )
@@ -179,14 +193,14 @@ def measure(arguments: argparse.Namespace) -> Measurement:
 
 def _run(
     pipeline: Pipeline, fixed: FixedBoxes, samples: list[Sample], frames: int, with_errors: bool
-) -> tuple[list[dict[str, float]], list[int], list[int], list[float]]:
-    """Return timings, numbers of boxes and of poses per frame, and rotation errors in radians where truth is known.
+) -> tuple[list[dict[str, float]], list[int], list[int], int, list[float]]:
+    """Return timings, boxes and poses per frame, all comparisons, and rotation errors in radians where truth is known.
 
     The results themselves hold whole images.
     """
     from tqdm import tqdm
 
-    timings, boxes, poses = [], [], []
+    timings, boxes, poses, comparisons = [], [], [], 0
     errors: list[float] = []
     run = islice(cycle(samples), frames)
     for number, sample in enumerate(tqdm(run, total=frames, desc="frames", unit="frame", disable=None)):
@@ -195,9 +209,10 @@ def _run(
         timings.append(result.timings_s)
         boxes.append(len(result.detections))
         poses.append(len(result.poses))
+        comparisons += sum(pose.comparisons for pose in result.poses)
         if with_errors:
             errors += rotation_errors(pipeline.bundle.catalog, sample, result.poses)
-    return timings, boxes, poses, errors
+    return timings, boxes, poses, comparisons, errors
 
 
 def rotation_errors(catalog: Catalog, sample: Sample, poses: list[ObjectPose]) -> list[float]:
@@ -221,7 +236,7 @@ def open_source(arguments: argparse.Namespace, bundle: Bundle) -> tuple[str, lis
         FileNotFoundError: if the data set is not there.
     """
     if arguments.image is not None:
-        return str(arguments.image), [_photograph(arguments.image, bundle.catalog)]
+        return str(arguments.image), [_image(arguments.image, bundle.catalog)]
     own = bundle.path / SEQUENCE
     root = arguments.bop if arguments.bop is not None else own if own.is_dir() else None
     if root is None:
@@ -242,7 +257,7 @@ def _data_set(dataset: BopDataset, catalog: Catalog) -> Iterator[Sample]:
             yield Sample(dataset.frame(image), boxes, true_poses(image, targets, catalog))
 
 
-def _photograph(path: Path, catalog: Catalog) -> Sample:
+def _image(path: Path, catalog: Catalog) -> Sample:
     import cv2
 
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)

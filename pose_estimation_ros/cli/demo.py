@@ -19,8 +19,10 @@ import numpy as np
 
 from pose_estimation_ros.cli.graph import Graph, GraphError
 from pose_estimation_ros.cli.live_table import LiveTable
+from pose_estimation_ros.cli.settings_options import add_settings_option, method_help, settings_of
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.settings import parse_assignments
 
 POSE_NODE = ["-m", "pose_estimation_ros.ros.pose_node"]
 _PLAY = ["-m", "pose_estimation_ros.ros.play_node"]
@@ -72,8 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mesh-dir", type=Path, help="meshes that the bundle does not ship (default: models/ of --bop)"
     )
-    parser.add_argument("--backend", default="pix2pose", help="pose estimator (default: pix2pose)")
-    parser.add_argument("--refiner", default="none", help="none or attention (default: none)")
+    parser.add_argument("--backend", default="pix2pose", help=f"pose estimator: {method_help('backend')}")
+    parser.add_argument("--refiner", default="none", help=f"refiner: {method_help('refiner')}")
+    add_settings_option(parser)
     parser.add_argument(
         "--tracking-mode", choices=("detect", "refine"), default="detect",
         help="refine: refine the poses of the frame before and detect now and then; needs a refiner (default: detect)",
@@ -87,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--track", choices=("auto", "on", "off"), default="auto",
         help="keep identities and smooth over time; auto: on for the bundle's own sequence, off for --bop, whose "
-        "images are single photographs",
+        "images are single images",
     )  # fmt: skip
     parser.add_argument(
         "--transport", choices=("raw", "compressed"), default="compressed",
@@ -108,6 +111,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         raise ValueError(f"--count {arguments.count}: expected at least 1")
     if importlib.util.find_spec("rclpy") is None:
         raise ValueError("rclpy is not on the path; run scripts/demo.sh, or source scripts/env.sh first")
+    settings_of(arguments, bundle)  # mistakes are told before anything starts
     track = arguments.bop is None if arguments.track == "auto" else arguments.track == "on"
     return Plan(
         bundle, bop, arguments.split, BopDataset(bop, arguments.split), track, arguments.output, arguments.transport
@@ -158,7 +162,16 @@ def _node_parameters(arguments: argparse.Namespace, plan: Plan) -> list[str]:
         "image_transport": plan.transport,
     }
     parameters = [item for name, value in values.items() for item in ("-p", f"{name}:={value}")]
+    for name, value in parse_assignments(arguments.assignments).values.items():
+        parameters += ["-p", f"{name}:={_as_parameter(value)}"]
     return ["--ros-args", *parameters]
+
+
+def _as_parameter(value: object) -> str:
+    """Return a value as ROS reads it on a command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}'" if value == "" else str(value)
 
 
 def _play_command(plan: Plan, rate_hz: float, count: int | None, stamps: Path) -> list[str]:

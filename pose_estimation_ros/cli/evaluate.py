@@ -6,10 +6,12 @@ import argparse
 import shlex
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pose_estimation_ros.cli.evaluate_options import make_parser
+from pose_estimation_ros.cli.settings_options import settings_of
 from pose_estimation_ros.data.bop import BopDataset, BopTarget, read_targets
 from pose_estimation_ros.evaluation import report
 from pose_estimation_ros.evaluation.bop_results import (
@@ -25,8 +27,10 @@ from pose_estimation_ros.evaluation.metrics import DepthRenderer, ObjectPoints
 from pose_estimation_ros.evaluation.report import Evaluation
 from pose_estimation_ros.evaluation.run import ImageRecord, Runner, run_images
 from pose_estimation_ros.evaluation.silhouettes import Silhouettes
+from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.pipeline_settings import RunSettings
 
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
@@ -106,8 +110,9 @@ def _results(
         context["results"] = str(arguments.from_csv)
         return _Results(read_results(arguments.from_csv))
     assert bundle is not None
-    runner = _runner(arguments, dataset, bundle)
-    settings = _settings(arguments, bundle)
+    run = _run_settings(arguments, bundle)
+    runner = _runner(arguments, dataset, bundle, run)
+    settings = _settings(arguments, bundle, run)
     records = _process(arguments, dataset, targets, runner, settings)
     if records is None:
         return None
@@ -169,56 +174,52 @@ def _targets(
     return targets, notes
 
 
-def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle) -> Runner:
-    from pose_estimation_ros.pipeline import Pipeline, resolve_device
+def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle, run: RunSettings) -> Runner:
+    from pose_estimation_ros.debug_images import draw_debug_images
+    from pose_estimation_ros.pipeline import Pipeline
 
-    detector = None
-    if arguments.detections != "gt":
-        from pose_estimation_ros.detection import make_detector
-
-        name = {"model": "mask_rcnn", "patches": "patches"}[arguments.detections]
-        detector = make_detector(name, bundle, resolve_device(arguments.device))
     mesh_dir = arguments.mesh_dir
     if mesh_dir is None and bundle.meshes is None:
         mesh_dir = arguments.bop / "models"
-    pipeline = Pipeline(
-        bundle,
-        backend=arguments.backend,
-        refiner=arguments.refiner,
-        device=arguments.device,
-        score_threshold=arguments.score_threshold,
-        mesh_dir=mesh_dir,
-        detector=detector or _NoDetector(),
-        track=False,
-    )
+    without = arguments.detections == "gt"
+    pipeline = Pipeline(bundle, mesh_dir=mesh_dir, detector=_NoDetector() if without else None, settings=run)
     pipeline.min_pose_score = 0.0  # a recall cannot profit from poses that are held back
     first = dataset.images[0].camera
     pipeline.warm_up(first.width, first.height)
     return Runner(
         pipeline,
         bundle.catalog,
-        detector,
+        None if without else pipeline.detector,
         arguments.gt_box,
         arguments.score_threshold,
         arguments.candidates,
         debug_dir=arguments.plots,
+        draw=partial(draw_debug_images, pipeline),
     )
 
 
-def _settings(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
-    """Return what the poses depend on."""
-    from pose_estimation_ros.pipeline import resolve_device
+def _run_settings(arguments: argparse.Namespace, bundle: Bundle) -> RunSettings:
+    """Return the settings of the run, options of the command before `--set`."""
+    chosen = {
+        "backend": arguments.backend,
+        "refiner": arguments.refiner,
+        "device": arguments.device,
+        "detector__method": None if arguments.detections in ("model", "gt") else arguments.detections,
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    fixed = {"tracking__enabled": False, "detector__score_threshold": arguments.score_threshold}
+    return settings_of(arguments, bundle, **fixed, **given)
 
+
+def _settings(arguments: argparse.Namespace, bundle: Bundle, run: RunSettings) -> dict[str, Any]:
+    """Return what the poses depend on."""
     return {
         "bundle": bundle.name,
         "weights_sha256": {role: entry.sha256 for role, entry in sorted(bundle.networks.items())},
-        "backend": arguments.backend,
-        "refiner": arguments.refiner,
         "detections": arguments.detections,
         "gt_box": arguments.gt_box,
-        "score_threshold": arguments.score_threshold,
         "candidates": arguments.candidates,
-        "device": str(resolve_device(arguments.device)),
+        "settings": run.values() | {"device": str(resolve_device(run.pipeline.device))},
     }
 
 
@@ -231,20 +232,20 @@ def _process(
 ) -> list[ImageRecord] | None:
     from tqdm import tqdm
 
-    partial = _partial_file(arguments.csv) if arguments.csv else None
+    unfinished = _partial_file(arguments.csv) if arguments.csv else None
     try:
         return run_images(
             dataset,
             targets,
             runner,
-            partial,
+            unfinished,
             settings
             | {"data_set": str(arguments.bop.resolve()), "images": [list(image.key) for image in dataset.images]},
             arguments.resume,
             progress=lambda images: tqdm(images, desc="images", unit="image", disable=None),
         )
     except KeyboardInterrupt:
-        hint = f"; {partial} holds the finished images, go on with --resume" if partial else ""
+        hint = f"; {unfinished} holds the finished images, go on with --resume" if unfinished else ""
         print(f"pose_evaluate: interrupted{hint}", file=sys.stderr)
         return None
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pose_estimation_ros.cli.settings_options import add_settings_option
+from pose_estimation_ros.methods.registry import choices
+
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of pose_evaluate."""
@@ -34,13 +37,14 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
 
 def _add_method(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--backend", default="pix2pose", help="pose estimator (default: %(default)s)")
-    add("--refiner", default="none", help="pose refiner (default: %(default)s)")
+    add("--backend", help=f"pose estimator: {', '.join(choices('backend'))} (default: the settings')")
+    add("--refiner", help=f"pose refiner: {', '.join(choices('refiner'))} (default: the settings')")
     add(
         "--detections",
-        choices=("model", "gt", "patches"),
         default="model",
-        help="boxes of the detector, of the ground truth, or of the heatmaps network's sliding patches",
+        metavar="WHOSE",
+        help="gt: boxes of the ground truth; model: of the settings' detector; or a detector: "
+        f"{', '.join(choices('detector'))} (default: %(default)s)",
     )
     add(
         "--gt-box",
@@ -58,7 +62,8 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
         help="detections that get a pose, per instance that the targets ask for (default: %(default)s)",
     )
     add("--mesh-dir", type=Path, metavar="DIR", help="meshes, where the bundle ships none (default: BOP_DIR/models)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    add("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add_settings_option(group)
     add("--resume", action="store_true", help="go on with an interrupted run; needs the same --csv")
 
 

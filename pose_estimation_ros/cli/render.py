@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--mesh-dir", type=Path, help="where the meshes are that the bundle does not ship")
     source.add_argument("--mesh", type=Path, help="a mesh file instead of a bundle: PLY, OBJ, STL, OFF")
     source.add_argument("--unit", choices=sorted(UNITS_M), default="m", help="unit of --mesh (default: m)")
-    pose = parser.add_argument_group("from where; the camera looks at the middle of the object's box")
+    pose = parser.add_argument_group("from where; the camera looks at the centre of the object's box")
     pose.add_argument("--azimuth", type=float, default=30.0, help="degrees about the object's z (default: 30)")
     pose.add_argument("--elevation", type=float, default=30.0, help="degrees above its xy plane (default: 30)")
     pose.add_argument("--roll", type=float, default=0.0, help="turn of the camera about its axis, degrees (default: 0)")
@@ -84,14 +84,14 @@ def _read_mesh(arguments: argparse.Namespace) -> Mesh:
 
 
 def view_pose(mesh: Mesh, azimuth_deg: float, elevation_deg: float, roll_deg: float, distance_m: float) -> np.ndarray:
-    """Return camera_from_object (4, 4) of a camera that looks at the middle of a mesh's box.
+    """Return camera_from_object (4, 4) of a camera that looks at the centre of a mesh's box.
 
     Args:
         mesh: the mesh; z is up.
         azimuth_deg: where the camera stands, about z from x.
         elevation_deg: how high it stands above the xy plane, -90 to 90.
         roll_deg: turn of the camera about its optical axis; positive turns the image counter-clockwise.
-        distance_m: from the middle of the box.
+        distance_m: from the centre of the box.
     """
     azimuth, elevation, roll = np.deg2rad([azimuth_deg, elevation_deg, roll_deg])
     # The limit of all cameras that rise towards the pole, so that right above it azimuth keeps its meaning.

@@ -5,23 +5,19 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pose_estimation_ros.methods.base import Training
+from pose_estimation_ros.methods.registry import find_training, trained_networks
+from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle, save_bundle
 from pose_estimation_ros.objects.catalog import UNITS_M, Catalog, ObjectModel, catalog_from_bop
 from pose_estimation_ros.objects.categories import catalog_from_categories, object_name
+from pose_estimation_ros.settings import Layer, parse_assignments
 
-TRAININGS = {  # network -> "module:recipe,function", imported when asked for
-    "attention": "pose_estimation_ros.training.attention:AttentionRecipe,train_attention",
-    "detector": "pose_estimation_ros.training.detector:DetectorRecipe,train_detector",
-    "heatmaps": "pose_estimation_ros.training.heatmaps:HeatmapsRecipe,train_heatmaps",
-    "nemo": "pose_estimation_ros.training.nemo:NemoRecipe,train_nemo",
-    "pix2pose": "pose_estimation_ros.training.pix2pose:Pix2PoseRecipe,train_pix2pose",
-}
 _UNIT = "m"  # of mesh files where nothing is said
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
@@ -30,8 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        content = _recipe(arguments.config)
-        _train(arguments, open_or_create(arguments), content)
+        training = find_training(arguments.network).training
+        assert training is not None
+        recipe = read_recipe(training, arguments.config, parse_assignments(arguments.assignments))
+        _train(arguments, training, open_or_create(arguments), recipe)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"pose_train: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -41,22 +39,34 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _recipe(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a mapping of recipe keys")
-    return content
+def read_recipe(training: Training, path: Path | None, changes: Layer) -> Any:
+    """Read a recipe from a YAML file, or take the default one, and change keys of it.
+
+    Raises:
+        ValueError: if the file is no mapping, or a key or a value is bad.
+    """
+    content: Any = {}
+    if path is not None:
+        try:
+            content = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: {error}") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{path}: expected a mapping of recipe keys")
+    for name, value in changes.values.items():
+        place = content
+        for part in name.split(".")[:-1]:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{changes.origin} {name}: {part} has no keys")
+        place[name.split(".")[-1]] = value
+    return training.recipe_model().model_validate(content)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pose_train", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path, help="folder of the bundle; made if it does not exist")
-    parser.add_argument("--network", required=True, choices=sorted(TRAININGS), help="which network to train")
+    parser.add_argument("--network", required=True, help=f"which network to train: {', '.join(trained_networks())}")
     source = parser.add_argument_group("objects of a new bundle")
     source.add_argument(
         "--bop", type=Path, help="BOP data set whose models folder holds the meshes (referenced, not copied)"
@@ -77,24 +87,29 @@ def _parser() -> argparse.ArgumentParser:
     prior.add_argument("--roll", type=float, nargs=2, metavar=("LOW", "HIGH"), help="in-plane rotation, degrees")
     prior.add_argument("--distance", type=float, nargs=2, metavar=("LOW", "HIGH"), help="metres")
     parser.add_argument("--config", type=Path, help="recipe, YAML (see config/train/)")
+    parser.add_argument(
+        "--set",
+        dest="assignments",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a key of the recipe, repeatable: --set optimiser.batch=16",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
     parser.add_argument("--work-dir", type=Path, help="checkpoints and log (default: runs/BUNDLE/NETWORK)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     return parser
 
 
-def _train(arguments: argparse.Namespace, bundle: Bundle, content: dict[str, Any]) -> None:
-    from pose_estimation_ros.pipeline import resolve_device
+def _train(arguments: argparse.Namespace, training: Training, bundle: Bundle, recipe: Any) -> None:
     from pose_estimation_ros.training.trainer import TrainingRun
 
     device = str(resolve_device(arguments.device))
-    folder = arguments.work_dir or Path("runs") / bundle.name / arguments.network
+    folder = arguments.work_dir or Path("runs") / bundle.name / training.role
     mesh_dir = arguments.mesh_dir or arguments.categories or (arguments.bop / "models" if arguments.bop else None)
-    module, _, names = TRAININGS[arguments.network].partition(":")
-    recipe, train = (getattr(import_module(module), name) for name in names.split(","))
     run = TrainingRun(bundle, folder, mesh_dir, device, arguments.resume)
-    updated: Bundle = train(run, recipe.model_validate(content))
-    entry = updated.networks[arguments.network]
+    updated = training.function()(run, recipe)
+    entry = updated.networks[training.role]
     done = "finished" if entry.training.get("finished") else "interrupted; go on with --resume"
     print(f"{updated.path / entry.file}: {entry.training.get('samples')} images seen, {done}")
 

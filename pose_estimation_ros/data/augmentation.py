@@ -31,8 +31,8 @@ def color_jitter(images: Tensor, generator: torch.Generator, strength: float = 1
     balance = torch.exp(strength * uniform(-0.15, 0.15, (count, 3, 1, 1), generator))
     contrast = 1.0 + strength * uniform(-0.35, 0.35, shape, generator)
     images = (grey + saturation * (images - grey)) * (gain * balance)
-    middle = images.mean(dim=(1, 2, 3), keepdim=True)
-    images = middle + contrast * (images - middle)
+    centre = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = centre + contrast * (images - centre)
     gamma = torch.exp(strength * uniform(-0.35, 0.35, shape, generator))
     return images.clamp(1e-4, 1.0).pow(gamma)
 
@@ -49,7 +49,7 @@ def uneven_light(images: Tensor, generator: torch.Generator) -> Tensor:
 def low_resolution(
     images: Tensor, generator: torch.Generator, sides: tuple[float, float], noise: float = 0.04, groups: int = 4
 ) -> Tensor:
-    """Pretend that square images (B, 3, S, S) were cut out of a photograph with fewer pixels.
+    """Pretend that square images (B, 3, S, S) were cut out of an image with fewer pixels.
 
     The batch is split into groups; each is reduced to a random side, blurred, given sensor noise at that resolution,
     and enlarged again bilinearly, as crops are.
@@ -57,7 +57,7 @@ def low_resolution(
     Args:
         images: square images.
         generator: source of randomness.
-        sides: smallest and largest side in the photograph, pixels; drawn evenly in the logarithm.
+        sides: smallest and largest side in the image, pixels; drawn evenly in the logarithm.
         noise: largest standard deviation of the noise.
         groups: number of sides drawn per batch.
     """

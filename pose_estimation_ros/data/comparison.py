@@ -1,4 +1,4 @@
-"""Pairs of photograph and rendering, as the refiner compares them."""
+"""Pairs of image and rendering, as the refiner compares them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rendered_channels(
         diameter: (B,) metres.
 
     Returns:
-        (B, 7, S, S) float16: colour, points about the object's middle in the camera's axes over its radius, mask.
+        (B, 7, S, S) float16: colour, points about the object's centre in the camera's axes over its radius, mask.
     """
     turned = rotation @ (coordinates.flatten(2) * (2.0 * half / diameter[:, None])[:, :, None])
     return torch.cat([color, turned.reshape(coordinates.shape), mask], dim=1).half()
@@ -40,8 +40,8 @@ def warped(image: Tensor, image_from_target: Tensor, size: int) -> Tensor:
     pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(-1, 3)
     mapped = pixels @ image_from_target.transpose(1, 2)
     place = (mapped[..., :2] / mapped[..., 2:].clamp(min=1e-6)).reshape(-1, size, size, 2)
-    middle = size // 2
-    scale = (place[:, middle, middle] - place[:, middle - 1, middle - 1]).norm(dim=1) / 2.0**0.5
+    centre = size // 2
+    scale = (place[:, centre, centre] - place[:, centre - 1, centre - 1]).norm(dim=1) / 2.0**0.5
     most = float(max(image.shape[1:]))
     levels = torch.floor(torch.log2(scale.nan_to_num(1.0).clamp(1.0, most))).long()
     result = torch.empty(len(place), 3, size, size, device=image.device)

@@ -35,4 +35,4 @@ class Detection:
     score: float
     box: np.ndarray  # (4,) x0 y0 x1 y1 in pixels of the full image
     mask: np.ndarray | None = None  # (H, W) bool, visible pixels in the full image
-    fits: bool = True  # the box ends where the object ends; otherwise it only says about where the object is
+    is_tight: bool = True  # the box ends where the object ends; otherwise it only says about where the object is

@@ -1,6 +1,6 @@
-"""Training pairs for refinement: a composed photograph, and a rendering of a pose that is a little wrong.
+"""Training pairs for refinement: a composed image, and a rendering of a pose that is a little wrong.
 
-Both are views of the bank. The rendering shows the object from a direction near that of the photograph, rolled, moved
+Both are views of the bank. The rendering shows the object from a direction near that of the image, rolled, moved
 and scaled by a random error, so no rays are cast while a network is trained.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from pose_estimation_ros.data.comparison import rendered_channels
 from pose_estimation_ros.data.synthetic import CropConfig, CropSource, Placement
 from pose_estimation_ros.data.view_bank import ViewBank, sample_maps, warp_grid
-from pose_estimation_ros.geometry.looking_camera import filling_intrinsics
+from pose_estimation_ros.geometry.virtual_camera import filling_intrinsics
 from pose_estimation_ros.rendering.shading import headlight
 
 NEIGHBOURS = 24  # views near each view that its rendering may show
@@ -53,7 +53,7 @@ class PairBatch:
     true_rotation: Tensor  # (B, 3, 3)
     distance: Tensor  # (B,) diameters
     extent: Tensor  # (B,) diameters per side of the image, at the object's distance
-    seen_from: Tensor  # (B,) distance from which the photograph was taken, zoomed to the size it should have; diameters
+    seen_from: Tensor  # (B,) distance from which the image was taken, zoomed to the size it should have; diameters
 
     def __len__(self) -> int:
         return len(self.observed)
@@ -65,9 +65,9 @@ class PairSource(CropSource):
     Args:
         bank: ray-cast views.
         backgrounds: pictures, uint8 (P, 3, H, W), on the bank's device.
-        config: how the photographs are made; its jitters are not used.
+        config: how the images are made; its jitters are not used.
         pairs: how wrong the rendered poses are.
-        geometry: middle (O, 3), half size (O, 3) and diameter (O,) of the objects, metres.
+        geometry: centre (O, 3), half size (O, 3) and diameter (O,) of the objects, metres.
         seed: same seed, same batches.
         weights: how often each object is drawn, relative.
     """
@@ -84,7 +84,7 @@ class PairSource(CropSource):
     ) -> None:
         super().__init__(bank, backgrounds, config, seed, weights)
         self.pairs = pairs
-        self.middle, self.half, self.diameter = geometry
+        self.centre, self.half, self.diameter = geometry
         self._near = near_views(bank)
 
     def pair_batch(self, count: int) -> PairBatch:
@@ -135,9 +135,9 @@ class PairSource(CropSource):
         return drawn.clamp(-2.5, 2.5)
 
     def _distance(self, view: Tensor) -> Tensor:
-        """Return the depth (B,) of the objects' middles, metres."""
-        pose, middle = self.bank.camera_from_object[view], self.middle[self.bank.object_index[view]]
-        return (pose[:, 2, :3] * middle).sum(dim=1) + pose[:, 2, 3]
+        """Return the depth (B,) of the objects' centres, metres."""
+        pose, centre = self.bank.camera_from_object[view], self.centre[self.bank.object_index[view]]
+        return (pose[:, 2, :3] * centre).sum(dim=1) + pose[:, 2, 3]
 
     def _filling(self, view: Tensor, turn: Tensor) -> Tensor:
         pose = self.bank.camera_from_object[view]

@@ -146,8 +146,8 @@ class SceneSource:
         config, count = self.config, len(view)
         focal = uniform(*config.focal_px, (1,), self.generator)
         near, far = config.distance_m
-        middle = uniform(near, far, (1,), self.generator)
-        distance = (middle * torch.exp(uniform(-0.2, 0.2, (count,), self.generator))).clamp(near, far)
+        typical = uniform(near, far, (1,), self.generator)
+        distance = (typical * torch.exp(uniform(-0.2, 0.2, (count,), self.generator))).clamp(near, far)
         scale = focal / distance * self.bank.camera_from_object[view, 2, 3] / self.bank.focal_px[view]
         size = torch.tensor([config.width, config.height], device=scale.device, dtype=torch.float32)
         crowded = float(uniform(0, 1, (1,), self.generator)) < config.crowded
@@ -164,11 +164,11 @@ class SceneSource:
         """Return lit and rolled views (n, 4, P, P), colour times coverage and coverage."""
         side = self.config.patch
         roll = torch.deg2rad(uniform(*self.config.roll_deg, (len(view),), self.generator))
-        middle, ratio = (side - 1) / 2.0, self.bank.size / side
+        half, ratio = (side - 1) / 2.0, self.bank.size / side
         transform = torch.zeros(len(view), 3, 3, device=view.device)
         transform[:, 0, 0] = transform[:, 1, 1] = roll.cos() * ratio
         transform[:, 0, 1], transform[:, 1, 0] = roll.sin() * ratio, -roll.sin() * ratio
-        turned = transform[:, :2, :2] @ torch.full((2,), middle, device=view.device)
+        turned = transform[:, :2, :2] @ torch.full((2,), half, device=view.device)
         transform[:, :2, 2] = (self.bank.size - 1) / 2.0 - turned
         transform[:, 2, 2] = 1.0
         grid = warp_grid(transform, torch.arange(side, device=view.device, dtype=torch.float32), self.bank.size)

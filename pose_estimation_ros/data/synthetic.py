@@ -27,7 +27,7 @@ class CropConfig(BaseModel):
     padding: float = 1.5  # crop side over box side
     scale_jitter: float = 0.15  # deviation of the logarithm of the crop's side
     shift_jitter: float = 0.08  # largest shift of the crop, in box sides
-    photo_side_px: tuple[float, float] = (45.0, 200.0)  # side of the crop in the photograph
+    image_side_px: tuple[float, float] = (45.0, 200.0)  # side of the crop in the image
     front_layers: int = 2  # most occluders
     back_layers: int = 3  # most distractors behind the object
     bar_share: float = 0.25  # samples that an edge or a bar of something else cuts off
@@ -123,7 +123,7 @@ class CropSource:
         mask_visible = mask_full & visible
         images = uneven_light(images, self.generator)
         images = color_jitter(images.clamp(0.0, 1.0), self.generator)
-        images = low_resolution(images, self.generator, config.photo_side_px, config.noise)
+        images = low_resolution(images, self.generator, config.image_side_px, config.noise)
         if config.masked_share > 0.0:
             images = self._remove_background(images, alpha_visible)
         pose = self.bank.camera_from_object[view[:count]].clone()
@@ -158,10 +158,10 @@ class CropSource:
         noise = torch.randn(count, generator=self.generator, device=side.device)
         scale = config.padding * torch.exp(config.scale_jitter * noise.clamp(-2.0, 2.0))
         focal = config.size / (scale * side)
-        middle = (low + high) / 2.0 + side[:, None] * self._uniform(-config.shift_jitter, config.shift_jitter, count, 2)
+        centre = (low + high) / 2.0 + side[:, None] * self._uniform(-config.shift_jitter, config.shift_jitter, count, 2)
         camera = torch.zeros(count, 3, 3, device=side.device)
         camera[:, 0, 0] = camera[:, 1, 1] = focal
-        camera[:, :2, 2] = (config.size - 1) / 2.0 - focal[:, None] * middle
+        camera[:, :2, 2] = (config.size - 1) / 2.0 - focal[:, None] * centre
         camera[:, 2, 2] = 1.0
         return Placement(view, turn, camera)
 

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from pose_estimation_ros.geometry.looking_camera import look_at
 from pose_estimation_ros.geometry.symmetry import rotation_about
+from pose_estimation_ros.geometry.virtual_camera import look_at
 from pose_estimation_ros.objects.bundle import PosePrior
 from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectModel
 from pose_estimation_ros.objects.mesh import Mesh, sample_surface
@@ -173,7 +173,7 @@ def _cast_views(
     device = caster.device
     transforms = torch.from_numpy(poses).float().to(device)
     vertices = torch.from_numpy(mesh.vertices).to(device)
-    middle, extent = (torch.from_numpy(np.asarray(value)).float().to(device)[:, None, None] for value in (centre, half))
+    origin, extent = (torch.from_numpy(np.asarray(value)).float().to(device)[:, None, None] for value in (centre, half))
     faces = torch.from_numpy(mesh.faces).to(device)
     focals, surfaces, coordinates = [], [], []
     for chunk in transforms.split(32):
@@ -190,7 +190,7 @@ def _cast_views(
         layers = [renders.colors, (ambient[:, None] * mask).clamp(0.0, 1.0)]
         surface = torch.cat([*layers, renders.normals * (127.0 / 255.0) + 128.0 / 255.0, mask], dim=1)
         surfaces.append((surface * 255.0).round().clamp(0, 255).to(torch.uint8))
-        coordinates.append((((renders.coordinates - middle) / extent.clamp(min=1e-6)) * mask).half())
+        coordinates.append((((renders.coordinates - origin) / extent.clamp(min=1e-6)) * mask).half())
         focals.append(focal)
     return {
         "coordinates": torch.cat(coordinates),

@@ -13,10 +13,10 @@ import numpy as np
 
 from pose_estimation_ros.data.bop import LEAST_VISIBILITY, BopDataset, BopImage, BopTarget, GroundTruth
 from pose_estimation_ros.data.frame import Detection, Frame
-from pose_estimation_ros.detection.base import Detector
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection
 from pose_estimation_ros.evaluation.localisation import asked_for
+from pose_estimation_ros.methods.base import Detector
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import PipelineResult
 from pose_estimation_ros.rendering.drawing import save_picture
@@ -29,10 +29,6 @@ class PosePipeline(Protocol):
 
     def process(self, frame: Frame, detections: list[Detection] | None = None) -> PipelineResult:
         """Estimate the poses of the given detections."""
-        ...
-
-    def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
-        """Draw what the backend saw, by name."""
         ...
 
 
@@ -62,7 +58,8 @@ class Runner:
     gt_box: GtBox = "full"
     score_threshold: float = 0.05
     candidates: int = 2  # best detections that get a pose, per instance asked for
-    debug_dir: Path | None = None  # where the backend's own pictures go, debug_dir/NAME/SCENE_IMAGE.jpg
+    debug_dir: Path | None = None  # where the methods' own pictures go, debug_dir/NAME/SCENE_IMAGE.jpg
+    draw: Callable[[PipelineResult], dict[str, np.ndarray]] | None = None  # makes them
 
     def __call__(self, dataset: BopDataset, image: BopImage, targets: Sequence[BopTarget]) -> ImageRecord:
         """Estimate the poses that the targets of an image ask for."""
@@ -77,8 +74,8 @@ class Runner:
         detection_s = 0.0 if self.detector is None else time.perf_counter() - start
         result = self.pipeline.process(frame, chosen)
         elapsed = time.perf_counter() - start
-        if self.debug_dir is not None:
-            for name, drawing in self.pipeline.explain(frame, result.detections).items():
+        if self.debug_dir is not None and self.draw is not None:
+            for name, drawing in self.draw(result).items():
                 save_picture(self.debug_dir / name / f"{image.key[0]:06d}_{image.key[1]:06d}.jpg", drawing)
         return ImageRecord(
             *image.key,

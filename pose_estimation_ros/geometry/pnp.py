@@ -12,7 +12,7 @@ import numpy as np
 
 from pose_estimation_ros.geometry.pose_refinement import (
     Matches,
-    PlacedPoint,
+    TranslationPrior,
     levenberg_marquardt,
     residuals_of,
     uncertainty,
@@ -43,7 +43,7 @@ def solve_pnp(
     iterations: int = 2000,
     seed: int = 0,
     initial: np.ndarray | None = None,
-    placed: PlacedPoint | None = None,
+    translation_prior: TranslationPrior | None = None,
 ) -> PnpResult | None:
     """Find the pose that most correspondences agree on.
 
@@ -56,7 +56,8 @@ def solve_pnp(
         iterations: most RANSAC iterations, fewer where the share of inliers is high; 0 only refines `initial`.
         seed: of the random samples; same seed, same result.
         initial: a pose (4, 4) to consider beside the one from RANSAC.
-        placed: a point whose place is known from elsewhere; takes part in the refinement and in the covariance.
+        translation_prior: a point whose place is known from elsewhere; takes part in the refinement and in the
+            covariance.
 
     Returns:
         The pose, or None where fewer than four correspondences agree on one.
@@ -89,11 +90,11 @@ def solve_pnp(
     if not starts:
         return None
     best = min(starts, key=lambda pose: _truncated_cost(matches, pose, threshold_px))
-    refined = _refine(matches, best, threshold_px, placed)
+    refined = _refine(matches, best, threshold_px, translation_prior)
     if refined is None:
         return None
     pose, rows = refined
-    covariance, reprojection_px = uncertainty(matches.chosen(rows), pose, placed)
+    covariance, reprojection_px = uncertainty(matches.chosen(rows), pose, translation_prior)
     inliers = np.zeros(len(np.asarray(pixels)), dtype=bool)
     inliers[usable[rows]] = True
     return PnpResult(pose, inliers, covariance, reprojection_px)
@@ -156,13 +157,13 @@ def _inliers(matches: Matches, pose: np.ndarray, threshold_px: float) -> np.ndar
 
 
 def _refine(
-    matches: Matches, pose: np.ndarray, threshold_px: float, placed: PlacedPoint | None
+    matches: Matches, pose: np.ndarray, threshold_px: float, translation_prior: TranslationPrior | None
 ) -> tuple[np.ndarray, np.ndarray] | None:
     rows = _inliers(matches, pose, threshold_px)
     for _ in range(_ROUNDS):
         if rows.sum() < MIN_POINTS:
             return None
-        pose = levenberg_marquardt(matches.chosen(rows), pose, placed)
+        pose = levenberg_marquardt(matches.chosen(rows), pose, translation_prior)
         before, rows = rows, _inliers(matches, pose, threshold_px)
         if (rows == before).all():
             break

@@ -13,7 +13,7 @@ _NEAREST_M = 1e-6  # points nearer to the camera plane cannot be inliers
 
 
 @dataclass(frozen=True)
-class PlacedPoint:
+class TranslationPrior:
     """A point of the object of which is known, more or less, where it is in the image and how far away."""
 
     point: np.ndarray  # (3,) on the object, metres
@@ -51,7 +51,7 @@ def residuals_of(matches: Matches, pose: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.where(ahead, projected - matches.pixels.T, np.inf), in_camera, rotated
 
 
-def levenberg_marquardt(matches: Matches, pose: np.ndarray, placed: PlacedPoint | None) -> np.ndarray:
+def levenberg_marquardt(matches: Matches, pose: np.ndarray, translation_prior: TranslationPrior | None) -> np.ndarray:
     """Refine a pose (4, 4) on matches that are inliers, and on a placed point where there is one.
 
     The scale of the matches' errors is estimated from their residuals at the start; that of a placed point is taken
@@ -61,11 +61,11 @@ def levenberg_marquardt(matches: Matches, pose: np.ndarray, placed: PlacedPoint 
     lengths = matches.weights * np.sqrt((residuals**2).sum(axis=0))
     # The median length of a 2D Gaussian error is 1.177 standard deviations.
     deviation = max(float(np.median(lengths)) / 1.177, 1e-9 * float(matches.weights.max()))
-    redundancy = 1.0 if placed is None else placed.redundancy
+    redundancy = 1.0 if translation_prior is None else translation_prior.redundancy
     knee = _HUBER / np.sqrt(redundancy)
     matches = matches.scaled(1.0 / (deviation * np.sqrt(redundancy)))
     lengths = matches.weights * np.sqrt((residuals**2).sum(axis=0))
-    place = _placement(placed, matches.intrinsics, pose)
+    place = _placement(translation_prior, matches.intrinsics, pose)
     cost, damping = _huber_cost(lengths, knee) + place.cost, 1e-4
     for _ in range(_STEPS):
         robust = np.minimum(1.0, knee / np.maximum(lengths, 1e-300))
@@ -76,7 +76,7 @@ def levenberg_marquardt(matches: Matches, pose: np.ndarray, placed: PlacedPoint 
         candidate = _moved(pose, step)
         residuals_next, in_camera_next, rotated_next = residuals_of(matches, candidate)
         lengths_next = matches.weights * np.sqrt((residuals_next**2).sum(axis=0))
-        place_next = _placement(placed, matches.intrinsics, candidate)
+        place_next = _placement(translation_prior, matches.intrinsics, candidate)
         cost_next = _huber_cost(lengths_next, knee) + place_next.cost
         if not cost_next <= cost:
             damping *= 10.0
@@ -98,16 +98,16 @@ class _Term:
     hessian: np.ndarray  # (6, 6), Gauss-Newton's
 
 
-def _placement(placed: PlacedPoint | None, intrinsics: np.ndarray, pose: np.ndarray) -> _Term:
-    if placed is None:
+def _placement(translation_prior: TranslationPrior | None, intrinsics: np.ndarray, pose: np.ndarray) -> _Term:
+    if translation_prior is None:
         return _Term(0.0, np.zeros(6), np.zeros((6, 6)))
-    match = Matches(placed.pixel[None], placed.point[None], np.ones(1), intrinsics)
+    match = Matches(translation_prior.pixel[None], translation_prior.point[None], np.ones(1), intrinsics)
     residuals, in_camera, rotated = residuals_of(match, pose)
     depth = float(in_camera[2, 0])
     if depth <= _NEAREST_M:
         return _Term(np.inf, np.zeros(6), np.zeros((6, 6)))
-    inverse = 1.0 / np.append(placed.pixel_deviation, placed.log_depth_deviation)
-    residual = np.append(residuals[:, 0], np.log(depth / placed.depth_m)) * inverse
+    inverse = 1.0 / np.append(translation_prior.pixel_deviation, translation_prior.log_depth_deviation)
+    residual = np.append(residuals[:, 0], np.log(depth / translation_prior.depth_m)) * inverse
     by_depth = np.array([0.0, 0.0, 1.0, rotated[1, 0], -rotated[0, 0], 0.0]) / depth
     jacobian = np.column_stack([_jacobian(intrinsics, in_camera, rotated)[:, :, 0], by_depth]) * inverse
     return _Term(0.5 * float(residual @ residual), jacobian @ residual, jacobian @ jacobian.T)
@@ -148,16 +148,18 @@ def _moved(pose: np.ndarray, step: np.ndarray) -> np.ndarray:
     return moved
 
 
-def uncertainty(matches: Matches, pose: np.ndarray, placed: PlacedPoint | None) -> tuple[np.ndarray, float]:
+def uncertainty(
+    matches: Matches, pose: np.ndarray, translation_prior: TranslationPrior | None
+) -> tuple[np.ndarray, float]:
     """Return the covariance (6, 6) from (J^T W J)^-1 times the residual variance, and the RMS error in pixels."""
     residuals, in_camera, rotated = residuals_of(matches, pose)
     squared = (residuals**2).sum(axis=0)
     hessian, _ = _normal_equations(matches, residuals, in_camera, rotated, np.ones(len(squared)))
     freedom = max(2 * len(squared) - 6, 1)
     variance = float((matches.weights**2 * squared).sum()) / freedom
-    if placed is not None:
-        variance *= placed.redundancy
-        hessian = hessian + max(variance, 1e-300) * _placement(placed, matches.intrinsics, pose).hessian
+    if translation_prior is not None:
+        variance *= translation_prior.redundancy
+        hessian = hessian + max(variance, 1e-300) * _placement(translation_prior, matches.intrinsics, pose).hessian
     # Unit diagonal first: metres and radians differ by orders of magnitude. Directions that nothing
     # constrains get a large variance instead of an infinite one.
     scale = 1.0 / np.sqrt(np.maximum(np.diag(hessian), 1e-300))

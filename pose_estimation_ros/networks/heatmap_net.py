@@ -131,7 +131,7 @@ class HeatmapNet(nn.Module):
 
     @property
     def window(self) -> int:
-        """Side of the square of pixels that stands for one patch in the grid of patches, its middle in the middle."""
+        """Side of the square of pixels that stands for one patch in the grid of patches, its centre in the centre."""
         return STRIDE if self.trunk == "encoder" else PATCH
 
     def train(self, mode: bool = True) -> HeatmapNet:

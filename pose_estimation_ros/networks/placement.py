@@ -1,4 +1,4 @@
-"""Where the middle of an object is and how large it appears, regressed from dense maps, each with its uncertainty.
+"""Where the centre of an object is and how large it appears, regressed from dense maps, each with its uncertainty.
 
 Dense coordinates fix an object's rotation well and its distance badly: the distance lies in their scale, and the errors
 of neighbouring cells agree. Regressing the translation beside them is the remedy of CDPN (Li et al., ICCV 2019) and
@@ -41,7 +41,7 @@ class PlacementHead(nn.Module):
     def forward(self, maps: Tensor, embedding: Tensor) -> Tensor:
         """Return medians and the logarithms of Laplace scales (B, 6).
 
-        The medians are column and row of the middle, from the crop's centre in crop sides, and the logarithm of the
+        The medians are column and row of the centre, from the crop's centre in crop sides, and the logarithm of the
         apparent diameter in crop sides.
         """
         batch, _, height, width = maps.shape
@@ -59,7 +59,7 @@ def placement_of(centre: Tensor, camera: Tensor, diameter: Tensor, size: int) ->
     """Return what a `PlacementHead` should say (B, 3) of objects.
 
     Args:
-        centre: middle of the object's box in camera axes, metres, shape (B, 3).
+        centre: centre of the object's box in camera axes, metres, shape (B, 3).
         camera: intrinsics of the crops, shape (B, 3, 3).
         diameter: of the objects, metres, shape (B,).
         size: side of the crops, pixels.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +49,7 @@ class Bundle:
     mesh_source: str = ""
     description: str = ""
     licence: str = "Apache-2.0"
+    settings: dict[str, Any] = field(default_factory=dict)  # by method, what was chosen when it was trained
 
     def mesh_path(self, index: int, mesh_dir: Path | None = None) -> Path:
         """Return the mesh file of an object.
@@ -211,6 +212,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         mesh_source=parsed.mesh_source,
         description=parsed.description,
         licence=parsed.licence,
+        settings=parsed.settings,
     )
 
 
@@ -225,6 +227,7 @@ def save_bundle(bundle: Bundle) -> None:
         pose_prior=bundle.pose_prior,
         objects=[entry_from_object(model) for model in bundle.catalog],
         networks=bundle.networks,
+        settings=bundle.settings,
     )
     bundle.path.mkdir(parents=True, exist_ok=True)
     temporary = bundle.path / (BUNDLE_FILE + ".part")

@@ -92,6 +92,7 @@ class BundleFile(_Strict):
     pose_prior: PosePrior = PosePrior()
     objects: list[ObjectEntry]
     networks: dict[str, NetworkEntry] = {}
+    settings: dict[str, Any] = {}  # by method or group, in place of the defaults: {pix2pose: {inlier_error: 0.3}}
 
 
 def object_from_entry(entry: ObjectEntry) -> ObjectModel:

@@ -16,14 +16,14 @@ def box_corners(model: ObjectModel) -> np.ndarray:
 
 
 def farthest_points(points: np.ndarray, count: int) -> np.ndarray:
-    """Choose points that are far from each other and from the middle, one after the other.
+    """Choose points that are far from each other and from the centre, one after the other.
 
     Args:
         points: candidates (N, 3).
         count: how many are wanted.
 
     Returns:
-        (count, 3), the farthest from the middle of the candidates' box first.
+        (count, 3), the farthest from the centre of the candidates' box first.
 
     Raises:
         ValueError: if there are fewer candidates than wanted.
@@ -33,8 +33,8 @@ def farthest_points(points: np.ndarray, count: int) -> np.ndarray:
     points = np.asarray(points, dtype=np.float64)
     if len(points) < count:
         raise ValueError(f"farthest_points: {len(points)} candidates, expected at least {count}")
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2.0
-    nearest = np.linalg.norm(points - middle, axis=1)
+    centre = (points.min(axis=0) + points.max(axis=0)) / 2.0
+    nearest = np.linalg.norm(points - centre, axis=1)
     chosen = []
     for _ in range(count):
         chosen.append(int(np.argmax(nearest)))

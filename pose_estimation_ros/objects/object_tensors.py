@@ -14,10 +14,10 @@ SYMMETRY_STEP_RAD = np.pi / 36.0  # between the rotations that stand for a conti
 
 def object_sizes(catalog: Catalog, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
     """Return the boxes' centres (O, 3) and half sizes (O, 3) and the diameters (O,), metres."""
-    middle = np.stack([model.centre_m for model in catalog])
+    centre = np.stack([model.centre_m for model in catalog])
     half = np.stack([model.half_size_m for model in catalog])
     diameter = np.array([model.diameter_m for model in catalog])
-    first, second, third = (torch.from_numpy(item).float().to(device) for item in (middle, half, diameter))
+    first, second, third = (torch.from_numpy(item).float().to(device) for item in (centre, half, diameter))
     return first, second, third
 
 

@@ -7,32 +7,14 @@ torch, on the engine's device, the same for both.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.objects.mesh import Mesh
-
-
-@dataclass(frozen=True)
-class RayHits:
-    """First hits of R rays with one mesh."""
-
-    distance: Tensor  # (R,) in lengths of the ray direction, infinity where nothing was hit
-    face: Tensor  # (R,) int64, -1 where nothing was hit
-    barycentric: Tensor  # (R, 2) weights of the second and third corner
-
-
-class RayEngine(Protocol):
-    """Casts rays at one of several meshes."""
-
-    device: torch.device
-
-    def cast(self, mesh_index: int, origins: Tensor, directions: Tensor) -> RayHits:
-        """Cast rays (R, 3), (R, 3) of the object frame at one mesh."""
-        ...
+from pose_estimation_ros.rendering.embree_engine import EmbreeEngine
+from pose_estimation_ros.rendering.ray_engine import RayEngine
 
 
 @dataclass(frozen=True)
@@ -46,32 +28,6 @@ class Renders:
     colors: Tensor  # (B, 3, H, W) in [0, 1], unlit
     face: Tensor  # (B, H, W) int64, -1 for none
     barycentric: Tensor  # (B, 2, H, W)
-
-
-class EmbreeEngine:
-    """Open3D's RaycastingScene, one per mesh."""
-
-    def __init__(self, meshes: list[Mesh]) -> None:
-        import open3d
-
-        self._open3d = open3d
-        self.device = torch.device("cpu")
-        self._scenes = []
-        for mesh in meshes:
-            scene = open3d.t.geometry.RaycastingScene()
-            scene.add_triangles(
-                open3d.core.Tensor(mesh.vertices.astype("float32")), open3d.core.Tensor(mesh.faces.astype("uint32"))
-            )
-            self._scenes.append(scene)
-
-    def cast(self, mesh_index: int, origins: Tensor, directions: Tensor) -> RayHits:
-        """Cast rays (R, 3), (R, 3) of the object frame at one mesh."""
-        rays = torch.cat([origins, directions], dim=1).float().contiguous().numpy()
-        answer = self._scenes[mesh_index].cast_rays(self._open3d.core.Tensor(rays))
-        distance = torch.from_numpy(answer["t_hit"].numpy())
-        face = torch.from_numpy(answer["primitive_ids"].numpy().astype("int64"))
-        face = torch.where(torch.isfinite(distance), face, torch.full_like(face, -1))
-        return RayHits(distance, face, torch.from_numpy(answer["primitive_uvs"].numpy()))
 
 
 def make_engine(meshes: list[Mesh], engine: str = "auto", device: torch.device | str = "cpu") -> RayEngine:

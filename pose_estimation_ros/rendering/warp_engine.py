@@ -8,7 +8,7 @@ import warp as wp
 from torch import Tensor
 
 from pose_estimation_ros.objects.mesh import Mesh
-from pose_estimation_ros.rendering.raycaster import RayHits
+from pose_estimation_ros.rendering.ray_engine import RayHits
 
 wp.config.log_level = 30  # warnings, not every kernel that is loaded
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.ros.parameters import run_settings
 
 
 class PipelineLike(Protocol):
@@ -20,24 +22,17 @@ class PipelineLike(Protocol):
     score_threshold: float
     min_pose_score: float
 
-    @property
-    def debug_names(self) -> tuple[str, ...]:
-        """Names of the pictures that `explain` draws."""
-        ...
-
     def process(self, frame: Frame) -> Any:
         """Return a result with poses, detections, timings_s and reason."""
-        ...
-
-    def explain(
-        self, frame: Frame, detections: list[Detection], names: Collection[str] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Draw what backend and refiner saw, by name."""
         ...
 
     def reset_tracks(self) -> None:
         """Forget all tracks."""
         ...
+
+
+def _draw_nothing(result: Any, names: Collection[str]) -> dict[str, np.ndarray]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,8 @@ class LoadedPipeline:
     catalog: Catalog
     mesh_uris: Mapping[str, str] = field(default_factory=dict)  # by object name, where a mesh file exists
     description: str = ""
+    debug_names: tuple[str, ...] = ()  # of the pictures that `draw_debug` makes
+    draw_debug: Callable[[Any, Collection[str]], dict[str, np.ndarray]] = _draw_nothing  # of a result, by name
 
 
 def load_pipeline(parameters: Mapping[str, Any]) -> LoadedPipeline:
@@ -60,25 +57,22 @@ def load_pipeline(parameters: Mapping[str, Any]) -> LoadedPipeline:
         ValueError: if a parameter does not fit the bundle.
         BundleError: if the bundle or its weights are missing or damaged.
     """
-    mesh_dir = Path(parameters["mesh_dir"]).expanduser() if parameters["mesh_dir"] else None
     bundle = load_bundle(parameters["bundle"])  # before the slow imports of the networks
+    settings = run_settings(parameters, bundle)
+    from pose_estimation_ros.debug_images import debug_names, draw_debug_images
     from pose_estimation_ros.pipeline import Pipeline
-    from pose_estimation_ros.tracking.following import FollowSettings
 
-    follows = parameters["tracking.mode"] == "refine"
-    pipeline = Pipeline(
-        bundle,
-        backend=parameters["backend"],
-        refiner=parameters["refiner"],
-        device=parameters["device"],
-        score_threshold=parameters["detector.score_threshold"],
-        mesh_dir=mesh_dir,
-        detector=parameters["detector.method"],
-        track=parameters["tracking.enabled"],
-        follow=FollowSettings(detect_every=parameters["tracking.detect_every"]) if follows else None,
-    )
+    pipeline = Pipeline(bundle, settings=settings)
     pipeline.warm_up()
-    return LoadedPipeline(pipeline, bundle.catalog, mesh_uris(bundle, mesh_dir), str(bundle.path))
+    mesh_dir = Path(parameters["mesh_dir"]).expanduser() if parameters["mesh_dir"] else None
+    return LoadedPipeline(
+        pipeline,
+        bundle.catalog,
+        mesh_uris(bundle, mesh_dir),
+        str(bundle.path),
+        debug_names(pipeline),
+        partial(draw_debug_images, pipeline),
+    )
 
 
 def mesh_uris(bundle: Bundle, mesh_dir: Path | None) -> dict[str, str]:

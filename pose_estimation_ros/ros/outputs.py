@@ -54,8 +54,9 @@ class Outputs:
         self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", reliable(10))
         self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(10))
         self._overlay = node.create_publisher(Image, "~/overlay", reliable(2))
-        names = loaded.pipeline.debug_names
-        self._debug = {name: node.create_publisher(Image, f"~/debug/{name}", reliable(2)) for name in names}
+        self._debug = {
+            name: node.create_publisher(Image, f"~/debug/{name}", reliable(2)) for name in loaded.debug_names
+        }
         self._sent_stamps_ns: deque[int] = deque(maxlen=1000)
         self._marked: set[Track] = set()
         self._last_header = Header()
@@ -92,7 +93,7 @@ class Outputs:
             self._overlay.publish(rgb_to_image(image, header))
         watched = {name: topic for name, topic in self._debug.items() if topic.get_subscription_count()}
         if watched:
-            for name, drawing in self._loaded.pipeline.explain(frame, result.detections, watched.keys()).items():
+            for name, drawing in self._loaded.draw_debug(result, watched.keys()).items():
                 watched[name].publish(rgb_to_image(drawing, header))
 
     def clear_markers(self) -> None:

@@ -7,16 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-
-@dataclass(frozen=True)
-class FilterSettings:
-    """How a pose is smoothed."""
-
-    memory: float = 0.2  # share of the newest error in the running averages, in (0, 1]
-    least_gain: float = 0.1  # share of a new estimate that always comes through, in (0, 1]
-    jump_diameters: float = 0.5  # a longer step in one frame is a jump: the filter starts afresh
-    jump_rad: float = 0.6  # likewise for turns
-    gap_s: float = 1.0  # after a longer pause the filter starts afresh
+from pose_estimation_ros.tracking.settings import FilterSettings
 
 
 @dataclass
@@ -59,8 +50,8 @@ class PoseFilter:
     def _start(self, pose: np.ndarray, stamp_ns: int) -> None:
         self.pose = np.array(pose, dtype=np.float64)
         self._stamp_ns = stamp_ns
-        self._shifts = _TrackingSignal(self._settings.memory)
-        self._turns = _TrackingSignal(self._settings.memory)
+        self._shifts = _TrackingSignal(self._settings.error_memory)
+        self._turns = _TrackingSignal(self._settings.error_memory)
 
     def update(self, estimate: np.ndarray, stamp_ns: int) -> np.ndarray:
         """Take in the estimate (4, 4) of a frame and return the smoothed pose (4, 4)."""
@@ -75,9 +66,9 @@ class PoseFilter:
             self._start(estimate, stamp_ns)
             return self.pose
         smoothed = np.eye(4)
-        gain = max(self._turns.gain(turn), settings.least_gain)
+        gain = max(self._turns.gain(turn), settings.min_gain)
         smoothed[:3, :3] = Rotation.from_rotvec(gain * turn).as_matrix() @ self.pose[:3, :3]
-        gain = max(self._shifts.gain(shift), settings.least_gain)
+        gain = max(self._shifts.gain(shift), settings.min_gain)
         smoothed[:3, 3] = self.pose[:3, 3] + gain * shift
         self.pose, self._stamp_ns = smoothed, stamp_ns
         return self.pose

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import box_corners
+from pose_estimation_ros.tracking.settings import FollowingSettings
 
-_LEAST_BOX_PX = 4.0  # objects of which less is left in the image are given up
-
-
-@dataclass(frozen=True)
-class FollowSettings:
-    """When the detector has to look again."""
-
-    detect_every: int = 10  # frames
-    least_share: float = 0.5  # of the score after the last detection; less is a reason to look again
-    max_gap_s: float = 3.0  # between two frames
-    stages: int = 3  # of refinement: from one frame to the next little changes
+_MIN_BOX_PX = 4.0  # objects of which less is left in the image are given up
 
 
 class Follower:
@@ -31,12 +22,12 @@ class Follower:
 
     Args:
         catalog: the known objects.
-        settings: see `FollowSettings`.
+        settings: see `FollowingSettings`.
     """
 
-    def __init__(self, catalog: Catalog, settings: FollowSettings | None = None) -> None:
+    def __init__(self, catalog: Catalog, settings: FollowingSettings | None = None) -> None:
         self._catalog = catalog
-        self.settings = settings or FollowSettings()
+        self.settings = settings or FollowingSettings()
         self.reset()
 
     def reset(self) -> None:
@@ -67,10 +58,10 @@ class Follower:
         """Tell whether all poses of `start` were refined, and are about as sure as after the last detection."""
         if len(refined) != len(given):
             return False
-        least = self.settings.least_share
+        least = self.settings.min_score_ratio
         return all(
-            after.camera_from_object is not before.camera_from_object and after.score > least * first
-            for before, after, first in zip(given, refined, self._first_scores, strict=True)
+            not item.rejected and item.score > least * first
+            for item, first in zip(refined, self._first_scores, strict=True)
         )
 
     def failed(self) -> None:
@@ -102,4 +93,4 @@ class Follower:
         pixels = camera.project(corners)
         limits = np.array([camera.width - 1.0, camera.height - 1.0])
         low, high = np.clip(pixels.min(axis=0), 0.0, limits), np.clip(pixels.max(axis=0), 0.0, limits)
-        return np.concatenate([low, high]) if (high - low).min() >= _LEAST_BOX_PX else None
+        return np.concatenate([low, high]) if (high - low).min() >= _MIN_BOX_PX else None

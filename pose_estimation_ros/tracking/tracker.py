@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.geometry.symmetry import canonicalise, symmetry_transforms
+from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.tracking.association import associate
-from pose_estimation_ros.tracking.filter import FilterSettings, PoseFilter
+from pose_estimation_ros.tracking.filter import PoseFilter
 from pose_estimation_ros.tracking.object_pose import ObjectPose
+from pose_estimation_ros.tracking.settings import FilterSettings, TrackerSettings
 
-
-@dataclass(frozen=True)
-class TrackerSettings:
-    """When instances are reported, followed and given up."""
-
-    min_hits: int = 1  # frames an instance must be seen in before it is reported
-    max_missed: int = 15  # an instance unseen for more frames than this is lost
-    max_unseen_s: float = 3.0  # and so is one unseen for longer
-    reach_diameters: float = 3.0  # farthest an instance moves from one frame to the next
-    smooth: bool = True
-    filter: FilterSettings = field(default_factory=FilterSettings)
+_STRONGER = 3.0
 
 
 @dataclass
@@ -89,7 +80,7 @@ class Tracker:
         """Return the track of every hypothesis of one object; age and drop the tracks without one."""
         tracks = self._tracks.setdefault(index, [])
         poses = [np.asarray(item.camera_from_object, dtype=np.float64) for item in hypotheses]
-        reach_m = self._settings.reach_diameters * self._catalog[index].diameter_m
+        reach_m = self._settings.gate_diameters * self._catalog[index].diameter_m
         pairs = associate([track.filter.pose for track in tracks], poses, self._transforms[index], reach_m)
         found = {column: tracks[row] for row, column in pairs}
         for column, track in found.items():
@@ -102,7 +93,7 @@ class Tracker:
         return [found[column] for column in range(len(poses))]
 
     def _follow(self, track: _Track, pose: np.ndarray, stamp_ns: int) -> None:
-        if self._settings.smooth:
+        if self._settings.smoothing != "off":
             track.filter.update(pose, stamp_ns)
         else:
             track.filter.pose = pose
@@ -118,9 +109,22 @@ class Tracker:
         free = next(number for number in range(len(tracks) + 1) if number not in taken)
         first = canonicalise(pose, self._transforms[index])
         model = self._catalog[index]
-        track = _Track(free, PoseFilter(first, stamp_ns, model.diameter_m, self._settings.filter), stamp_ns)
+        track = _Track(free, PoseFilter(first, stamp_ns, model.diameter_m, filter_settings(self._settings)), stamp_ns)
         tracks.append(track)
         return track
+
+
+def filter_settings(settings: TrackerSettings) -> FilterSettings:
+    """Return how poses are smoothed: as the filter's settings say, or, strongly, over three times as many frames."""
+    usual = settings.filter
+    if settings.smoothing != "strong":
+        return usual
+    return usual.model_copy(
+        update={
+            "error_memory": usual.error_memory / _STRONGER,
+            "min_gain": usual.min_gain / _STRONGER,
+        }
+    )
 
 
 def object_symmetries(model: ObjectModel) -> np.ndarray:
@@ -148,6 +152,7 @@ def object_pose(
         box=detection.box,
         mask=detection.mask,
         inliers=hypothesis.inliers,
+        comparisons=hypothesis.comparisons,
     )
 
 

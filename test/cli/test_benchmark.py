@@ -13,11 +13,11 @@ import pytest
 import torch
 
 import pose_estimation_ros.backends as backends
-from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.cli.benchmark import main
 from pose_estimation_ros.data.bop import BopDataset
-from pose_estimation_ros.detection.mask_rcnn import MaskRCNN
 from pose_estimation_ros.evaluation.timing import Spread, spreads
+from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.methods.mask_rcnn.detector import MaskRCNN
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_bundle
 from pose_estimation_ros.pipeline import STAGES
 

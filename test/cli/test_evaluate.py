@@ -13,7 +13,7 @@ import pytest
 from pose_estimation_ros.cli.evaluate import main
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.evaluation.bop_results import Estimate, read_results, write_results
-from pose_estimation_ros.networks.pix2pose_net import Pix2PoseNet
+from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_weights
 from pose_estimation_ros.objects.catalog import Catalog
 

@@ -1,4 +1,4 @@
-"""Pairs for refinement: what they say of the true pose is what the photograph shows."""
+"""Pairs for refinement: what they say of the true pose is what the image shows."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pose_estimation_ros.data.pairs import PairConfig, PairSource, near_views
 from pose_estimation_ros.data.synthetic import STRIDE, CropBatch, CropConfig, Placement
 from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.geometry.camera import project_points
-from pose_estimation_ros.networks.attention_net import CELL
+from pose_estimation_ros.methods.attention.network import CELL
+from pose_estimation_ros.methods.attention.training import AttentionRecipe, AttentionStep
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.object_tensors import object_sizes
-from pose_estimation_ros.training.attention import AttentionRecipe, AttentionStep
 
 from .conftest import HALF_SIZE, box_model
 
 CATALOG = Catalog((box_model(),))
 PLAIN = CropConfig(
     size=64, roll_deg=(-30.0, 30.0), front_layers=0, back_layers=0, bar_share=0.0, masked_share=0.0, noise=0.0,
-    off_axis_deg=(0.0, 0.0), photo_side_px=(64.0, 64.0), min_visibility=0.0,
+    off_axis_deg=(0.0, 0.0), image_side_px=(64.0, 64.0), min_visibility=0.0,
 )  # fmt: skip
 
 
 class Recording(PairSource):
-    """Keeps the crops that become photographs."""
+    """Keeps the crops that become images."""
 
     crops: CropBatch
 
@@ -41,13 +41,13 @@ def source(bank: ViewBank, **pairs: float) -> Recording:
 
 
 def rendered_points(rendered: Tensor) -> tuple[Tensor, Tensor]:
-    """Return points about the middle over the radius (B, 3, h, w), and which cells lie wholly on the object."""
+    """Return points about the centre over the radius (B, 3, h, w), and which cells lie wholly on the object."""
     geometry = F.avg_pool2d(rendered.float()[:, 3:], CELL)
     return geometry[:, :3] / geometry[:, 3:].clamp(min=0.25), geometry[:, 3] > 0.99
 
 
 def test_flow_leads_rendered_points_to_where_the_photograph_shows_them(bank: ViewBank) -> None:
-    """The true update, the true pose and the camera of the photograph agree to a hundredth of a cell."""
+    """The true update, the true pose and the camera of the image agree to a hundredth of a cell."""
     made = source(bank)
     batch = made.pair_batch(16)
     points, shown = rendered_points(batch.rendered)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank, sample_directions
-from pose_estimation_ros.geometry.looking_camera import look_at
+from pose_estimation_ros.geometry.virtual_camera import look_at
 from pose_estimation_ros.objects.bundle import PosePrior
 from pose_estimation_ros.objects.catalog import ContinuousSymmetry
 

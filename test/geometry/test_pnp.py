@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from pose_estimation_ros.geometry.pnp import solve_pnp, solve_pnp_batch
 from pose_estimation_ros.geometry.pose_refinement import (
     Matches,
-    PlacedPoint,
+    TranslationPrior,
     _jacobian,
     _moved,
     _placement,
@@ -235,12 +235,16 @@ def test_wrong_arguments_are_named(change, name):
 def test_gradient_of_a_placed_point_against_finite_differences():
     generator = np.random.default_rng(5)
     pose = _moved(np.eye(4), np.array([0.05, -0.03, 0.8, 0.4, -0.2, 0.3]))
-    placed = PlacedPoint(np.array([0.02, 0.01, -0.03]), np.array([300.0, 250.0]), 0.7, np.array([2.0, 3.0]), 0.05)
-    term = _placement(placed, INTRINSICS, pose)
+    translation_prior = TranslationPrior(
+        np.array([0.02, 0.01, -0.03]), np.array([300.0, 250.0]), 0.7, np.array([2.0, 3.0]), 0.05
+    )
+    term = _placement(translation_prior, INTRINSICS, pose)
     for axis in range(6):
         step = np.zeros(6)
         step[axis] = 1e-6
-        ahead, behind = (_placement(placed, INTRINSICS, _moved(pose, sign * step)).cost for sign in (1.0, -1.0))
+        ahead, behind = (
+            _placement(translation_prior, INTRINSICS, _moved(pose, sign * step)).cost for sign in (1.0, -1.0)
+        )
         assert term.gradient[axis] == pytest.approx((ahead - behind) / 2e-6, rel=1e-5, abs=1e-6)
     direction = generator.normal(size=6)
     assert direction @ term.hessian @ direction >= 0.0
@@ -252,11 +256,11 @@ def test_a_placed_point_corrects_the_depth_where_coordinates_shrink():
     points = generator.uniform(-0.05, 0.05, (200, 3))
     in_camera = points @ truth[:3, :3].T + truth[:3, 3]
     pixels = (in_camera @ INTRINSICS.T)[:, :2] / in_camera[:, 2:] + generator.normal(0.0, 0.5, (200, 2))
-    shrunk = 0.9 * points  # the mean of an uncertain coordinate lies nearer to the middle
+    shrunk = 0.9 * points  # the mean of an uncertain coordinate lies nearer to the centre
     alone = solve_pnp(pixels, shrunk, INTRINSICS)
-    middle = INTRINSICS[:2] @ truth[:3, 3] / truth[2, 3]
-    placed = PlacedPoint(np.zeros(3), middle, truth[2, 3], np.full(2, 1.0), 0.01, redundancy=30.0)
-    together = solve_pnp(pixels, shrunk, INTRINSICS, placed=placed)
+    centre = INTRINSICS[:2] @ truth[:3, 3] / truth[2, 3]
+    translation_prior = TranslationPrior(np.zeros(3), centre, truth[2, 3], np.full(2, 1.0), 0.01, redundancy=30.0)
+    together = solve_pnp(pixels, shrunk, INTRINSICS, translation_prior=translation_prior)
     assert alone is not None and together is not None
     assert abs(alone.camera_from_object[2, 3] / 0.8 - 0.9) < 0.02
     assert abs(together.camera_from_object[2, 3] / 0.8 - 1.0) < 0.04
@@ -269,7 +273,7 @@ def test_exact_matches_need_no_placed_point():
     points = generator.uniform(-0.05, 0.05, (60, 3))
     in_camera = points @ truth[:3, :3].T + truth[:3, 3]
     pixels = (in_camera @ INTRINSICS.T)[:, :2] / in_camera[:, 2:]
-    wrong = PlacedPoint(np.zeros(3), np.array([100.0, 100.0]), 0.9, np.full(2, 5.0), 0.1, redundancy=30.0)
-    result = solve_pnp(pixels, points, INTRINSICS, placed=wrong)
+    wrong = TranslationPrior(np.zeros(3), np.array([100.0, 100.0]), 0.9, np.full(2, 5.0), 0.1, redundancy=30.0)
+    result = solve_pnp(pixels, points, INTRINSICS, translation_prior=wrong)
     assert result is not None
     assert np.allclose(result.camera_from_object, truth, atol=1e-4)

@@ -131,11 +131,11 @@ def test_patches_that_look_alike_answer_with_the_mean() -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    said = net(patch[:1], torch.tensor([0])).detach()[0, 0, 0]
-    assert float(said[5, 6]) == pytest.approx(0.5, abs=0.05)
-    assert float(said[11, 9]) == pytest.approx(0.5, abs=0.05)
-    said[5, 6] = said[11, 9] = 0.0
-    assert float(said.abs().max()) < 0.1
+    prediction = net(patch[:1], torch.tensor([0])).detach()[0, 0, 0]
+    assert float(prediction[5, 6]) == pytest.approx(0.5, abs=0.05)
+    assert float(prediction[11, 9]) == pytest.approx(0.5, abs=0.05)
+    prediction[5, 6] = prediction[11, 9] = 0.0
+    assert float(prediction.abs().max()) < 0.1
 
 
 def test_votes_land_where_the_patches_point() -> None:

@@ -16,8 +16,8 @@ def _camera(focal: float, x: float, y: float) -> torch.Tensor:
 def test_depth_is_recovered():
     camera, diameter = _camera(900.0, -150.0, 80.0), torch.tensor([0.12])
     centre = torch.tensor([[0.2, -0.05, 0.83]])
-    said = placement_of(centre, camera, diameter, 96)
-    assert float(depth_of(said[:, 2], camera, diameter, 96)) == pytest.approx(0.83, rel=1e-5)
+    prediction = placement_of(centre, camera, diameter, 96)
+    assert float(depth_of(prediction[:, 2], camera, diameter, 96)) == pytest.approx(0.83, rel=1e-5)
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 10.0, 25.0])
@@ -35,8 +35,8 @@ def test_a_ball_appears_as_large_away_from_the_axis(angle_deg):
     x, y = outline.T
     area = 0.5 * abs(float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))))
     focal, size = 800.0, 96
-    middle = direction[:2] / direction[2]
-    camera = _camera(focal, *((size - 1) / 2.0 - focal * middle))
+    slope = direction[:2] / direction[2]
+    camera = _camera(focal, *((size - 1) / 2.0 - focal * slope))
     centre = torch.tensor((distance * direction)[None], dtype=torch.float32)
     log_size = float(placement_of(centre, camera, torch.tensor([2.0 * radius]), size)[0, 2])
     apparent = 2.0 * np.sqrt(area / np.pi) * focal / size
@@ -47,6 +47,6 @@ def test_any_crop_size_gives_one_row_per_crop():
     head = PlacementHead(7, 4).eval()
     embedding = torch.zeros(2, 4)
     for side in (16, 24, 32):
-        said = head(torch.rand(2, 7, side, side), embedding)
-        assert said.shape == (2, 6)
-        assert torch.isfinite(said).all()
+        prediction = head(torch.rand(2, 7, side, side), embedding)
+        assert prediction.shape == (2, 6)
+        assert torch.isfinite(prediction).all()

@@ -61,10 +61,10 @@ def test_calibration_file_of_camera_calibration_is_read_and_its_size_checked(tmp
     ],
     ids=["fisheye", "no YAML", "empty"],
 )
-def test_calibration_that_would_be_misread_is_refused(tmp_path, content, said):
+def test_calibration_that_would_be_misread_is_refused(tmp_path, content, prediction):
     path = tmp_path / "camera.yaml"
     path.write_text(content)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=prediction):
         calibration_from_file(path)
 
 

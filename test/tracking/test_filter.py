@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pose_estimation_ros.tracking.filter import FilterSettings, PoseFilter
+from pose_estimation_ros.tracking.filter import PoseFilter
+from pose_estimation_ros.tracking.settings import FilterSettings
 
 DIAMETER_M = 0.15
 FRAME_NS = 33_000_000
@@ -89,7 +90,7 @@ def test_after_a_pause_nothing_old_is_mixed_in():
 def test_result_lies_between_old_and_new_and_is_rigid(seed):
     rng = np.random.default_rng(seed)
     before = _pose(rng.uniform(-0.1, 0.1, 3), rng.uniform(-1, 1, 3))
-    smoother = PoseFilter(before, 0, DIAMETER_M, FilterSettings(memory=0.5))
+    smoother = PoseFilter(before, 0, DIAMETER_M, FilterSettings(error_memory=0.5))
     for index in range(1, 10):
         estimate = _noisy(before, rng)
         old = smoother.pose

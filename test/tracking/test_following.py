@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
-from pose_estimation_ros.tracking.following import Follower, FollowSettings
+from pose_estimation_ros.tracking.following import Follower
+from pose_estimation_ros.tracking.settings import FollowingSettings
 
 CAMERA = Camera(np.array([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]]), 640, 480)
 CATALOG = Catalog(
@@ -32,7 +33,7 @@ def _hypothesis(index: int, detection: int, x: float, score: float) -> PoseHypot
 
 def _follower(**settings) -> Follower:
     """Return a follower that has seen a brick (second detection) and a mug (third)."""
-    follower = Follower(CATALOG, FollowSettings(**settings))
+    follower = Follower(CATALOG, FollowingSettings(**settings))
     detections = [Detection(0, score, np.array([0.0, 0.0, 9.0, 9.0])) for score in (0.3, 0.9, 0.8)]
     follower.detected([_hypothesis(1, 1, 0.1, 0.6), _hypothesis(0, 2, -0.1, 0.7)], detections, 0)
     return follower
@@ -57,14 +58,14 @@ def test_objects_are_looked_for_where_they_were():
 
 
 def test_poses_that_are_less_sure_than_they_were_need_the_detector():
-    follower = _follower(least_share=0.5)
+    follower = _follower(min_score_ratio=0.5)
     start = follower.start(CAMERA, FRAME_NS)
     assert start is not None
     given = start[1]
     sure = [_hypothesis(1, 0, 0.1, 0.31), _hypothesis(0, 1, -0.1, 0.36)]
     assert follower.is_confident(given, sure)
     assert not follower.is_confident(given, [sure[0], replace(sure[1], score=0.35)])
-    assert not follower.is_confident(given, [sure[0], given[1]])  # came back as it was given
+    assert not follower.is_confident(given, [sure[0], replace(sure[1], rejected=True)])
     assert not follower.is_confident(given, sure[:1])
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pose_estimation_ros.backends.base import PoseHypothesis
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.geometry.symmetry import rotation_about, symmetric_distance
+from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ContinuousSymmetry, ObjectModel
 from pose_estimation_ros.tracking.association import associate
-from pose_estimation_ros.tracking.tracker import Tracker, TrackerSettings, object_symmetries, untracked
+from pose_estimation_ros.tracking.settings import TrackerSettings
+from pose_estimation_ros.tracking.tracker import Tracker, object_symmetries, untracked
 
 MUG, BRICK, BOTTLE = 0, 1, 2
 FRAME_NS = 100_000_000

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.networks.heatmap_net import HeatmapNet
-from pose_estimation_ros.networks.pix2pose_net import Pix2PoseNet
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_weights
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.training.crop_source import load_start

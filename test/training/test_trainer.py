@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pose_estimation_ros.training.heatmaps import HeatmapsRecipe
+from pose_estimation_ros.methods.heatmaps.training import HeatmapsRecipe
 from pose_estimation_ros.training.muon import Muon
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 

@@ -1,0 +1,1 @@
+"""Detectors, pose estimators and refiners: one folder per method, each independent of every other."""

@@ -1,0 +1,298 @@
+"""Spatial attention for refinement: compare an image with a rendering where they can be compared.
+
+Stevsic and Hilliges, "Spatial Attention Improves Iterative 6D Object Pose Estimation", 3DV 2020: three streams, for the
+shift in the image, the distance and the rotation, each look at the cells that they trust, so that occluders count for
+little. What a cell has to say here is where in the image the point lies that the rendering shows there, read from
+correlations of features; each stream solves for the update that moves the points it attends to. Learning where points
+went needs far fewer pairs than learning what that means for a pose. One set of weights serves all stages and objects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
+from pose_estimation_ros.networks.encoder import ResidualBlock, ResNetEncoder
+
+STREAMS = ("shift", "distance", "rotation")
+RENDERED = 7  # channels of a rendering: colour, points about the centre in camera axes, mask
+_NEWTON_STEPS = 3
+_STRIP = 5  # most lines of cells that are compared at a time
+CELL = 4  # pixels a side of the cells that are attended to
+DIVISOR = 8  # of the side of the images
+USUAL = (0.05, 0.05, 0.06, 0.2, 0.2, 0.2)  # errors of shift (2), logarithm of the distance, axis and angle (3)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the network says of B pairs of image and rendering."""
+
+    shift: Tensor  # (B, 2), share of the image's side
+    log_distance: Tensor  # (B,)
+    axis_angle: Tensor  # (B, 3) radians
+    log_error: Tensor  # (B,) logarithm of the error that is expected to remain, diameters
+    attention: Tensor  # (B, 3, h, w) of the STREAMS, each sums to one
+    flow: Tensor | None = None  # (B, 2, h, w) where the rendered points went, cells
+    log_scale: Tensor | None = None  # (B, h, w) logarithm of the flow's expected error, cells
+    similarity: Tensor | None = None  # (B,) mean cosine of the features of image and rendering on the object
+
+
+class AttentionNet(nn.Module):
+    """Predict how a rendered pose has to change to match an image.
+
+    Args:
+        widths: channels of the encoder at strides 4 and 8.
+        blocks: its residual blocks.
+        hidden: channels of the comparison.
+        reach: how many cells away points are looked for, at strides 4 and 8.
+        attention: weigh cells by attention; without it all cells of the object count the same, for comparison.
+        padding: side of the images over the extent of the rendered object; what the network was trained on.
+        coarse: sides of the images of the first stages, pixels, where those are smaller than the later ones'.
+        frozen: keep the encoder as it is.
+    """
+
+    shares_encoder = True  # with the pose networks
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (64, 128),
+        blocks: Sequence[int] = (1, 2),
+        hidden: int = 64,
+        reach: Sequence[int] = (4, 3),
+        attention: bool = True,
+        padding: float = 1.3,
+        coarse: Sequence[int] = (),
+        frozen: bool = True,
+    ) -> None:
+        super().__init__()
+        self.attention, self.padding, self.frozen, self.reach = attention, padding, frozen, tuple(reach)
+        self.coarse_sizes = tuple(coarse)
+        self.encoder = ResNetEncoder(widths, blocks, stages=2)
+        near, far = ((2 * item + 1) ** 2 for item in self.reach)
+        wide = 96
+        self.enter_coarse = _mix(far + 2 * widths[1], wide)
+        self.coarse = ResidualBlock(wide, wide, 1)
+        self.enter_fine = _mix(near + widths[0] + wide + RENDERED - 3, hidden)
+        self.fine = nn.Sequential(ResidualBlock(hidden, hidden, 1), ResidualBlock(hidden, hidden, 1))
+        self.out = nn.Conv2d(hidden, 3 + len(STREAMS), 3, 1, 1)
+        nn.init.normal_(self.out.weight, std=0.01)
+        nn.init.zeros_(self.out.get_parameter("bias"))
+        self.stiffness = nn.Parameter(torch.full((6,), -4.0))  # logarithm of the weight of no update at all
+        self.register_load_state_dict_pre_hook(rename_old_weights)
+        self.error_head = nn.Sequential(nn.Linear(3 * hidden + 6, 64), nn.ReLU(inplace=True), nn.Linear(64, 1))
+
+    def forward(self, observed: Tensor, rendered: Tensor, distance: Tensor, extent: Tensor) -> Comparison:
+        """Compare images with renderings.
+
+        Args:
+            observed: (B, 3, S, S) in [0, 1]; S divisible by DIVISOR.
+            rendered: (B, RENDERED, S, S).
+            distance: of the rendered objects (B,), diameters.
+            extent: diameters that the side of the image spans at that distance (B,).
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            fine, coarse = self.encoder(_both(observed, rendered))
+        seen4, drawn4 = fine.chunk(2)
+        seen8, drawn8 = coarse.chunk(2)
+        x = torch.cat([correlation(drawn8, seen8, self.reach[1]), drawn8, seen8], dim=1)
+        x = F.interpolate(self.coarse(self.enter_coarse(x)), scale_factor=2.0, mode="nearest")
+        geometry = F.avg_pool2d(rendered[:, 3:], CELL)
+        cosines = correlation(drawn4, seen4, self.reach[0])
+        x = torch.cat([cosines, drawn4, x, geometry.to(x.dtype)], dim=1)
+        x = self.fine(self.enter_fine(x))
+        out = self.out(x).float()
+        covered = geometry[:, 3].float()
+        points = geometry[:, :3].float() / covered.clamp(min=0.25)[:, None]
+        shown = covered > 0.5
+        flow, log_scale = out[:, :2], out[:, 2].clamp(-4.0, 4.0)
+        logits = out[:, 3:] - 2.0 * log_scale[:, None] if self.attention else torch.zeros_like(out[:, 3:])
+        logits = logits.masked_fill(~shown[:, None], -1e4).flatten(2)
+        share = logits.softmax(dim=2)
+        with torch.autocast(x.device.type, enabled=False):  # eight bits would turn rotations into distance
+            updates = solve_updates(points, flow, share, self.stiffness.float(), distance.float(), extent.float())
+            update = updates.diagonal_of_streams
+            read = torch.bmm(share, x.float().flatten(2).transpose(1, 2)).flatten(1)
+            log_error = self.error_head(torch.cat([read, update / update.new_tensor(USUAL)], dim=1).detach())[:, 0]
+        unmoved = cosines[:, cosines.shape[1] // 2].float() / math.sqrt(2.0)
+        return Comparison(
+            update[:, :2],
+            update[:, 2],
+            update[:, 3:],
+            log_error,
+            share.reshape(-1, 3, *flow.shape[-2:]),
+            flow,
+            log_scale,
+            _mean_over(unmoved, shown).detach(),
+        )
+
+    @torch.no_grad()
+    def similarity(self, observed: Tensor, rendered: Tensor) -> Tensor:
+        """Return the similarity (B,) of images and renderings without comparing them any further."""
+        seen, drawn = (_directions(item) for item in self.encoder(_both(observed, rendered))[0].chunk(2))
+        shown = F.avg_pool2d(rendered[:, 6:], CELL)[:, 0] > 0.5
+        return _mean_over((seen * drawn).sum(dim=1).float(), shown)
+
+    def train(self, mode: bool = True) -> AttentionNet:
+        """Set the mode; a frozen encoder keeps the statistics that it came with."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+
+def rename_old_weights(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Take weights of bundles that were written when the error head had another name."""
+    for key in [key for key in state if key.startswith(f"{prefix}doubts.")]:
+        state[key.replace("doubts.", "error_head.", 1)] = state.pop(key)
+
+
+@dataclass(frozen=True)
+class Updates:
+    """Least-squares updates as every stream sees them."""
+
+    all: Tensor  # (B, 3, 6): shift, logarithm of the distance, axis and angle; by stream
+
+    @property
+    def diagonal_of_streams(self) -> Tensor:
+        """Return (B, 6), each part from the stream that is there for it."""
+        return torch.cat([self.all[:, 0, :2], self.all[:, 1, 2:3], self.all[:, 2, 3:]], dim=1)
+
+
+def solve_updates(
+    points: Tensor, flow: Tensor, share: Tensor, stiffness: Tensor, distance: Tensor, extent: Tensor
+) -> Updates:
+    """Find the updates that move rendered points as a flow says, by weighted least squares (Gauss and Newton).
+
+    One linear step is not enough: a rotation by fifteen degrees also narrows what is seen by three per cent, and would
+    be taken for as much of distance.
+
+    Args:
+        points: about the objects' centres in camera axes, over the radius, shape (B, 3, h, w).
+        flow: (B, 2, h, w) cells.
+        share: weights (B, 3, h * w) of the cells in every stream.
+        stiffness: logarithms (6,) of the weight of no update.
+        distance: of the centres (B,), diameters.
+        extent: diameters that the side of the image spans at that distance (B,).
+    """
+    streams, cells = share.shape[1], points.shape[-1]
+    before = points.flatten(2).repeat_interleave(streams, 0) / 2.0  # (B * streams, 3, n) diameters
+    wanted = flow.flatten(2).transpose(1, 2).repeat_interleave(streams, 0)
+    weights = share.flatten(0, 1)[:, :, None, None]
+    far, wide = distance.repeat_interleave(streams), extent.repeat_interleave(streams)
+    usual = before.new_tensor(USUAL)
+    hold = stiffness.exp()
+    update = before.new_zeros(len(before), 6)  # in units of `usual`
+    for _ in range(_NEWTON_STEPS):
+        prediction = update * usual
+        after = matrix_from_axis_angle(prediction[:, 3:]) @ before
+        moved = point_flow(before, after, prediction[:, :2], prediction[:, 2], far, wide, cells)
+        ratio = prediction[:, 2].exp()
+        jacobian = flow_jacobian(after, far * ratio, wide * ratio, cells) * usual  # (B * streams, n, 2, 6)
+        weighted = jacobian * weights
+        normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + torch.diag(hold)
+        right = torch.einsum("bnij,bni->bj", weighted, wanted - moved) - hold * update
+        change = torch.linalg.solve(normal, right)
+        turned = matrix_from_axis_angle(change[:, 3:] * usual[3:]) @ matrix_from_axis_angle(prediction[:, 3:])
+        turn = axis_angle_from_matrix(turned) / usual[3:]
+        update = torch.cat([update[:, :3] + change[:, :3], turn], dim=1)
+    return Updates((update * usual).unflatten(0, (-1, streams)))
+
+
+def point_flow(
+    before: Tensor,
+    after: Tensor,
+    shift: Tensor,
+    log_distance: Tensor,
+    distance: Tensor,
+    extent: Tensor,
+    cells: int,
+    seen_from: Tensor | None = None,
+) -> Tensor:
+    """Return how far points move in the image (B, n, 2), in cells.
+
+    Args:
+        before: points about the object's centre in camera axes, shape (B, 3, n), diameters.
+        after: the same points after the rotation.
+        shift: of the centre in the image (B, 2), share of its side.
+        log_distance: logarithm of the new distance over the old (B,).
+        distance: of the centre before (B,), diameters.
+        extent: diameters that the side of the image spans at that distance (B,).
+        cells: along the side of the image.
+        seen_from: distance from which the moved points really are seen, zoomed to the same size (B,), diameters.
+    """
+    far = distance * log_distance.exp()
+    seen_from = far if seen_from is None else seen_from
+    zoom = (seen_from / far)[:, None, None]
+    focal = (cells * distance / extent)[:, None, None]
+    start = before[:, :2] / (distance[:, None] + before[:, 2]).clamp(min=0.1)[:, None]
+    end = zoom * after[:, :2] / (seen_from[:, None] + after[:, 2]).clamp(min=0.1)[:, None]
+    return (focal * (end - start) + cells * shift[:, :, None]).transpose(1, 2)
+
+
+def flow_jacobian(points: Tensor, distance: Tensor, extent: Tensor, cells: int) -> Tensor:
+    """Return how points (B, 3, n), in diameters, move by shift, distance and rotation: (B, n, 2, 6), in cells."""
+    x, y, z = points.unbind(1)
+    depth = (distance[:, None] + z).clamp(min=0.1)
+    focal = (cells * distance / extent)[:, None]
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    near = focal / depth
+    across = torch.stack([cells * one, zero, -near * x * distance[:, None] / depth, -near * x * y / depth], dim=-1)
+    down = torch.stack([zero, cells * one, -near * y * distance[:, None] / depth, -near * (z + y * y / depth)], dim=-1)
+    rest_across = torch.stack([near * (z + x * x / depth), -near * y], dim=-1)
+    rest_down = torch.stack([near * x * y / depth, near * x], dim=-1)
+    return torch.stack([torch.cat([across, rest_across], -1), torch.cat([down, rest_down], -1)], dim=2)
+
+
+def correlation(here: Tensor, there: Tensor, reach: int) -> Tensor:
+    """Compare every cell of one map with the cells about the same place in another.
+
+    Args:
+        here: features (B, C, h, w).
+        there: features (B, C, h, w).
+        reach: cells in every direction.
+
+    Returns:
+        (B, (2 reach + 1) ** 2, h, w) cosines, rows of displacements first.
+    """
+    a, b = _directions(here), _directions(there)
+    count, channels, height, width = a.shape
+    strip = max(lines for lines in range(1, _STRIP + 1) if height % lines == 0)
+    side, line = 2 * reach + 1, width + 2 * reach
+    # All pairs of a strip of cells with what is near it, and then the near ones of those: a multiplication of matrices
+    # is faster than copying every neighbourhood.
+    strips = F.pad(b, (reach,) * 4).unfold(2, strip + 2 * reach, strip).permute(0, 2, 1, 4, 3)
+    pairs = torch.bmm(
+        a.permute(0, 2, 3, 1).reshape(-1, strip * width, channels), strips.reshape(-1, channels, strips.shape[3] * line)
+    )
+    wide = pairs.shape[2]
+    near = pairs.as_strided(
+        (len(pairs), strip, width, side, side), (strip * width * wide, width * wide + line, wide + 1, line, 1)
+    )
+    return near.reshape(count, height, width, side * side).permute(0, 3, 1, 2) * math.sqrt(2.0)
+
+
+def _directions(features: Tensor) -> Tensor:
+    """Return features (B, C, h, w) without the image's mean, as unit vectors."""
+    return F.normalize(features - features.mean(dim=(2, 3), keepdim=True), dim=1)
+
+
+def _both(observed: Tensor, rendered: Tensor) -> Tensor:
+    """Return images and, after them, renderings on grey: (2 B, 3, S, S)."""
+    return torch.cat([observed, rendered[:, :3] + 0.45 * (1.0 - rendered[:, 6:])])
+
+
+def _mean_over(values: Tensor, shown: Tensor) -> Tensor:
+    """Return the means (B,) of values (B, h, w) over the cells that are shown."""
+    return (values * shown).sum(dim=(1, 2)) / shown.sum(dim=(1, 2)).clamp(min=1)
+
+
+def _mix(channels_in: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)
+    )

@@ -1,0 +1,67 @@
+"""Other rotations that a pose may be mistaken for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the poses of B objects."""
+
+    poses: Tensor  # (B, 4, 4) metres
+    log_error: Tensor  # (B,) logarithm of the error that is expected to remain, diameters
+    cost: Tensor  # (B,) how little the pose fits the image; of one object, the lower the better
+    moved: Tensor  # (B,) bool, moved from where they began
+    rejected: Tensor  # (B,) bool, moved farther than a pose worth refining is wrong
+
+    def improved(self, tried: Outcome, rows: Tensor, gain: float) -> Outcome:
+        """Return the outcome with other poses where they fit better.
+
+        Args:
+            tried: what became of other poses of N of the objects.
+            rows: which these are (N,).
+            gain: how much lower their cost has to be.
+        """
+        own = torch.where(self.rejected, math.inf, self.cost.nan_to_num(math.inf))[rows]
+        better = ~tried.rejected & (tried.cost.nan_to_num(math.inf) < own - gain)
+        values = []
+        for item in fields(self):
+            value = getattr(self, item.name).clone()
+            value[rows[better]] = getattr(tried, item.name)[better]
+            values.append(value)
+        return Outcome(*values)
+
+    def part(self, rows: Tensor) -> Outcome:
+        """Return the outcome of some of the objects."""
+        return Outcome(*(getattr(self, item.name)[rows] for item in fields(self)))
+
+
+def right_angle_rotations() -> Tensor:
+    """Return the turns by 90, 180 and 270 degrees about each axis (9, 3, 3)."""
+    turns = [axis * quarters * math.pi / 2.0 for axis in torch.eye(3) for quarters in (1, 2, 3)]
+    return matrix_from_axis_angle(torch.stack(turns))
+
+
+def rotated_poses(poses: Tensor, centre: Tensor, turns: Tensor) -> Tensor:
+    """Turn objects about their centres, which stay where they are.
+
+    Args:
+        poses: camera from object (B, 4, 4), metres.
+        centre: of the objects in their own frames (B, 3), metres.
+        turns: in the objects' frames (N, 3, 3).
+
+    Returns:
+        (B, N, 4, 4).
+    """
+    turned = poses[:, None].repeat(1, len(turns), 1, 1)
+    turned[:, :, :3, :3] = poses[:, None, :3, :3] @ turns
+    before, after = (item[..., :3, :3] @ centre[:, None, :, None] for item in (poses[:, None], turned))
+    turned[:, :, :3, 3] += (before - after)[..., 0]
+    return turned

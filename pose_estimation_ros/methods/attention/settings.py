@@ -1,0 +1,36 @@
+"""Settings of the refiner `attention`."""
+
+from __future__ import annotations
+
+from pose_estimation_ros.settings import Settings, setting
+
+
+class AttentionSettings(Settings):
+    """How often poses are compared, and what counts as going astray."""
+
+    stages: int = setting(4, "Comparisons of each pose, the coarse ones of the network among them.", ge=1, le=32)
+    max_rotation_deg: float = setting(
+        60.0, "Poses that were turned by more degrees are rejected and keep where they began.", gt=0.0, le=180.0
+    )
+    max_distance_ratio: float = setting(
+        1.35, "Poses that were moved nearer or farther by a larger factor are rejected.", gt=1.0
+    )
+    similarity_margin: float = setting(
+        0.01, "Of the poses compared, the last one is taken whose similarity is at most so far below the best.", ge=0.0
+    )
+    error_scale: float = setting(
+        1.7, "Errors on camera images over those that a network trained on renderings expects of itself.", gt=0.0
+    )
+    accepted_error_diameters: float = setting(
+        0.1, "Errors below count as right, in diameters; the score is the chance of that.", gt=0.0
+    )
+    retry_error_threshold: float = setting(
+        0.1, "Objects expected to be more wrong, in diameters, are tried in other rotations.", gt=0.0
+    )
+    rotation_hypotheses: int = setting(
+        2, "Other rotations that are refined, the likeliest ones; 0 tries none.", ge=0, le=9
+    )
+    min_cost_gain: float = setting(0.2, "By which the cost of another rotation has to be lower.", ge=0.0)
+    similarity_weight: float = setting(
+        3.0, "The cost is the logarithm of the expected error minus the similarity times this.", ge=0.0
+    )

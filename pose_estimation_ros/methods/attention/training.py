@@ -1,0 +1,187 @@
+"""Recipe of the refiner: CAD meshes in, weights out, pairs of image and rendering made on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
+from pose_estimation_ros.data.synthetic import CropConfig
+from pose_estimation_ros.data.view_bank import ViewBank
+from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+from pose_estimation_ros.methods.attention.network import CELL, DIVISOR, Comparison, point_flow
+from pose_estimation_ros.methods.attention.paper import make_attention_net
+from pose_estimation_ros.networks.precision import runs_bfloat16
+from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.objects.object_tensors import catalog_symmetries, object_sizes
+from pose_estimation_ros.training.crop_source import build_network, endless_batches, refuse_arguments
+from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
+from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
+
+ROLE = "attention"
+_TAKEN = {"padding": "is pairs.padding", "coarse": "follows from fine_size"}  # arguments that are not the recipe's
+
+
+class AttentionRecipe(CropRecipe):
+    """Everything that decides what the training does."""
+
+    size: int = Field(default=80, ge=32, multiple_of=DIVISOR)  # side of the images, pixels
+    # Side of the images of all stages but the first, where it is larger. Nothing is trained on these: a network of
+    # convolutions that finds where a cell went finds it more exactly in a larger image.
+    fine_size: int | None = Field(default=None, multiple_of=DIVISOR)
+    samples: int = Field(default=300_000, ge=1)  # pairs seen
+    pairs: PairConfig = PairConfig()
+    distance_weight: float = Field(default=0.3, ge=0.0)  # of errors along the ray, relative to those across it
+    pose_weight: float = Field(default=3.0, ge=0.0)  # of the errors of the update, relative to those of the flow
+    encoder_from: str | None = "pix2pose"  # network of the bundle whose encoder starts ours
+    optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3, warmup_samples=4000)
+    crops: CropConfig = CropConfig(masked_share=0.0, off_axis_deg=(0.0, 0.0))
+
+    @model_validator(mode="after")
+    def _fine_is_larger(self) -> AttentionRecipe:
+        if self.fine_size is not None and self.fine_size <= self.size:
+            raise ValueError(f"fine_size = {self.fine_size}: expected more than size = {self.size}, or nothing")
+        return self
+
+
+class AttentionStep:
+    """The losses of one batch, in diameters of the objects.
+
+    Errors across the ray, along it and of the rotation are counted apart, each as the movement of the object's points
+    that it alone would cause: so the large errors along the ray do not drown the others.
+    """
+
+    def __init__(self, catalog: Catalog, outline: Tensor, recipe: AttentionRecipe, device: torch.device) -> None:
+        centre, _, diameter = object_sizes(catalog, device)
+        self.points = ((outline[: len(catalog)].to(device) - centre[:, None]) / diameter[:, None, None])[:, ::4]
+        self.symmetries = catalog_symmetries(catalog).float().to(device)[:, :, :3, :3]
+        self.recipe = recipe
+        self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
+        self.device = device
+
+    def __call__(self, network: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its parts."""
+        observed = batch.observed.to(self.device, non_blocking=True).float().div_(255.0)
+        rendered = batch.rendered.to(self.device, non_blocking=True).float()
+        layout = {"memory_format": torch.channels_last}
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            prediction = network(
+                observed.contiguous(**layout),
+                rendered.contiguous(**layout),
+                batch.distance.to(self.device),
+                batch.extent.to(self.device),
+            )
+        across, along, turn = self.errors(prediction, batch)
+        error = (across + along + turn).detach()
+        error_loss = error * torch.exp(-prediction.log_error) + prediction.log_error
+        pose = (across + self.recipe.distance_weight * along + turn).mean()
+        loss = self.recipe.pose_weight * pose + 0.05 * error_loss.mean()
+        before = self.errors(_nothing(prediction), batch)
+        figures = {
+            "across": across.mean() / before[0].mean(),
+            "along": along.mean() / before[1].mean(),
+            "turn": turn.mean() / before[2].mean(),
+            "doubt": error_loss.mean(),
+        }
+        if prediction.flow is not None and prediction.log_scale is not None:
+            flow, figures["flow"] = self.flow_loss(prediction.flow, prediction.log_scale, batch, rendered)
+            loss = loss + flow
+        return loss, {key: value.detach() for key, value in figures.items()}
+
+    def flow_loss(self, flow: Tensor, log_scale: Tensor, batch: PairBatch, rendered: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the likelihood loss of the flow, and its error as a share of the true flow's length."""
+        geometry = F.avg_pool2d(rendered[:, 3:], CELL)
+        shown = geometry[:, 3] > 0.5
+        points = geometry[:, :3] / geometry[:, 3:].clamp(min=0.25)
+        true = self.true_flow(points, batch)
+        error = (flow - true).norm(dim=1)
+        likelihood = error * torch.exp(-log_scale) + 2.0 * log_scale
+        count = shown.sum().clamp(min=1)
+        share = (error * shown).sum() / (true.norm(dim=1) * shown).sum().clamp(min=1e-6)
+        return (likelihood * shown).sum() / count, share
+
+    def true_flow(self, points: Tensor, batch: PairBatch) -> Tensor:
+        """Return where rendered points (B, 3, h, w) are in the image, relative to the rendering, in cells."""
+        rendered = batch.rendered_rotation.to(self.device)
+        index = batch.object_index.to(self.device)
+        true = nearest_equivalent(batch.true_rotation.to(self.device), rendered, self.symmetries[index])
+        before = points.flatten(2) / 2.0
+        after = (true @ rendered.transpose(1, 2)) @ before
+        shift, log_distance, distance, extent = (
+            item.to(self.device) for item in (batch.shift, batch.log_distance, batch.distance, batch.extent)
+        )
+        seen_from = batch.seen_from.to(self.device)
+        moved = point_flow(before, after, shift, log_distance, distance, extent, points.shape[-1], seen_from)
+        return moved.transpose(1, 2).reshape(len(points), 2, *points.shape[-2:])
+
+    def errors(self, prediction: Comparison, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the errors (B,) across the ray, along it, and of the points that the rotation moves; diameters."""
+        index = batch.object_index.to(self.device)
+        across = (prediction.shift - batch.shift.to(self.device)).norm(dim=1) * batch.extent.to(self.device)
+        along = (prediction.log_distance - batch.log_distance.to(self.device)).abs() * batch.distance.to(self.device)
+        rendered = batch.rendered_rotation.to(self.device)
+        true = nearest_equivalent(batch.true_rotation.to(self.device), rendered, self.symmetries[index])
+        points = self.points[index]
+        moved = points @ (matrix_from_axis_angle(prediction.axis_angle) @ rendered).transpose(1, 2)
+        turn = (moved - points @ true.transpose(1, 2)).norm(dim=2).mean(dim=1)
+        return across, along, turn
+
+
+def nearest_equivalent(true: Tensor, near: Tensor, symmetries: Tensor) -> Tensor:
+    """Return of the rotations (B, 3, 3) that look the same the one nearest to another (B, 3, 3).
+
+    Args:
+        true: rotations.
+        near: rotations.
+        symmetries: of each object (B, N, 3, 3), the identity among them.
+    """
+    equivalent = true[:, None] @ symmetries
+    trace = (equivalent * near[:, None]).sum(dim=(2, 3))
+    return equivalent[torch.arange(len(true), device=true.device), trace.argmax(dim=1)]
+
+
+def _nothing(prediction: Comparison) -> Comparison:
+    """Return what a network that never moves anything would have said."""
+    still = [torch.zeros_like(item) for item in (prediction.shift, prediction.log_distance, prediction.axis_angle)]
+    return replace(prediction, shift=still[0], log_distance=still[1], axis_angle=still[2])
+
+
+def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
+    """Train the network and write its weights into the bundle."""
+    bundle = run.bundle
+    bundle.catalog.require_single_meshes("network attention")
+    refuse_arguments(recipe.network, _TAKEN)
+    training = CropTraining(run, recipe, ROLE)
+    bank, device = training.bank, training.device
+    architecture = {**recipe.network, "padding": recipe.pairs.padding}
+    if recipe.fine_size is not None:
+        architecture["coarse"] = [recipe.size]
+    network = build_network(make_attention_net, **architecture)
+    training.load_start(network, recipe.encoder_from if network.shares_encoder else None)
+    trainer = training.trainer(network, recipe.samples)
+    crops, sizes = training.crop_config(recipe.size), object_sizes(bundle.catalog, device)
+    make = partial(_pair_maker, bank, training.backgrounds, crops, recipe.pairs, sizes, training.weights)
+    seed = training.stream(trainer)
+    batches = endless_batches(make, PairBatch, recipe.optimiser.batch, seed, recipe.workers, bank.surface.is_cuda)
+    step = AttentionStep(bundle.catalog, bank.outline, recipe, device)
+    finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
+    return training.save(trainer, architecture, recipe.fine_size or recipe.size, finished)
+
+
+def _pair_maker(
+    bank: ViewBank,
+    backgrounds: Tensor,
+    crops: CropConfig,
+    pairs: PairConfig,
+    sizes: tuple[Tensor, Tensor, Tensor],
+    weights: Tensor,
+    stream: int,
+) -> Callable[[int], PairBatch]:
+    return PairSource(bank, backgrounds, crops, pairs, sizes, stream, weights).pair_batch

@@ -1,0 +1,176 @@
+"""What every method has in common: the values between the stages, the three kinds of method, and their descriptor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from pose_estimation_ros.data.crops import Crops
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.settings import Settings
+
+__all__ = [
+    "Backend",
+    "Crops",
+    "Detection",
+    "Detector",
+    "Frame",
+    "Kind",
+    "LoadContext",
+    "LoadedMethod",
+    "Method",
+    "PoseHypothesis",
+    "Refiner",
+    "Training",
+]
+
+Kind = Literal["detector", "backend", "refiner"]
+
+
+@dataclass(frozen=True)
+class PoseHypothesis:
+    """One estimated pose of one detected object."""
+
+    object_index: int  # into the catalog
+    detection_index: int  # into the detections of the frame
+    camera_from_object: np.ndarray  # (4, 4) float64, metres
+    score: float  # higher is better, in [0, 1]
+    inliers: int = 0  # correspondences behind the pose
+    covariance: np.ndarray | None = None  # (6, 6) of x y z rx ry rz, camera axes, metres and radians; None = unknown
+    rejected: bool = False  # a refiner went astray with it; the pose is the one that it was given
+    comparisons: int = 0  # of renderings with the image that the refiner made for it
+
+
+class Detector(Protocol):
+    """Find the known objects in one image."""
+
+    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+        """Return the objects scored at least `score_threshold`, best first.
+
+        Boxes span the whole object, hidden parts included, as far as it lies inside the image; masks hold
+        what is visible.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Estimate the poses of all detected objects of one frame together."""
+
+    crop_size: int  # side of the square crops the backend wants, pixels
+    crop_padding: float  # crop side as a multiple of the longer side of the box
+
+    def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
+        """Estimate at most one pose per crop; crops without a pose are left out.
+
+        Args:
+            frame: the image the crops were cut from.
+            crops: N crops of `crop_size`.
+            detections: the N detections behind them.
+        """
+        ...
+
+
+class Refiner(Protocol):
+    """Improve the poses of all objects of one frame together."""
+
+    def refine(
+        self,
+        frame: Frame,
+        detections: list[Detection],
+        hypotheses: Sequence[PoseHypothesis],
+        stages: int | None = None,
+    ) -> list[PoseHypothesis]:
+        """Return the hypotheses, improved; those that turn out wrong may be left out or marked `rejected`.
+
+        Args:
+            frame: the image.
+            detections: what the hypotheses' `detection_index` counts in.
+            hypotheses: poses to start from.
+            stages: iterations, for refiners that have them; their own number where absent.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedMethod:
+    """A method ready to run."""
+
+    method: Method
+    instance: Any  # a Detector, a Backend or a Refiner
+
+
+@dataclass(frozen=True)
+class LoadContext:
+    """What a method may use when it is loaded."""
+
+    bundle: Bundle
+    device: torch.device
+    settings: Any  # of the method's settings model
+    mesh_dir: Path | None = None  # where the meshes are that the bundle does not ship
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network of a method is trained; imported only when training is asked for."""
+
+    role: str  # of the network in a bundle
+    recipe: str  # "module:Class", a pydantic model
+    train: str  # "module:function", called with (TrainingRun, recipe), returns the bundle with the weights
+
+    def recipe_model(self) -> Any:
+        """Import the recipe's model."""
+        return import_object(self.recipe)
+
+    def function(self) -> Callable[..., Bundle]:
+        """Import the training."""
+        return import_object(self.train)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Everything that the rest of the package knows of a method. Names of code are "module:attribute"."""
+
+    name: str  # as users write it
+    kind: Kind
+    summary: str  # one sentence
+    paper: str  # where it was published
+    settings: str  # "module:Class", a `Settings` model whose defaults are good
+    load: str  # "module:function" of a `LoadContext`; returns a Detector, a Backend or a Refiner
+    roles: tuple[str, ...] = ()  # networks of a bundle that it needs
+    training: Training | None = None
+    # "module:function" that draws what the loaded method saw, (H, W, 3) uint8. Of backends and detectors it is called
+    # with (method, frame, crops, detections), of refiners with (method, frame, hypotheses, stages).
+    drawing: str | None = None
+    tight_boxes: bool = True  # detectors: boxes end where the object ends; backends: they need such boxes
+    needs_meshes: bool = False
+
+    def settings_model(self) -> type[Settings]:
+        """Import the settings model."""
+        return import_object(self.settings)
+
+    def make(self, context: LoadContext) -> Any:
+        """Load the method with its weights.
+
+        Raises:
+            BundleError: if the bundle lacks what the method needs.
+        """
+        return import_object(self.load)(context)
+
+    def draw(self, *arguments: Any) -> np.ndarray:
+        """Draw what the loaded method saw; see `drawing`."""
+        if self.drawing is None:
+            raise ValueError(f"method {self.name}: draws nothing")
+        return import_object(self.drawing)(*arguments)
+
+
+def import_object(name: str) -> Any:
+    """Import "module:attribute"."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,17 @@
+"""Settings of the detector `mask_rcnn`."""
+
+from __future__ import annotations
+
+from pose_estimation_ros.settings import Settings, setting
+
+
+class MaskRCNNSettings(Settings):
+    """How detections are told apart."""
+
+    max_mask_overlap: float = setting(
+        0.6,
+        "Of two detections whose visible masks overlap by more (intersection over union), whatever their classes, only "
+        "the better is kept; 1 keeps both.",
+        ge=0.0,
+        le=1.0,
+    )

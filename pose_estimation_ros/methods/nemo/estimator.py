@@ -1,0 +1,215 @@
+"""NeMo: neural mesh models, fitted to the features of the image (Wang, Kortylewski and Yuille, ICLR 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose_estimation_ros.data.crops import Crops
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
+from pose_estimation_ros.methods.nemo.fit import fit_poses
+from pose_estimation_ros.methods.nemo.grid import RotationGrid, matched_poses, starting_poses
+from pose_estimation_ros.methods.nemo.network import NemoNet
+from pose_estimation_ros.methods.nemo.paper import PaperProcedure
+from pose_estimation_ros.methods.nemo.rendering import render_features
+from pose_estimation_ros.methods.nemo.settings import NemoSettings
+from pose_estimation_ros.methods.nemo.similarity import (
+    Similarity,
+    cell_intrinsics,
+    centres,
+    from_centre,
+    score_poses,
+    similarity_of,
+)
+from pose_estimation_ros.networks.precision import autocast
+from pose_estimation_ros.objects.bundle import Bundle, PosePrior
+from pose_estimation_ros.objects.mesh import Mesh
+from pose_estimation_ros.rendering.raycaster import RayCaster
+
+ROLE = "nemo"
+_RIM_PX = 2.0  # edges of boxes so near to the rim of the image are cut off by it
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The best pose of every crop."""
+
+    mesh: Tensor  # (N,) which mesh was fitted
+    pose: Tensor  # (N, 4, 4) camera_from_object
+    share: Tensor  # (N,) of the visible surface that the object explains better than clutter
+
+
+class Nemo:
+    """Estimate the poses of all crops of a frame together.
+
+    Args:
+        network: trained network in evaluation mode, on its device.
+        crop_size: side of the crops the network was trained on.
+        prior: from where objects are seen.
+        settings: how poses are found.
+    """
+
+    def __init__(
+        self, network: NemoNet, crop_size: int, prior: PosePrior, settings: NemoSettings | None = None
+    ) -> None:
+        self.network = network
+        self.settings = settings or NemoSettings()
+        self.crop_size = crop_size
+        self.crop_padding = self.settings.crop_padding
+        self.device = network.bank.device
+        self._grid = RotationGrid(network, prior, self.settings.grid_directions, self.settings.grid_roll_step_deg)
+        self._meshes_of = [
+            (network.owner == index).nonzero()[:, 0].tolist() for index in range(network.embedding.num_embeddings)
+        ]
+
+    @cached_property
+    def caster(self) -> RayCaster:
+        """Renders the meshes; made when somebody looks, the fit does without."""
+        meshes = [_as_mesh(self.network, number) for number in range(len(self.network.owner))]
+        return RayCaster(meshes, device=self.device)
+
+    @staticmethod
+    def from_bundle(bundle: Bundle, device: torch.device, settings: NemoSettings | None = None) -> Nemo:
+        """Load the network of a bundle, which holds its meshes as well.
+
+        Raises:
+            BundleError: if the weights are missing, damaged or do not fit the architecture.
+        """
+        network = bundle.load_network(ROLE, NemoNet, device)
+        return Nemo(network, bundle.network(ROLE).input_size, bundle.pose_prior, settings)
+
+    def estimate(self, frame: Frame, crops: Crops, detections: list[Detection]) -> list[PoseHypothesis]:
+        """Estimate as `Backend` says."""
+        if len(crops) == 0:
+            return []
+        features = self.predict(crops)
+        fits = self.fit(features, crops, np.stack([item.box for item in detections]), image_size(frame))
+        poses, shares = fits.pose.double().cpu().numpy(), fits.share.cpu().tolist()
+        return [
+            PoseHypothesis(
+                object_index=detection.object_index,
+                detection_index=number,
+                camera_from_object=poses[number],
+                score=float(np.clip(detection.score * shares[number], 0.0, 1.0)),
+            )
+            for number, detection in enumerate(detections)
+            if np.isfinite(poses[number]).all() and poses[number][2, 3] > 0.0
+        ]
+
+    @torch.inference_mode()
+    def predict(self, crops: Crops) -> Tensor:
+        """Return the unit features (N, C, h, w) of crops."""
+        pixels = crops.pixels.to(memory_format=torch.channels_last)
+        with autocast(self.device):
+            return self.network(pixels, crops.object_index).contiguous()
+
+    def fit(self, features: Tensor, crops: Crops, boxes: np.ndarray, image_size: tuple[int, int]) -> Fits:
+        """Fit every mesh of every crop's object and keep the best.
+
+        Args:
+            features: of the crops, from `predict`.
+            crops: N crops.
+            boxes: of the whole objects in the image, x0 y0 x1 y1, shape (N, 4).
+            image_size: width and height; edges of boxes at the image's rim say nothing of the object.
+        """
+        sure = torch.from_numpy(_inner_edges(boxes, image_size)).to(self.device)
+        pairs = [
+            (row, mesh) for row, index in enumerate(crops.object_index.tolist()) for mesh in self._meshes_of[index]
+        ]
+        crop, mesh = torch.tensor(pairs, device=self.device).unbind(1)
+        cells = self._in_cells(crops, torch.from_numpy(np.asarray(boxes)).float().to(self.device))[crop]
+        with torch.inference_mode():
+            similarity = similarity_of(self.network, features, crops.camera, crop, mesh, self.settings.occluder_model)
+            if self.settings.procedure == "paper":
+                procedure = PaperProcedure(self.network, self.caster, self.settings.occluder_model)
+                poses = procedure.fit(features, similarity, cells)[:, None]
+            else:
+                poses = self._fast(similarity, cells, sure[crop])
+            count = poses.shape[1]
+            which = torch.arange(len(pairs), device=self.device).repeat_interleave(count)
+            scores = score_poses(self.network, similarity, which, poses.flatten(0, 1), self.settings.occluder_model)
+        gain, share = scores.gain.unflatten(0, (-1, count)).nan_to_num(-1e9), scores.share.unflatten(0, (-1, count))
+        whole = from_centre(poses.flatten(0, 1), centres(self.network)[mesh].repeat_interleave(count, dim=0))
+        return _best(crop, mesh, whole.unflatten(0, (-1, count)), gain, share, len(crops))
+
+    def _fast(self, similarity: Similarity, boxes: Tensor, sure: Tensor) -> Tensor:
+        """Return fitted poses of the meshes' centres (P, K, 4, 4)."""
+        settings = self.settings
+        starts = starting_poses(self._grid, similarity, boxes, settings.grid_starts)
+        if settings.match_start:
+            matched = matched_poses(self.network, similarity, starts[:, 0], settings.seed)
+            starts = torch.cat([starts, matched[:, None]], dim=1)
+        count = starts.shape[1]
+        which = torch.arange(len(starts), device=self.device).repeat_interleave(count)
+        moved = fit_poses(
+            self.network, similarity, which, starts.flatten(0, 1), boxes[which], sure[which], settings.fit
+        )
+        return moved.unflatten(0, (-1, count))
+
+    def _in_cells(self, crops: Crops, boxes: Tensor) -> Tensor:
+        """Return boxes (N, 4) of the image in cells of the crops' maps."""
+        scale = self.crop_size / crops.square[:, 2:3]
+        corner = crops.square[:, :2].repeat(1, 2)
+        pixels = (boxes - corner) * scale + (self.crop_size - 1) / 2.0
+        return (pixels + 0.5) / self.network.stride - 0.5
+
+    @torch.no_grad()
+    def explained(self, features: Tensor, crops: Crops, fits: Fits) -> tuple[Tensor, Tensor]:
+        """Return in which cells (N, h, w) the fitted objects are, and in which they explain the image."""
+        network, mesh = self.network, fits.mesh
+        height, width = features.shape[2:]
+        rendered = render_features(
+            self.caster,
+            mesh,
+            network.vertices[mesh],
+            network.faces[mesh],
+            network.features[mesh],
+            fits.pose,
+            cell_intrinsics(crops.camera, network.stride),
+            height,
+            width,
+        )
+        clutter = torch.einsum("c,bchw->bhw", network.background, features)
+        return rendered.mask, (rendered.features * features).sum(dim=1) > clutter
+
+
+def load(context: LoadContext) -> Nemo:
+    """Load the estimator of a bundle.
+
+    Raises:
+        BundleError: if weights are missing, damaged or do not fit.
+    """
+    return Nemo.from_bundle(context.bundle, context.device, context.settings)
+
+
+def image_size(frame: Frame) -> tuple[int, int]:
+    """Return width and height in pixels."""
+    return frame.rgb.shape[1], frame.rgb.shape[0]
+
+
+def _inner_edges(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Tell which edges of boxes (N, 4) lie inside the image, (N, 4) float32."""
+    limit = np.array(image_size, dtype=np.float64) - 1.0
+    low, high = boxes[:, :2] > _RIM_PX, boxes[:, 2:] < limit - _RIM_PX
+    return np.concatenate([low, high], axis=1).astype(np.float32)
+
+
+def _as_mesh(network: NemoNet, number: int) -> Mesh:
+    vertices, normals = (item[number].float().cpu().numpy() for item in (network.vertices, network.normals))
+    return Mesh(vertices, network.faces[number].cpu().numpy(), normals, np.zeros_like(vertices))
+
+
+def _best(crop: Tensor, mesh: Tensor, poses: Tensor, gain: Tensor, share: Tensor, count: int) -> Fits:
+    """Keep the pose with the largest gain of every crop, over all meshes and starts (P, K)."""
+    rows = []
+    for number in range(count):
+        pairs = (crop == number).nonzero()[:, 0]
+        best = int(gain[pairs].flatten().argmax())
+        rows.append((int(pairs[best // gain.shape[1]]), best % gain.shape[1]))
+    pair, start = torch.tensor(rows, device=crop.device).unbind(1)
+    return Fits(mesh[pair], poses[pair, start].clone(), share[pair, start].clone())

@@ -1,0 +1,130 @@
+"""Recipe of the dense coordinate network: CAD meshes in, weights out, no real image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from pose_estimation_ros.data.synthetic import CropBatch
+from pose_estimation_ros.methods.pix2pose.losses import (
+    coordinate_losses,
+    nearest_symmetric_target,
+    placement_loss,
+    symmetry_table,
+)
+from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
+from pose_estimation_ros.methods.pix2pose.projection import ProjectionConfig, projection_loss
+from pose_estimation_ros.networks.placement import placement_of
+from pose_estimation_ros.networks.precision import runs_bfloat16
+from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.training.crop_source import build_network
+from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
+from pose_estimation_ros.training.trainer import TrainingRun
+
+ROLE = "pix2pose"
+
+
+class Stage(BaseModel):
+    """A part of the training at one crop size."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: int
+    samples: int
+
+
+class LossWeights(BaseModel):
+    """Weights of the loss terms."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bins: float = 1.0
+    l1: float = 2.0
+    error: float = 1.0
+    mask: float = 1.0
+    classes: float = 0.1
+    placement: float = 0.1
+
+
+class Pix2PoseRecipe(CropRecipe):
+    """Everything that decides what the training does."""
+
+    stages: list[Stage] = Field(
+        default=[Stage(size=64, samples=250_000), Stage(size=96, samples=300_000), Stage(size=128, samples=100_000)]
+    )
+    losses: LossWeights = LossWeights()
+    projection: ProjectionConfig = ProjectionConfig()  # end-to-end training through PnP, docs/bpnp.md
+
+
+class Pix2PoseStep:
+    """The loss of one batch."""
+
+    def __init__(self, bundle: Bundle, recipe: Pix2PoseRecipe, device: torch.device) -> None:
+        self.table = symmetry_table(bundle.catalog, device)
+        self.weights = recipe.losses.model_dump()
+        self.projection = recipe.projection
+        self.half_size = torch.tensor(np.stack([model.half_size_m for model in bundle.catalog])).float().to(device)
+        self.centre = torch.tensor(np.stack([model.centre_m for model in bundle.catalog])).float().to(device)
+        self.diameter = torch.tensor([model.diameter_m for model in bundle.catalog]).float().to(device)
+        self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
+        self.device = device
+
+    def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted loss and its parts."""
+        assert isinstance(network, Pix2PoseNet)
+        images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
+        images = images.to(memory_format=torch.channels_last)
+        index = batch.object_index.to(self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            features = network.encoder(images)
+            maps = network.decode(features, index)
+        full, visible = batch.mask_full.to(self.device), batch.mask_visible.to(self.device)
+        target = nearest_symmetric_target(maps.coordinates, batch.coordinates.to(self.device), full, index, self.table)
+        losses = coordinate_losses(maps, target, full, visible)
+        losses["classes"] = nn.functional.cross_entropy(network.classify(features), index)
+        if maps.placement is not None:
+            losses["placement"] = placement_loss(maps.placement, self.placement(batch, index))
+        total = sum(self.weights[key] * value for key, value in losses.items())
+        if self.projection.weight > 0.0:
+            camera, box = batch.camera.to(self.device), (self.half_size[index], self.centre[index])
+            through, parts = projection_loss(maps, target, visible, camera, *box, self.projection)
+            total = total + through
+            losses |= parts
+        return total, {key: value.detach() for key, value in losses.items()}
+
+    def placement(self, batch: CropBatch, index: Tensor) -> Tensor:
+        """Return where the centres of the objects (B,) are and how large they appear, shape (B, 3)."""
+        pose = batch.camera_from_object.to(self.device)
+        centre = torch.einsum("bij,bj->bi", pose[:, :3, :3], self.centre[index]) + pose[:, :3, 3]
+        return placement_of(centre, batch.camera.to(self.device), self.diameter[index], batch.images.shape[-1])
+
+
+def train_pix2pose(run: TrainingRun, recipe: Pix2PoseRecipe) -> Bundle:
+    """Train the network and write its weights into the bundle."""
+    training = CropTraining(run, recipe, ROLE)
+    network = build_network(Pix2PoseNet, len(run.bundle.catalog), **recipe.network)
+    training.load_start(network)
+    trainer = training.trainer(network, sum(stage.samples for stage in recipe.stages))
+    step = Pix2PoseStep(run.bundle, recipe, training.device)
+    finished, until = True, 0
+    for stage in recipe.stages:
+        until += stage.samples
+        if trainer.samples >= until:
+            continue
+        batches = training.batches(trainer, stage.size)
+        finished = trainer.train(batches, step, until, f"{ROLE} {stage.size} px")
+        if not finished:
+            break
+    return training.save(trainer, recipe.network, size_reached(recipe, trainer.samples), finished)
+
+
+def size_reached(recipe: Pix2PoseRecipe, samples: int) -> int:
+    """Return the crop side of the stage that saw the last of so many samples: what the weights are good for."""
+    until = 0
+    for stage in recipe.stages:
+        until += stage.samples
+        if samples <= until:
+            return stage.size
+    return recipe.stages[-1].size

@@ -1,0 +1,28 @@
+"""What an engine answers: which face of a mesh does a ray hit, and where on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RayHits:
+    """First hits of R rays with one mesh."""
+
+    distance: Tensor  # (R,) in lengths of the ray direction, infinity where nothing was hit
+    face: Tensor  # (R,) int64, -1 where nothing was hit
+    barycentric: Tensor  # (R, 2) weights of the second and third corner
+
+
+class RayEngine(Protocol):
+    """Casts rays at one of several meshes."""
+
+    device: torch.device
+
+    def cast(self, mesh_index: int, origins: Tensor, directions: Tensor) -> RayHits:
+        """Cast rays (R, 3), (R, 3) of the object frame at one mesh."""
+        ...

@@ -1,0 +1,64 @@
+"""Settings of tracking: identities, smoothing, following."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pose_estimation_ros.settings import Settings, setting
+
+
+class FilterSettings(Settings):
+    """How a pose is smoothed."""
+
+    error_memory: float = setting(
+        0.2, "Share of the newest error in the running averages that decide the gain.", gt=0.0, le=1.0
+    )
+    min_gain: float = setting(0.1, "Share of a new estimate that always comes through.", gt=0.0, le=1.0)
+    jump_diameters: float = setting(
+        0.5, "After a longer step in one frame, in diameters, smoothing starts afresh.", gt=0.0
+    )
+    jump_rad: float = setting(0.6, "After a larger turn in one frame, radians, smoothing starts afresh.", gt=0.0)
+    gap_s: float = setting(1.0, "After a longer pause, seconds, smoothing starts afresh.", gt=0.0)
+
+
+class TrackerSettings(Settings):
+    """When instances are reported and given up."""
+
+    min_hits: int = setting(1, "Frames an instance must be seen in before it is published.", ge=1, le=100)
+    max_missed: int = setting(15, "An instance unseen for more frames is given up.", ge=0, le=10_000)
+    max_unseen_s: float = setting(3.0, "An instance unseen for longer, seconds, is given up.", gt=0.0, le=3600.0)
+    gate_diameters: float = setting(
+        3.0, "Farthest that an instance moves from one frame to the next, in diameters.", gt=0.0
+    )
+    smoothing: Literal["off", "light", "strong"] = setting(
+        "light", "off publishes every pose as it was estimated; strong averages over about three times as many frames."
+    )
+    filter: FilterSettings = FilterSettings()
+
+
+class FollowingSettings(Settings):
+    """When the detector has to look again in mode `refine`."""
+
+    detect_every: int = setting(
+        10, "Frames from one detection to the next where mode is refine; new objects wait so long.", ge=1, le=1000
+    )
+    min_score_ratio: float = setting(
+        0.5, "A score below this share of that after the last detection is a reason to detect again.", ge=0.0, le=1.0
+    )
+    max_gap_s: float = setting(
+        3.0, "After a longer gap between two frames, seconds, objects are detected anew.", gt=0.0
+    )
+    stages: int = setting(
+        3, "Comparisons of the refiner per frame: from one frame to the next little changes.", ge=1, le=32
+    )
+
+
+class TrackingSettings(TrackerSettings, FollowingSettings):
+    """Everything under `tracking`."""
+
+    enabled: bool = setting(True, "Keep identities and smooth poses over time; false treats every frame alone.")
+    mode: Literal["detect", "refine"] = setting(
+        "detect",
+        "detect: look for objects in every frame. refine: refine the poses of the frame before, and detect when a pose "
+        "is no longer sure, or after detect_every frames; needs a refiner.",
+    )

@@ -1,0 +1,306 @@
+"""The refiner with the demo's weights, on images that it was never trained on, with their ground truth."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from pose_estimation_ros.data.bop import BopDataset
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.evaluation.metrics import add_error, adi_error
+from pose_estimation_ros.methods.attention.drawing import Stage
+from pose_estimation_ros.methods.attention.refiner import Attention
+from pose_estimation_ros.methods.attention.settings import AttentionSettings
+from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
+
+CPU = torch.device("cpu")
+BUNDLE = load_bundle("demo")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A frame, its objects that are well visible, and where they are thought to be."""
+
+    frame: Frame
+    detections: list[Detection]
+    hypotheses: list[PoseHypothesis]
+    truths: list[np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def refiner() -> Attention:
+    return Attention.from_bundle(BUNDLE, CPU)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    dataset = BopDataset(BUNDLE.path / "sequence", "test")
+    return [_scene(dataset, number, 8.0) for number in range(0, 40, 8)]
+
+
+def _scene(dataset: BopDataset, number: int, degrees: float) -> Scene:
+    image = dataset.images[number]
+    generator = np.random.default_rng(number)
+    detections, hypotheses, truths = [], [], []
+    for truth in image.ground_truth:
+        index = BUNDLE.catalog.index_of_id(truth.object_id)
+        if index is None or truth.visibility < 0.7:
+            continue
+        pose = truth.camera_from_object.copy()
+        axis = generator.normal(size=3)
+        turn = Rotation.from_rotvec(np.radians(degrees) * axis / np.linalg.norm(axis)).as_matrix()
+        pose[:3, :3] = turn @ pose[:3, :3]
+        pose[:3, 3] *= 1.0 + generator.choice([-0.05, 0.05])
+        pose[:2, 3] += generator.normal(0.0, 0.03 * BUNDLE.catalog[index].diameter_m, 2)
+        hypotheses.append(PoseHypothesis(index, len(detections), pose, 0.0))
+        detections.append(Detection(index, 0.9, np.zeros(4)))
+        truths.append(truth.camera_from_object)
+    return Scene(dataset.frame(image), detections, hypotheses, truths)
+
+
+def _errors(bundle: Bundle, poses: list[PoseHypothesis], truths: list[np.ndarray]) -> list[float]:
+    """Return ADD(-S) in diameters."""
+    errors = []
+    for item, truth in zip(poses, truths, strict=True):
+        model = bundle.catalog[item.object_index]
+        points = sample_surface(load_mesh(bundle.mesh_path(item.object_index), model.mesh_unit), 500)
+        measure = adi_error if model.is_symmetric else add_error
+        errors.append(measure(points, item.camera_from_object, truth) / model.diameter_m)
+    return errors
+
+
+def test_poses_come_nearer_to_the_truth(refiner: Attention, scenes: list[Scene]) -> None:
+    before, after = [], []
+    for scene in scenes:
+        before += _errors(BUNDLE, scene.hypotheses, scene.truths)
+        after += _errors(BUNDLE, refiner.refine(scene.frame, scene.detections, scene.hypotheses), scene.truths)
+    assert len(before) >= 10
+    assert np.median(after) < 0.6 * np.median(before)
+    assert np.mean(np.array(after) < 0.1) > np.mean(np.array(before) < 0.1) + 0.2
+
+
+def test_the_score_tells_poses_that_can_be_mended_from_those_that_cannot(
+    refiner: Attention, scenes: list[Scene]
+) -> None:
+    free = AttentionSettings(
+        max_rotation_deg=180.0, max_distance_ratio=10.0, similarity_margin=2.0, retry_error_threshold=None
+    )  # keeps no pose back
+    judge = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, free)
+    near, far = [], []
+    for scene in scenes:
+        near += [item.score for item in judge.refine(scene.frame, scene.detections, scene.hypotheses)]
+        turned = [replace(item, camera_from_object=_upside_down(item.camera_from_object)) for item in scene.hypotheses]
+        far += [item.score for item in judge.refine(scene.frame, scene.detections, turned)]
+    assert all(0.0 < score <= 0.9 for score in near + far)  # at most the detection's
+    assert np.median(near) > 1.5 * np.median(far)
+
+
+def test_objects_that_are_upside_down_are_turned_back(refiner: Attention, scenes: list[Scene]) -> None:
+    small = AttentionSettings(retry_error_threshold=None)
+    stubborn = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, small)
+    errors: dict[str, list[float]] = {"right": [], "turned": [], "stubborn": []}
+    for scene in scenes:
+        wrong = [
+            replace(item, camera_from_object=_upside_down(item.camera_from_object), covariance=np.eye(6))
+            for item in scene.hypotheses
+        ]
+        for name, judge, start in (
+            ("right", refiner, scene.hypotheses),
+            ("turned", refiner, wrong),
+            ("stubborn", stubborn, wrong),
+        ):
+            errors[name] += _errors(BUNDLE, judge.refine(scene.frame, scene.detections, start), scene.truths)
+    right, turned, kept = (float(np.mean(np.array(item) < 0.1)) for item in errors.values())
+    assert kept < 0.3  # some objects look alike from above and below
+    assert turned > 0.7 * right
+    poses = [item.camera_from_object for item in stubborn.refine(scene.frame, scene.detections, wrong, 4)]
+    told = [item.camera_from_object for item in refiner.refine(scene.frame, scene.detections, wrong, 4)]
+    back = refiner.refine(scene.frame, scene.detections, wrong)
+    assert all(not item.covariance.any() for item in back)  # what was known of the other side says nothing of this one
+    np.testing.assert_array_equal(poses, told)  # whoever says how many stages follows objects: they do not turn over
+
+
+def _upside_down(pose: np.ndarray) -> np.ndarray:
+    turned = pose.copy()
+    turned[:3, :3] = pose[:3, :3] @ Rotation.from_euler("x", 180, degrees=True).as_matrix()
+    return turned
+
+
+def test_poses_that_get_rejected_stay_as_they_came_at_half_of_the_chance(
+    refiner: Attention, scenes: list[Scene]
+) -> None:
+    scene = scenes[0]
+    strict = (
+        AttentionSettings(max_rotation_deg=1e-4),
+        AttentionSettings(max_distance_ratio=1.0 + 1e-9),
+    )
+    for settings in strict:
+        bounded = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, settings)
+        refined = bounded.refine(scene.frame, scene.detections, scene.hypotheses)
+        for kept, given in zip(refined, scene.hypotheses, strict=True):
+            assert kept.camera_from_object is given.camera_from_object
+            assert 0.0 < kept.score <= 0.45
+        assert sum(bounded.rejected.values()) == len(refined)
+
+
+def test_a_pose_that_is_not_a_number_harms_no_other(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    broken = replace(scene.hypotheses[0], camera_from_object=np.full((4, 4), np.nan))
+    refined = refiner.refine(scene.frame, scene.detections, [broken, *scene.hypotheses[1:]])
+    alone = refiner.refine(scene.frame, scene.detections, scene.hypotheses)
+    assert refined[0].camera_from_object is broken.camera_from_object
+    assert refined[0].score == 0.0
+    for a, b in zip(refined[1:], alone[1:], strict=True):
+        np.testing.assert_allclose(a.camera_from_object, b.camera_from_object, atol=1e-4)
+
+
+def test_the_covariance_of_a_pose_that_moved_is_unknown(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    known = [replace(item, covariance=np.eye(6)) for item in scene.hypotheses]
+    refined = refiner.refine(scene.frame, scene.detections, known)
+    still = [
+        np.allclose(after.camera_from_object, before.camera_from_object, atol=1e-6)
+        for after, before in zip(refined, known, strict=True)
+    ]
+    assert not all(still)
+    for item, stayed in zip(refined, still, strict=True):
+        np.testing.assert_array_equal(item.covariance, np.eye(6) if stayed else np.zeros((6, 6)))
+
+
+def test_a_start_more_like_the_photograph_than_all_updates_comes_back(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    settings = AttentionSettings(similarity_margin=-1.0)  # nothing is like enough
+    strict = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, settings)
+    for after, before in zip(
+        strict.refine(scene.frame, scene.detections, scene.hypotheses), scene.hypotheses, strict=True
+    ):
+        np.testing.assert_allclose(after.camera_from_object, before.camera_from_object, atol=1e-6)
+        assert after.score > 0.0
+
+
+def test_objects_beside_the_image_do_no_harm(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    away = scene.hypotheses[0].camera_from_object.copy()
+    away[0, 3] = 5.0
+    refined = refiner.refine(scene.frame, scene.detections, [replace(scene.hypotheses[0], camera_from_object=away)])
+    assert len(refined) == 1
+    pose = refined[0].camera_from_object
+    np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-4)
+    assert pose[2, 3] > 0.0
+
+
+def test_attention_shuns_what_hides_the_object(refiner: Attention, scenes: list[Scene]) -> None:
+    """The left half of every object is covered with the mirrored scene above it; attention leaves that half."""
+    shares, masses, open_masses = [], [], []
+    for scene in scenes:
+        image = torch.from_numpy(scene.frame.rgb).permute(2, 0, 1).float() / 255.0
+        intrinsics = torch.from_numpy(scene.frame.camera.intrinsics).float()
+        index = torch.tensor([item.object_index for item in scene.hypotheses])
+        poses = torch.from_numpy(np.stack(scene.truths)).float()
+        stage = refiner.compare(image, intrinsics, index, poses)
+        half = refiner.size // 2
+        covered = stage.observed.clone()
+        covered[..., :half] = covered[..., :half].flip(dims=(2, 3)).roll(half, dims=2)
+        models = [BUNDLE.catalog[int(item)] for item in index]
+        centres = np.stack(
+            [pose[:3, :3] @ m.centre_m + pose[:3, 3] for pose, m in zip(scene.truths, models, strict=True)]
+        )
+        distance = torch.from_numpy(np.linalg.norm(centres, axis=1) / [m.diameter_m for m in models]).float()
+        extent = refiner.size / stage.cameras.intrinsics[:, 0, 0] * distance
+        with torch.inference_mode():
+            prediction = refiner.network(covered, stage.rendered.float(), distance, extent)
+        cells = prediction.attention.shape[-1]
+        shown = torch.nn.functional.avg_pool2d(stage.rendered[:, 6:].float(), refiner.size // cells)[:, 0] > 0.5
+        shares += (shown[..., : cells // 2].sum(dim=(1, 2)) / shown.sum(dim=(1, 2))).tolist()
+        masses += prediction.attention[..., : cells // 2].sum(dim=(2, 3)).mean(dim=1).tolist()
+        open_masses += stage.prediction.attention[..., : cells // 2].sum(dim=(2, 3)).mean(dim=1).tolist()
+    assert np.mean(masses) < 0.75 * np.mean(shares)
+    assert np.mean(masses) < 0.75 * np.mean(open_masses)
+
+
+def test_every_object_gets_a_row_in_the_picture(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    one = refiner.explain(scene.frame, scene.hypotheses[:1])
+    two = refiner.explain(scene.frame, scene.hypotheses[:2])
+    assert two.shape[0] - one.shape[0] > 80
+    assert np.abs(two[: one.shape[0]].astype(int) - one).mean() < 0.1
+    assert one.std() > 20.0
+    np.testing.assert_array_equal(refiner.explain(scene.frame, []), scene.frame.rgb)
+
+
+def test_of_the_poses_compared_the_likeliest_counts_and_of_equals_the_last(
+    refiner: Attention, scenes: list[Scene]
+) -> None:
+    scene = scenes[0]
+    stage = refiner._run(refiner._picture(scene.frame), *refiner._start(scene.hypotheses[:2]), [refiner.size])[0][0]
+
+    def after(*rows: tuple[float, float]) -> list[int]:
+        trace = [replace(stage, prediction=replace(stage.prediction, similarity=torch.tensor(row))) for row in rows]
+        return refiner._choose(trace, None).tolist()
+
+    assert after((0.5, 0.5), (0.6, 0.4), (0.8, 0.3)) == [2, 0]
+    assert after((0.5, 0.5), (0.800, 0.6), (0.795, 0.5)) == [2, 1]
+    assert after((0.5, 0.5)) == [1, 1]  # one stage compares the start alone
+
+
+@pytest.fixture(scope="module")
+def two_sizes(refiner: Attention) -> Attention:
+    network = copy(refiner.network)
+    network.coarse_sizes = (64,)
+    settings = AttentionSettings(retry_error_threshold=None)
+    return Attention(network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, settings)
+
+
+def test_coarse_stages_come_first_and_only_where_nothing_is_said_of_stages(
+    two_sizes: Attention, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    compare = two_sizes.compare
+
+    def watched(*arguments: Any) -> Stage:
+        stage = compare(*arguments)
+        seen.append(stage.observed.shape[-1])
+        return stage
+
+    monkeypatch.setattr(two_sizes, "compare", watched)
+    scene, before = scenes[0], two_sizes.comparisons
+    two_sizes.refine(scene.frame, scene.detections, scene.hypotheses)
+    two_sizes.refine(scene.frame, scene.detections, scene.hypotheses, stages=2)
+    assert seen == [64, 80, 80, 80, 80, 80]
+    assert two_sizes.comparisons - before == 6 * len(scene.hypotheses)
+    with pytest.raises(ValueError, match="stages = 0"):
+        two_sizes.refine(scene.frame, scene.detections, scene.hypotheses, stages=0)
+
+
+@torch.inference_mode()
+def test_likeness_is_compared_between_images_of_one_size(two_sizes: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    start = two_sizes._start(scene.hypotheses[:2])
+    trace = two_sizes._run(two_sizes._picture(scene.frame), *start, [64, 80, 80])[0]
+
+    def after(first: float, *similarity: float) -> int:
+        known = [
+            replace(stage, prediction=replace(stage.prediction, similarity=torch.tensor([value])))
+            for stage, value in zip(trace, similarity, strict=True)
+        ]
+        return int(two_sizes._choose(known, torch.tensor([first])))
+
+    assert after(0.5, 0.9, 0.6, 0.7) == 2  # what the first stage says is of smaller images
+    assert after(0.5, 0.9, 0.7, 0.6) == 1
+    assert after(0.8, 0.1, 0.7, 0.6) == 0
+    full = two_sizes._run(two_sizes._picture(scene.frame), *start, [80])[0][0]
+    torch.testing.assert_close(
+        two_sizes._similarity(two_sizes._picture(scene.frame), *start), full.prediction.similarity
+    )
+
+
+def test_no_hypotheses_no_poses(refiner: Attention, scenes: list[Scene]) -> None:
+    assert refiner.refine(scenes[0].frame, [], []) == []

@@ -1,0 +1,65 @@
+"""Other rotations: objects turn where they stand, and only better poses replace what was found."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+from pose_estimation_ros.methods.attention.rotation_hypotheses import Outcome, right_angle_rotations, rotated_poses
+
+
+def outcome(first: float, cost: list[float], rejected: list[bool]) -> Outcome:
+    """Poses that are told apart by their distance."""
+    poses = torch.eye(4).repeat(len(cost), 1, 1)
+    poses[:, 2, 3] = first + torch.arange(len(cost))
+    fits = torch.tensor(cost)
+    return Outcome(poses, fits + 1.0, fits, torch.full_like(fits, first > 10.0).bool(), torch.tensor(rejected))
+
+
+def test_right_angles_are_all_different() -> None:
+    turns = right_angle_rotations()
+    assert turns.shape == (9, 3, 3)
+    everything = torch.cat([turns, torch.eye(3)[None]])
+    distances = (everything[:, None] - everything[None]).abs().amax(dim=(2, 3))
+    assert float(distances[~torch.eye(10, dtype=torch.bool)].min()) > 0.9
+    torch.testing.assert_close(turns.det(), torch.ones(9))
+
+
+def test_objects_turn_about_their_middles_in_their_own_axes() -> None:
+    poses = torch.eye(4).repeat(2, 1, 1)
+    poses[:, :3, :3] = matrix_from_axis_angle(torch.tensor([[0.3, -0.2, 0.9], [2.0, 0.1, 0.0]]))
+    poses[:, :3, 3] = torch.tensor([[0.1, -0.2, 0.8], [0.0, 0.3, 1.5]])
+    centre = torch.tensor([[0.01, 0.02, 0.03], [-0.05, 0.0, 0.1]])
+    turns = right_angle_rotations()
+    turned = rotated_poses(poses, centre, turns)
+    before = (poses[:, :3, :3] @ centre[..., None])[..., 0] + poses[:, :3, 3]
+    after = (turned[:, :, :3, :3] @ centre[:, None, :, None])[..., 0] + turned[:, :, :3, 3]
+    torch.testing.assert_close(after, before[:, None].expand(-1, 9, -1))
+    torch.testing.assert_close(turned[:, 4, :3, :3], poses[:, :3, :3] @ turns[4])
+
+
+def test_poses_are_replaced_where_others_fit_clearly_better() -> None:
+    before = outcome(10.0, [1.0, 1.0, 1.0, 1.0, math.nan], [False, False, False, True, False])
+    tried = outcome(20.0, [0.7, 0.9, 0.1, 2.0], [False, False, True, False])
+    after = before.improved(tried, torch.tensor([0, 1, 2, 3]), 0.2)
+    assert after.poses[:, 2, 3].tolist() == [20.0, 11.0, 12.0, 23.0, 14.0]
+    assert after.moved.tolist() == [True, False, False, True, False]
+    assert after.rejected.tolist() == [False] * 5
+    torch.testing.assert_close(after.cost[:4], torch.tensor([0.7, 1.0, 1.0, 2.0]))
+    torch.testing.assert_close(after.log_error[:4], torch.tensor([1.7, 2.0, 2.0, 3.0]))
+    assert before.poses[0, 2, 3] == 10.0  # nothing is changed in place
+
+
+def test_what_is_not_a_number_replaces_nothing_and_is_replaced() -> None:
+    before = outcome(10.0, [1.0, math.nan], [False, False])
+    tried = outcome(20.0, [math.nan, 3.0], [False, False])
+    after = before.improved(tried, torch.tensor([0, 1]), 0.2)
+    assert after.poses[:, 2, 3].tolist() == [10.0, 21.0]
+
+
+def test_a_part_keeps_the_order_asked_for() -> None:
+    part = outcome(10.0, [1.0, 2.0, 3.0], [False, True, False]).part(torch.tensor([2, 1]))
+    assert part.poses[:, 2, 3].tolist() == [12.0, 11.0]
+    assert part.cost.tolist() == [3.0, 2.0] and part.rejected.tolist() == [False, True]
