@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 DEFAULT = "default"  # origin of values that nobody set
@@ -87,9 +86,7 @@ def list_settings(model: type[Settings], prefix: str = "") -> list[SettingInfo]:
             continue
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-        limits = {type(item): item for item in field.metadata}
-        low = _limit(limits, Ge, "ge", Gt, "gt")
-        high = _limit(limits, Le, "le", Lt, "lt")
+        low, high = _limit(field.metadata, "ge", "gt"), _limit(field.metadata, "le", "lt")
         pattern = next((item.pattern for item in field.metadata if getattr(item, "pattern", None)), "")
         found.append(
             SettingInfo(
@@ -107,11 +104,9 @@ def list_settings(model: type[Settings], prefix: str = "") -> list[SettingInfo]:
     return found
 
 
-def _limit(limits: Mapping[type, Any], closed: type, closed_key: str, open_: type, open_key: str) -> float | None:
-    for kind, key in ((closed, closed_key), (open_, open_key)):
-        if kind in limits:
-            return float(getattr(limits[kind], key))
-    return None
+def _limit(metadata: Sequence[Any], closed: str, open_: str) -> float | None:
+    found = (getattr(item, name, None) for item in metadata for name in (closed, open_))
+    return next((float(value) for value in found if value is not None), None)
 
 
 def _plain_type(annotation: Any) -> type:

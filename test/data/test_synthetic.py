@@ -11,7 +11,7 @@ from pose_estimation_ros.geometry.camera import project_points
 
 from .conftest import HALF_SIZE
 
-PLAIN = {"front_layers": 0, "back_layers": 0, "masked_share": 0.0, "noise": 0.0, "photo_side_px": (64.0, 64.0)}
+PLAIN = {"front_layers": 0, "back_layers": 0, "masked_share": 0.0, "noise": 0.0, "image_side_px": (64.0, 64.0)}
 
 
 def source(bank: ViewBank, **changes: object) -> CropSource:

@@ -48,8 +48,9 @@ class _Pipeline:
         timings = {"detection": 0.0, "pose": 0.01, "total": 0.01}
         return _Result(poses, detections, timings, None if poses else "no detections")
 
-    def explain(self, frame: Frame, detections: list[Detection]) -> dict[str, np.ndarray]:
-        return {"votes": np.full_like(frame.rgb, 40 * len(detections))}
+
+def _draw(result: _Result) -> dict[str, np.ndarray]:
+    return {"votes": np.full((120, 160, 3), 40 * len(result.detections), np.uint8)}
 
 
 class _Detector:
@@ -83,7 +84,7 @@ def test_ground_truth_boxes_are_clipped_and_hidden_instances_left_out(tiny_bop: 
 
 def test_pictures_of_the_backend_are_kept_by_name_and_image(tiny_bop: Path, tmp_path: Path) -> None:
     dataset = BopDataset(tiny_bop)
-    runner = Runner(_Pipeline(), dataset.catalog, _Detector(), score_threshold=0.65, debug_dir=tmp_path)
+    runner = Runner(_Pipeline(), dataset.catalog, _Detector(), score_threshold=0.65, debug_dir=tmp_path, draw=_draw)
     run_images(dataset, dataset.targets, runner)
     keys = [f"{scene:06d}_{image:06d}.jpg" for scene, image in sorted(item.key for item in dataset.images)]
     assert sorted(path.name for path in (tmp_path / "votes").iterdir()) == keys

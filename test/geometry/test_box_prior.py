@@ -47,7 +47,7 @@ def test_the_true_rotation_gives_the_true_place(
 
 def test_deviations_grow_with_the_box() -> None:
     near, far = (
-        translation_prior_from_box(pose, OUTLINE, box_of(pose), INTRINSICS, SIZE, BoxUncertainty(pixel_share=0.05))
+        translation_prior_from_box(pose, OUTLINE, box_of(pose), INTRINSICS, SIZE, BoxUncertainty(centre_sigma=0.05))
         for pose in (pose_of((0.3, -0.4, 0.2), (0.0, 0.0, z)) for z in (0.6, 1.2))
     )
     assert near is not None and far is not None

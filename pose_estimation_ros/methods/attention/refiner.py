@@ -217,6 +217,11 @@ class Attention:
         level = logging.WARNING if self.rejections[name] == 1 else logging.DEBUG
         _log.log(level, "refinement of %s rejected (%d times); its pose stays as it was", name, self.rejections[name])
 
+    @torch.inference_mode()
+    def similarity(self, frame: Frame, hypotheses: Sequence[PoseHypothesis]) -> Tensor | None:
+        """Return how similar to the image poses are at the full size (B,), where the network can tell."""
+        return self._similarity(self._picture(frame), *self._start(hypotheses))
+
     def chance(self, log_error: Tensor) -> Tensor:
         """Return the chances that poses are right, as if errors were spread exponentially about what is expected."""
         expected = self.settings.error_scale * log_error.clamp(-8.0, 8.0).exp()

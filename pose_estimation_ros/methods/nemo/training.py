@@ -88,14 +88,14 @@ class NemoStep:
         weights = network.view_weights(mesh, pose) * shown_at(batch.mask_visible.to(self.device), pixels)
         with torch.no_grad():
             found = F.normalize(sample_features(features, pixels, network.stride), dim=2)
-        target = self._targets(network.bank, mesh, found, weights)
+        target = self.targets(network.bank, mesh, found, weights)
         clutter = self._clutter(features, batch)
         chosen = torch.multinomial(weights + 1e-9, min(recipe.chosen, weights.shape[1]))
         counts = (weights.gather(1, chosen) > 0.0).float()
         places = pixels.gather(1, chosen[..., None].expand(-1, -1, 2))
         rows = F.normalize(sample_features(features, places, network.stride), dim=2)
         labels = target.gather(1, chosen)
-        loss, figures = self._compare(network, mesh, rows, labels, counts)
+        loss, figures = self.compare(network, mesh, rows, labels, counts)
         unlike, told = self._tell_apart(network, mesh, clutter)
         remember(network, mesh, found, weights, target, recipe.momentum)
         network.clutter.copy_(torch.cat([clutter.detach().flatten(0, 1), network.clutter])[: len(network.clutter)])
@@ -114,7 +114,7 @@ class NemoStep:
         logits = torch.cat([vertices, own[..., None]], dim=2) / self.recipe.temperature
         return (torch.logsumexp(logits, dim=2) - logits[..., -1]).mean(), told.detach()
 
-    def _compare(
+    def compare(
         self, network: NemoNet, mesh: Tensor, rows: Tensor, labels: Tensor, counts: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return how unlike their vertices features (B, K, C) with labels (B, K) are, those that count."""
@@ -144,7 +144,7 @@ class NemoStep:
         return (entropy * counts).sum() / total, figures
 
     @torch.no_grad()
-    def _targets(self, bank: Tensor, mesh: Tensor, found: Tensor, weights: Tensor) -> Tensor:
+    def targets(self, bank: Tensor, mesh: Tensor, found: Tensor, weights: Tensor) -> Tensor:
         """Return whose features those at the vertices (B, V) should be.
 
         Their own, or those of the vertices that a symmetry of the object puts in the same places, whichever fits the

@@ -88,14 +88,14 @@ class PatchLocaliser:
     def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
         """Return at most one square about every object, best first; see `Detector`. There are no masks."""
         best: dict[int, Detection] = {}
-        for scale in self._scales_of(frame):
+        for scale in self.scales_of(frame):
             for found in self._at_scale(frame, scale):
                 known = best.get(found.object_index)
                 if known is None or found.score > known.score:
                     best[found.object_index] = found
         return sorted((item for item in best.values() if item.score >= score_threshold), key=lambda item: -item.score)
 
-    def _scales_of(self, frame: Frame) -> list[float]:
+    def scales_of(self, frame: Frame) -> list[float]:
         """Return how much smaller or larger the image has to be for objects to look as large as in training."""
         focal = float(frame.camera.intrinsics[0, 0])
         near, far = self._distance_m

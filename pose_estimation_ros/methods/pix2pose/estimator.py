@@ -70,7 +70,7 @@ class Pix2Pose:
         """Estimate as `Backend` says."""
         if len(crops) == 0:
             return []
-        framed = self._framed(frame, crops)
+        framed = self.framed(frame, crops)
         maps = self.predict(framed)
         views = [list(range(number, len(framed), len(crops))) for number in range(len(crops))]
         translation_prior = self._translation_priors(framed, maps, views)
@@ -87,7 +87,7 @@ class Pix2Pose:
                 hypotheses.append(self._hypothesis(best, detection))
         return hypotheses
 
-    def _framed(self, frame: Frame, crops: Crops) -> Crops:
+    def framed(self, frame: Frame, crops: Crops) -> Crops:
         """Return the N crops, then the same N once more for every other framing."""
         if not self.settings.framings:
             return crops

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+from pose_estimation_ros.methods.attention import network as attention_net
 from pose_estimation_ros.methods.attention.network import (
     CELL,
     RENDERED,
@@ -18,7 +19,6 @@ from pose_estimation_ros.methods.attention.network import (
     solve_updates,
 )
 from pose_estimation_ros.methods.attention.paper import make_attention_net
-from pose_estimation_ros.networks import attention_net
 
 CELLS = 12
 
@@ -175,7 +175,7 @@ def test_eight_bit_networks_solve_in_single_precision(monkeypatch: pytest.Monkey
 
 
 def test_unknown_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="size = 'huge': expected compact or paper"):
+    with pytest.raises(ValueError, match="variant = 'huge': expected compact or paper"):
         make_attention_net("huge")
 
 

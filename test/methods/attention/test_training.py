@@ -29,7 +29,7 @@ from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.objects.object_tensors import object_sizes
 from pose_estimation_ros.training.trainer import TrainingRun
 
-from .test_pix2pose import train_on_box, write_box
+from ..box_training import train_on_box, write_box
 
 
 def box_pairs(tmp_path: Path, count: int) -> tuple[Catalog, ViewBank, PairBatch]:
@@ -51,7 +51,7 @@ def box_pairs(tmp_path: Path, count: int) -> tuple[Catalog, ViewBank, PairBatch]
     "architecture",
     [
         {"hidden": 32, "frozen": False},
-        {"size": "paper", "growth": 6, "layers": (2, 2, 3, 3, 4), "up": (3, 3), "first": 12, "hidden": 48},
+        {"variant": "paper", "growth": 6, "layers": (2, 2, 3, 3, 4), "up": (3, 3), "first": 12, "hidden": 48},
     ],
     ids=["compact", "paper"],
 )

@@ -13,7 +13,7 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.camera import Camera, project_points
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.methods.heatmaps.estimator import Heatmaps, find_peaks
-from pose_estimation_ros.methods.heatmaps.settings import HeatmapsSettings
+from pose_estimation_ros.methods.heatmaps.settings import BoxPriorSettings, HeatmapsSettings
 from pose_estimation_ros.methods.heatmaps.training import CanonicalPoses, target_heatmaps
 from pose_estimation_ros.networks.heatmap_net import (
     STRIDE,
@@ -29,6 +29,8 @@ from pose_estimation_ros.objects.control_points import box_corners, farthest_poi
 
 CAMERA = Camera(np.array([[600.0, 0.0, 320.0], [0.0, 600.0, 240.0], [0.0, 0.0, 1.0]]), 640, 480)
 SIZE = 128
+
+NO_BOX = BoxPriorSettings(enabled=False)
 
 
 def pose_of(turn: tuple[float, float, float], place: tuple[float, float, float]) -> np.ndarray:
@@ -78,7 +80,7 @@ def estimate(
     catalog: Catalog,
     pose: np.ndarray,
     settings: HeatmapsSettings | None = None,
-    fits: bool = True,
+    is_tight: bool = True,
     **oracle: Any,
 ) -> list[PoseHypothesis]:
     frame = Frame(np.zeros((480, 640, 3), np.uint8), CAMERA)
@@ -87,7 +89,7 @@ def estimate(
     pixels = pixels[:, :2] / pixels[:, 2:]
     network = Oracle(catalog, pose, **oracle)
     backend = Heatmaps(network.eval(), SIZE, settings or HeatmapsSettings(points="corners"))
-    detection = Detection(0, 0.9, np.concatenate([pixels.min(axis=0), pixels.max(axis=0)]), is_tight=fits)
+    detection = Detection(0, 0.9, np.concatenate([pixels.min(axis=0), pixels.max(axis=0)]), is_tight=is_tight)
     crops = crop_frame(frame, [detection], SIZE, backend.crop_padding, torch.device("cpu"))
     network.camera = crops.camera
     return backend.estimate(frame, crops, [detection])
@@ -116,8 +118,9 @@ def test_a_third_of_the_patches_may_lie(catalog: Catalog) -> None:
 def test_undecided_patches_do_not_draw_the_object_away(catalog: Catalog) -> None:
     """Six of ten answer with low peaks that lie too far inside; in a plain sum the object seems small."""
     pose = pose_of((0.3, -0.4, 0.2), (0.05, -0.02, 0.7))
-    (plain,) = estimate(catalog, pose, HeatmapsSettings(points="corners", sharpness=1.0, box=None), undecided=0.6)
-    (sharp,) = estimate(catalog, pose, HeatmapsSettings(points="corners", box=None), undecided=0.6)
+    summed = HeatmapsSettings(points="corners", vote_exponent=1.0, box_prior=NO_BOX)
+    (plain,) = estimate(catalog, pose, summed, undecided=0.6)
+    (sharp,) = estimate(catalog, pose, HeatmapsSettings(points="corners", box_prior=NO_BOX), undecided=0.6)
     assert plain.camera_from_object[2, 3] > 1.03 * pose[2, 3]
     assert sharp.camera_from_object[2, 3] == pytest.approx(pose[2, 3], rel=0.02)
 
@@ -127,7 +130,7 @@ def test_a_box_that_fits_halves_the_error_of_the_distance(catalog: Catalog, trun
     pose, errors = pose_of((0.3, -0.4, 0.2), (0.05, -0.02, 0.7)), []
     for seed in range(8):
         noise = 3.0 * torch.randn(1, 8, 2, generator=torch.Generator().manual_seed(seed))
-        alone = HeatmapsSettings(points="corners", box=None)
+        alone = HeatmapsSettings(points="corners", box_prior=NO_BOX)
         found = [
             estimate(catalog, pose, trunk=trunk, noise=noise)[0],
             estimate(catalog, pose, alone, trunk=trunk, noise=noise)[0],

@@ -23,7 +23,7 @@ from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners
 from pose_estimation_ros.training.trainer import TrainingRun
 
-from .test_pix2pose import train_on_box
+from ..box_training import train_on_box
 
 
 def test_targets_peak_where_the_control_points_are() -> None:

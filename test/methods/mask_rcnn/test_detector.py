@@ -17,6 +17,7 @@ from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.methods.mask_rcnn.detector import MaskRCNN, paste_mask
 from pose_estimation_ros.methods.mask_rcnn.network import MaskRCNNNetwork
+from pose_estimation_ros.methods.mask_rcnn.settings import MaskRCNNSettings
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, PosePrior, save_weights
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 
@@ -117,7 +118,7 @@ def test_two_objects_cannot_be_seen_at_the_same_pixels():
     network = FixedNetwork(boxes, [1, 2, 2], [0.6, 0.8, 0.7], torch.ones(3, 1, 28, 28))
     kept = MaskRCNN(network, 96, CPU).detect(frame_of(96, 64), 0.5)
     assert [(item.object_index, round(item.score, 1)) for item in kept] == [(1, 0.8), (1, 0.7)]
-    everything = MaskRCNN(network, 96, CPU, largest_overlap=None).detect(frame_of(96, 64), 0.5)
+    everything = MaskRCNN(network, 96, CPU, MaskRCNNSettings(max_mask_overlap=1.0)).detect(frame_of(96, 64), 0.5)
     assert [round(item.score, 1) for item in everything] == [0.8, 0.7, 0.6]
 
 

@@ -79,7 +79,7 @@ def test_symmetric_objects_keep_whichever_side_they_were_learned_as() -> None:
     torch.testing.assert_close(net.vertices[0][partner], net.vertices[0] * torch.tensor([-1.0, -1.0, 1.0]))
     mesh, weights = torch.zeros(2, dtype=torch.int64), torch.ones(2, net.bank.shape[1])
     found = torch.stack([net.bank[0], net.bank[0][partner]])  # the second picture shows it the other way round
-    target = step._targets(net.bank, mesh, found, weights)
+    target = step.targets(net.bank, mesh, found, weights)
     assert target[0].tolist() == list(range(net.bank.shape[1]))
     assert target[1].tolist() == partner.tolist()
 
@@ -104,12 +104,12 @@ def test_the_loss_is_small_only_where_features_are_their_own_vertices() -> None:
     step = NemoStep(bundle(), recipe, net, torch.device("cpu"))
     mesh, labels = torch.zeros(1, dtype=torch.int64), torch.arange(0, 200, 10)[None]
     counts = torch.ones_like(labels, dtype=torch.float32)
-    own = step._compare(net, mesh, net.bank[0][labels], labels, counts)[0]
+    own = step.compare(net, mesh, net.bank[0][labels], labels, counts)[0]
     far = (torch.cdist(net.vertices[0], net.vertices[0]) > 0.05).float().argmax(dim=1)[labels[0]][None]
-    confused = step._compare(net, mesh, net.bank[0][far], labels, counts)[0]
+    confused = step.compare(net, mesh, net.bank[0][far], labels, counts)[0]
     assert float(own) < 0.1 < 3.0 < float(confused)
     plain = NemoStep(bundle(), recipe.model_copy(update={"contrastive": False}), net, torch.device("cpu"))
-    assert float(plain._compare(net, mesh, net.bank[0][labels], labels, counts)[0]) == pytest.approx(0.0, abs=1e-5)
+    assert float(plain.compare(net, mesh, net.bank[0][labels], labels, counts)[0]) == pytest.approx(0.0, abs=1e-5)
 
 
 def test_a_step_moves_bank_and_clutter_and_has_gradients() -> None:

@@ -9,6 +9,7 @@ import torch
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.methods.patches.detector import PatchLocaliser
+from pose_estimation_ros.methods.patches.settings import PatchesSettings
 from pose_estimation_ros.networks.heatmap_net import CANVAS, PATCH, HeatmapNet
 from pose_estimation_ros.objects.bundle import BundleError, load_bundle
 
@@ -31,7 +32,7 @@ class Bright(HeatmapNet):
 
 def localiser(scales: int = 3) -> PatchLocaliser:
     network = Bright(2, points=8, widths=(4, 4, 4, 4, 4), hidden=4).eval()
-    return PatchLocaliser(network, [0.1, 0.1], 128, (0.4, 0.8), scales)
+    return PatchLocaliser(network, [0.1, 0.1], 128, (0.4, 0.8), PatchesSettings(scales=scales))
 
 
 def frame_with(*spots: tuple[int, int, int, int]) -> Frame:
@@ -52,7 +53,7 @@ def test_every_object_is_found_where_its_patches_vote() -> None:
 
 
 def test_scales_cover_the_distances_of_the_prior() -> None:
-    scales = localiser()._scales_of(frame_with())
+    scales = localiser().scales_of(frame_with())
     # An object of 10 cm spans 100 px at 0.4 m and 50 px at 0.8 m; in training it spanned 64.
     assert scales[0] == pytest.approx(128 / 2.0 / 100.0)
     assert scales[-1] == pytest.approx(128 / 2.0 / 50.0)

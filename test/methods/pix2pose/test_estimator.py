@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pose_estimation_ros.backends import make_backend
 from pose_estimation_ros.data.crops import Crops, crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.methods.pix2pose.estimator import Pix2Pose
 from pose_estimation_ros.methods.pix2pose.network import STRIDE, CoordinateMaps, Pix2PoseNet
 from pose_estimation_ros.methods.pix2pose.settings import Pix2PoseSettings
+from pose_estimation_ros.methods.registry import find_method
 from pose_estimation_ros.networks.placement import placement_of
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, PosePrior
 from pose_estimation_ros.objects.catalog import Catalog
@@ -157,9 +157,9 @@ def test_no_crops_no_poses(catalog: Catalog) -> None:
 def test_errors_name_what_is_missing(catalog: Catalog, tmp_path) -> None:
     bundle = Bundle(path=tmp_path, name="empty", catalog=catalog, networks={}, pose_prior=PosePrior())
     with pytest.raises(ValueError, match="backend = 'guess': expected one of .*pix2pose"):
-        make_backend("guess", bundle, torch.device("cpu"))
+        find_method("backend", "guess")
     with pytest.raises(BundleError, match="no network 'pix2pose'.*pose_train"):
-        make_backend("pix2pose", bundle, torch.device("cpu"))
+        Pix2Pose.from_bundle(bundle, torch.device("cpu"))
 
 
 def test_outlier_thresholds_are_the_published_ones() -> None:
@@ -210,10 +210,10 @@ def test_regressed_middle_and_size_mend_the_distance(catalog: Catalog) -> None:
 
 def test_every_framing_shows_the_same_object_from_its_own_square(catalog: Catalog) -> None:
     frame, detections = scene(catalog)
-    settings = Pix2PoseSettings(framings=((0.9, 0.1, 0.0), (1.2, 0.0, -0.1)))
+    settings = Pix2PoseSettings(framing_scales=(0.9, 1.2), framing_shifts_x=(0.1, 0.0), framing_shifts_y=(0.0, -0.1))
     backend = Pix2Pose(PerfectNetwork(catalog, poses()), catalog, SIZE, settings)  # type: ignore[arg-type]
     crops = crop_frame(frame, detections, SIZE, backend.crop_padding, torch.device("cpu"))
-    framed = backend._framed(frame, crops)
+    framed = backend.framed(frame, crops)
     assert framed.object_index.tolist() == [0, 1, 0, 1, 0, 1]
     side = float(crops.square[1, 2])
     expected = crops.square[1] + torch.tensor([0.1 * side, 0.0, -0.1 * side])

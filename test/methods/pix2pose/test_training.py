@@ -25,49 +25,20 @@ from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.methods.pix2pose.settings import Pix2PoseSettings
 from pose_estimation_ros.methods.pix2pose.training import Pix2PoseRecipe, size_reached
 from pose_estimation_ros.networks.heatmap_net import HeatmapNet
-from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.training.crop_source import build_network, load_bank
+
+from ..box_training import write_box
 
 RECIPE = """
 seed: 1
 stages: [{size: 32, samples: 9600}]
 network: {widths: [32, 64, 64, 64], decoder: [64, 64, 48], blocks: [1, 1, 1, 1], bins: 16}
 optimiser: {batch: 32, learning_rate: 0.004, warmup_samples: 640, ema_samples: 1600, bf16: false}
-crops: {front_layers: 0, back_layers: 0, masked_share: 0.0, noise: 0.01, photo_side_px: [32, 32], size: 32}
+crops: {front_layers: 0, back_layers: 0, masked_share: 0.0, noise: 0.01, image_side_px: [32, 32], size: 32}
 bank: {views: 300, clutter: 2, clutter_views: 4, size: 40, backgrounds: 8}
 workers: 0
 """
-
-
-def write_box(path: Path) -> None:
-    """Write a box of 10 x 8 x 6 cm with six colours, in millimetres."""
-    import open3d
-
-    box = open3d.geometry.TriangleMesh.create_box(100.0, 80.0, 60.0)
-    corners, faces, colors = np.asarray(box.vertices) - [50.0, 40.0, 30.0], np.asarray(box.triangles), []
-    palette = np.array(
-        [[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9], [0.9, 0.9, 0.1], [0.1, 0.9, 0.9], [0.9, 0.1, 0.9]]
-    )
-    for face in faces:
-        normal = np.cross(corners[face[1]] - corners[face[0]], corners[face[2]] - corners[face[0]])
-        axis = int(np.argmax(np.abs(normal)))
-        colors.append(palette[2 * axis + int(normal[axis] > 0)])
-    loose = open3d.geometry.TriangleMesh(
-        open3d.utility.Vector3dVector(corners[faces].reshape(-1, 3)),
-        open3d.utility.Vector3iVector(np.arange(3 * len(faces)).reshape(-1, 3)),
-    )
-    loose.vertex_colors = open3d.utility.Vector3dVector(np.repeat(colors, 3, axis=0))
-    open3d.io.write_triangle_mesh(str(path), loose)
-
-
-def train_on_box(folder: Path, network: str, recipe: str) -> Bundle:
-    """Train a network of a new bundle with one box, by the command, and return the bundle."""
-    write_box(folder / "box.ply")
-    (folder / "recipe.yaml").write_text(recipe)
-    arguments = ["--bundle", folder / "bundle", "--mesh", folder / "box.ply", "--unit", "mm", "--network", network]
-    arguments += ["--config", folder / "recipe.yaml", "--work-dir", folder / "run"]
-    assert main([str(item) for item in arguments]) == 0
-    return load_bundle(folder / "bundle")
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +92,7 @@ def test_poses_of_unseen_renders_beat_chance(trained: Path) -> None:
     config = recipe.bank.model_copy(update={"views": 60, "clutter": 2, "clutter_views": 4, "size": 40})
     bank = load_bank(bundle, config, 99, trained / "held_out", None, "cpu")
     crops = CropConfig(size=32, roll_deg=(-30, 30), front_layers=0, back_layers=0, masked_share=0.0, noise=0.01)
-    crops = crops.model_copy(update={"photo_side_px": (32, 32)})
+    crops = crops.model_copy(update={"image_side_px": (32, 32)})
     batch = CropSource(bank, background_pool(8, seed=7), crops, seed=3).batch(48)
     backend = Pix2Pose.from_bundle(bundle, torch.device("cpu"), Pix2PoseSettings(outlier_errors=(), inlier_error=0.3))
     errors, chance = [], []
