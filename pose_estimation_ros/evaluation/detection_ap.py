@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-IOU_THRESHOLDS = np.arange(10) * 0.05 + 0.5
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
 MOST_DETECTIONS = 100  # per image
 

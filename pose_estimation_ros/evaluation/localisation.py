@@ -15,7 +15,7 @@ from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.metrics import DepthRenderer, ObjectPoints
 from pose_estimation_ros.geometry.symmetry import symmetry_transforms
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
-from pose_estimation_ros.objects.mesh import load_mesh
+from pose_estimation_ros.objects.mesh import load_vertices
 
 ERRORS = ("add", "adi", "add_s", "projection", "mssd", "mspd", "rotation", "rotation_symmetric", "translation")
 
@@ -48,12 +48,11 @@ def object_points(models_dir: Path, catalog: Catalog, object_ids: Iterable[int])
 
 def points_of(model: ObjectModel, models_dir: Path) -> ObjectPoints:
     """Load the vertices and symmetries of one object."""
-    mesh = load_mesh(Path(models_dir) / model.mesh, model.mesh_unit, model.diameter_m)
     symmetries = symmetry_transforms(
         model.discrete_symmetries, [(item.axis, item.offset_m) for item in model.continuous_symmetries]
     )
     return ObjectPoints(
-        points=np.asarray(mesh.vertices, dtype=np.float64),
+        points=load_vertices(Path(models_dir) / model.mesh, model.mesh_unit, model.diameter_m),
         diameter_m=model.diameter_m,
         symmetries=np.asarray(symmetries, dtype=np.float64),
         is_symmetric=model.is_symmetric,

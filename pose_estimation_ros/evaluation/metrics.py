@@ -17,7 +17,7 @@ from pose_estimation_ros.geometry.camera import Camera
 ADD_SHARE = 0.1  # of the diameter
 PROJECTION_PX = 5.0
 AUC_LIMIT_M = 0.1
-BOP_SHARES = np.arange(1, 11) * 0.05  # thresholds theta and tau of MSSD and VSD
+BOP_SHARES = np.arange(0.05, 0.51, 0.05)  # thresholds theta and tau of MSSD and VSD, to the last bit those of BOP
 MSPD_PX = np.arange(1, 11) * 5.0
 MSPD_WIDTH = 640.0  # MSPD is scaled to images of this width
 VSD_DELTA_M = 0.015
@@ -125,7 +125,8 @@ def vsd(
         return np.ones(len(shares))
     both = visible_true & visible_estimate
     distances = np.abs(true[both] - estimated[both]) / diameter_m
-    return np.array([1.0 - float((distances < share).sum()) / union for share in shares])
+    # One division of whole numbers, so that an error of exactly 3/10 is the same number as a threshold of 0.3.
+    return np.array([(union - int((distances < share).sum())) / union for share in shares])
 
 
 def rotation_error(estimate: np.ndarray, truth: np.ndarray) -> float:

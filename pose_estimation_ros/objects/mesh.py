@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,22 +42,11 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
         FileNotFoundError: if the file is missing.
         ValueError: if the file has no triangles, or its size does not fit the diameter or a plausible object.
     """
-    import open3d
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: mesh not found")
-    if unit not in UNITS_M:
-        raise ValueError(f"{path}: unit {unit!r}, expected one of {', '.join(UNITS_M)}")
-    raw = open3d.io.read_triangle_mesh(str(path), enable_post_processing=path.suffix.lower() == ".obj")
-    if not raw.has_triangles():
-        raise ValueError(f"{path}: no triangles; expected a triangle mesh")
+    raw = _read(path, unit)
     if not raw.has_vertex_normals():
         raw.compute_vertex_normals()
     vertices = np.asarray(raw.vertices, dtype=np.float32) * np.float32(UNITS_M[unit])
-    if not np.isfinite(vertices).all():
-        raise ValueError(f"{path}: contains NaN or infinite vertices")
-    check_scale(vertices, path, unit, diameter_m)
+    check_scale(vertices, Path(path), unit, diameter_m)
     colors = (
         np.asarray(raw.vertex_colors, dtype=np.float32) if raw.has_vertex_colors() else np.full_like(vertices, GREY)
     )
@@ -70,6 +60,26 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
     return Mesh(vertices, np.asarray(raw.triangles, dtype=np.int64), normals, colors, corner_uv, texture)
 
 
+def load_vertices(path: Path | str, unit: str = "m", diameter_m: float | None = None) -> np.ndarray:
+    """Read the vertices of a mesh in double precision, to measure errors on.
+
+    Args:
+        path: the file.
+        unit: unit of the file's coordinates, one of m, cm, mm.
+        diameter_m: the expected diameter in metres; checked where given.
+
+    Returns:
+        Vertices (V, 3) float64, metres; those of `load_mesh` before they are rounded.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: as `load_mesh`.
+    """
+    vertices = np.asarray(_read(path, unit).vertices, dtype=np.float64) * UNITS_M[unit]
+    check_scale(vertices, Path(path), unit, diameter_m)
+    return vertices
+
+
 def companion_files(path: Path) -> list[Path]:
     """Return the material files and textures that an OBJ file names and that are there; other formats have none."""
     if path.suffix.lower() != ".obj":
@@ -77,6 +87,23 @@ def companion_files(path: Path) -> list[Path]:
     materials = [path.parent / name for name in _named_in(path, "mtllib")]
     textures = [material.parent / name for material in materials for name in _named_in(material, "map_")]
     return [file for file in dict.fromkeys([*materials, *textures]) if file.is_file()]
+
+
+def _read(path: Path | str, unit: str) -> Any:
+    """Read a file as Open3D's triangle mesh, in the file's own unit."""
+    import open3d
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: mesh not found")
+    if unit not in UNITS_M:
+        raise ValueError(f"{path}: unit {unit!r}, expected one of {', '.join(UNITS_M)}")
+    raw = open3d.io.read_triangle_mesh(str(path), enable_post_processing=path.suffix.lower() == ".obj")
+    if not raw.has_triangles():
+        raise ValueError(f"{path}: no triangles; expected a triangle mesh")
+    if not np.isfinite(np.asarray(raw.vertices)).all():
+        raise ValueError(f"{path}: contains NaN or infinite vertices")
+    return raw
 
 
 def _named_in(path: Path, keyword: str) -> list[str]:

@@ -184,6 +184,12 @@ class TestVsd:
         occluder[:, :15] = 0.5
         np.testing.assert_array_equal(self.vsd(estimated, true, occluder), np.zeros(10))
 
+    def test_share_of_wrong_pixels_is_rounded_once(self) -> None:
+        """A tenth of the pixels is the number 0.1, which is not below a threshold of 0.1."""
+        true, estimated = _square(1.0, slice(10, 30)), _square(1.0, slice(10, 30))
+        estimated[:, 28:30] += np.where(estimated[:, 28:30] > 0, 0.5, 0.0)
+        assert self.vsd(estimated, true, np.zeros((40, 60))).tolist() == [0.1] * 10
+
     def test_nothing_visible(self) -> None:
         empty = np.zeros((40, 60))
         np.testing.assert_array_equal(self.vsd(empty, empty, empty), np.ones(10))

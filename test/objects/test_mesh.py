@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pose_estimation_ros.objects.mesh import diameter, load_mesh, sample_surface
+from pose_estimation_ros.objects.mesh import diameter, load_mesh, load_vertices, sample_surface
 
 CUBE_VERTICES = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
 CUBE_FACES = [
@@ -38,6 +38,15 @@ def test_reads_millimetres_and_colors(tmp_path):
     np.testing.assert_allclose(mesh.colors, np.tile([1.0, 0.0, 0.2], (8, 1)), atol=1e-6)
     outward = np.sum(mesh.normals * (mesh.vertices - 0.04), axis=1)
     assert (outward > 0.05).all()
+
+
+def test_vertices_to_measure_on_are_not_rounded(tmp_path):
+    path = write_ply(tmp_path / "cube.ply", CUBE_VERTICES * 81.0, CUBE_FACES)
+    vertices = load_vertices(path, unit="mm", diameter_m=0.081 * np.sqrt(3))
+    np.testing.assert_allclose(vertices, CUBE_VERTICES * 0.081, rtol=0, atol=1e-16)
+    np.testing.assert_allclose(vertices, load_mesh(path, unit="mm").vertices, rtol=1e-6)
+    with pytest.raises(ValueError, match="unit"):
+        load_vertices(path, unit="m")
 
 
 def test_reads_texture_of_obj(tmp_path):
