@@ -19,7 +19,7 @@ from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.objects.catalog import Catalog, catalog_from_bop
 
 TARGETS_FILE = "test_targets_bop19.json"
-LEAST_VISIBILITY = 0.1  # BOP scores only instances that are at least this visible
+MIN_VISIBILITY = 0.1  # BOP scores only instances that are at least this visible
 _MM = 1000.0  # millimetres per metre
 _IMAGE_FOLDERS = ("rgb", "gray")
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -150,7 +150,7 @@ def targets_from(images: Iterable[BopImage]) -> list[BopTarget]:
     """Ask for every instance that is at least 10 % visible."""
     targets = []
     for image in images:
-        counts = Counter(item.object_id for item in image.ground_truth if item.visibility >= LEAST_VISIBILITY)
+        counts = Counter(item.object_id for item in image.ground_truth if item.visibility >= MIN_VISIBILITY)
         targets += [BopTarget(*image.key, object_id, count) for object_id, count in sorted(counts.items())]
     return targets
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_estimation_ros.data.bop import LEAST_VISIBILITY, TARGETS_FILE
+from pose_estimation_ros.data.bop import MIN_VISIBILITY, TARGETS_FILE
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.objects.catalog import Catalog
 
@@ -115,7 +115,7 @@ class BopWriter:
         targets = []
         for key, truth in self._truth.items():
             visible = [entry["visib_fract"] for entry in self._info.get(key, [])] or [1.0] * len(truth)
-            ids = [entry["obj_id"] for entry, share in zip(truth, visible, strict=True) if share >= LEAST_VISIBILITY]
+            ids = [entry["obj_id"] for entry, share in zip(truth, visible, strict=True) if share >= MIN_VISIBILITY]
             targets += [
                 {"scene_id": self.scene_id, "im_id": int(key), "obj_id": object_id, "inst_count": ids.count(object_id)}
                 for object_id in sorted(set(ids))

@@ -21,7 +21,7 @@ from pose_estimation_ros.geometry.virtual_camera import filling_intrinsics
 from pose_estimation_ros.rendering.shading import headlight
 
 NEIGHBOURS = 24  # views near each view that its rendering may show
-MOST_RATIO = 1.25  # of their distances
+MAX_RATIO = 1.25  # of their distances
 
 
 class PairConfig(BaseModel):
@@ -185,7 +185,7 @@ def near_views(bank: ViewBank) -> Tensor:
         sight = poses[:, 2, :3]  # the line of sight in the object's frame
         depth = poses[:, 2, 3].clamp(min=1e-3).log()
         cosine = sight @ sight.T
-        cosine[(depth[:, None] - depth[None]).abs() > math.log(MOST_RATIO)] = -2.0
+        cosine[(depth[:, None] - depth[None]).abs() > math.log(MAX_RATIO)] = -2.0
         count = min(NEIGHBOURS, len(rows))
         best = cosine.topk(count, dim=1)
         near[rows, :count] = torch.where(best.values > -1.5, rows[best.indices], rows[:, None])

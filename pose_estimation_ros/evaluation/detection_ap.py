@@ -9,7 +9,7 @@ import numpy as np
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
-MOST_DETECTIONS = 100  # per image
+MAX_DETECTIONS = 100  # per image
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _best_per_image(detections: Iterable[BoxDetection]) -> list[BoxDetection]:
     kept = []
     for item in ordered:
         taken[item.image] = taken.get(item.image, 0) + 1
-        if taken[item.image] <= MOST_DETECTIONS:
+        if taken[item.image] <= MAX_DETECTIONS:
             kept.append(item)
     return kept
 

@@ -59,7 +59,7 @@ def points_of(model: ObjectModel, models_dir: Path) -> ObjectPoints:
     )
 
 
-def asked_for(image: BopImage, target: BopTarget) -> tuple[GroundTruth, ...]:
+def target_instances(image: BopImage, target: BopTarget) -> tuple[GroundTruth, ...]:
     """Return the instances that a target asks for: the most visible ones of its object."""
     mine = [item for item in image.ground_truth if item.object_id == target.object_id]
     return tuple(sorted(mine, key=lambda item: -item.visibility)[: target.instances])
@@ -141,7 +141,7 @@ def _compare(
     render_depth: DepthRenderer | None,
     measured: np.ndarray | None,
 ) -> TargetErrors:
-    truths = asked_for(image, target)
+    truths = target_instances(image, target)
     shape = (len(estimates), len(truths))
     errors = {name: np.full(shape, np.inf) for name in ERRORS}
     for row, estimate in enumerate(estimates):

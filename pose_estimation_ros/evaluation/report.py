@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_estimation_ros.data.bop import LEAST_VISIBILITY, BopDataset, BopTarget
+from pose_estimation_ros.data.bop import MIN_VISIBILITY, BopDataset, BopTarget
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection, BoxTruth, average_precision
 from pose_estimation_ros.evaluation.localisation import TargetErrors, target_errors
@@ -88,7 +88,7 @@ def box_truths(dataset: BopDataset, object_ids: Iterable[int], kind: GtBox) -> l
         for truth in image.ground_truth:
             box = truth.box_full if kind == "full" else truth.box_visible
             if truth.object_id in wanted and box is not None:
-                ignore = truth.visibility < LEAST_VISIBILITY
+                ignore = truth.visibility < MIN_VISIBILITY
                 truths.append(BoxTruth(image.key, truth.object_id, np.clip(box, 0.0, limits), ignore))
     return truths
 

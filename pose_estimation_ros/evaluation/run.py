@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from pose_estimation_ros.data.bop import LEAST_VISIBILITY, BopDataset, BopImage, BopTarget, GroundTruth
+from pose_estimation_ros.data.bop import MIN_VISIBILITY, BopDataset, BopImage, BopTarget, GroundTruth
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection
-from pose_estimation_ros.evaluation.localisation import asked_for
+from pose_estimation_ros.evaluation.localisation import target_instances
 from pose_estimation_ros.methods.base import Detector
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import PipelineResult
@@ -139,8 +139,8 @@ def _seen(image: BopImage, targets: Sequence[BopTarget], catalog: Catalog) -> It
     """Yield the instances that targets ask for and that can be seen, with their places in the catalog."""
     for target in targets:
         index = catalog.index_of_id(target.object_id)
-        for truth in asked_for(image, target):
-            if index is not None and truth.visibility >= LEAST_VISIBILITY:
+        for truth in target_instances(image, target):
+            if index is not None and truth.visibility >= MIN_VISIBILITY:
                 yield index, truth
 
 

@@ -12,7 +12,7 @@ import pytest
 from pose_estimation_ros.data.bop import BopDataset, BopTarget
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection
-from pose_estimation_ros.evaluation.localisation import asked_for, match, object_points, target_errors
+from pose_estimation_ros.evaluation.localisation import match, object_points, target_errors, target_instances
 from pose_estimation_ros.evaluation.report import box_truths, evaluate
 from pose_estimation_ros.evaluation.scores import score_targets
 from pose_estimation_ros.evaluation.silhouettes import Silhouettes
@@ -119,7 +119,7 @@ def test_only_as_many_estimates_compete_as_instances_are_asked_for(dataset: BopD
 def test_the_most_visible_instance_is_asked_for(dataset: BopDataset) -> None:
     image = dataset.images[1]
     cubes = [item for item in image.ground_truth if item.object_id == 2]
-    chosen = asked_for(image, BopTarget(7, 1, 2, 1))
+    chosen = target_instances(image, BopTarget(7, 1, 2, 1))
     assert [item.visibility for item in chosen] == [max(item.visibility for item in cubes)]
 
 

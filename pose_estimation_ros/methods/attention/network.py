@@ -26,7 +26,7 @@ _NEWTON_STEPS = 3
 _STRIP = 5  # most lines of cells that are compared at a time
 CELL = 4  # pixels a side of the cells that are attended to
 DIVISOR = 8  # of the side of the images
-USUAL = (0.05, 0.05, 0.06, 0.2, 0.2, 0.2)  # errors of shift (2), logarithm of the distance, axis and angle (3)
+TYPICAL_ERRORS = (0.05, 0.05, 0.06, 0.2, 0.2, 0.2)  # errors of shift (2), logarithm of the distance, axis and angle (3)
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,11 @@ class AttentionNet(nn.Module):
         share = logits.softmax(dim=2)
         with torch.autocast(x.device.type, enabled=False):  # eight bits would turn rotations into distance
             updates = solve_updates(points, flow, share, self.stiffness.float(), distance.float(), extent.float())
-            update = updates.diagonal_of_streams
+            update = updates.combined
             read = torch.bmm(share, x.float().flatten(2).transpose(1, 2)).flatten(1)
-            log_error = self.error_head(torch.cat([read, update / update.new_tensor(USUAL)], dim=1).detach())[:, 0]
+            log_error = self.error_head(torch.cat([read, update / update.new_tensor(TYPICAL_ERRORS)], dim=1).detach())[
+                :, 0
+            ]
         unmoved = cosines[:, cosines.shape[1] // 2].float() / math.sqrt(2.0)
         return Comparison(
             update[:, :2],
@@ -159,7 +161,7 @@ class Updates:
     all: Tensor  # (B, 3, 6): shift, logarithm of the distance, axis and angle; by stream
 
     @property
-    def diagonal_of_streams(self) -> Tensor:
+    def combined(self) -> Tensor:
         """Return (B, 6), each part from the stream that is there for it."""
         return torch.cat([self.all[:, 0, :2], self.all[:, 1, 2:3], self.all[:, 2, 3:]], dim=1)
 
@@ -185,7 +187,7 @@ def solve_updates(
     wanted = flow.flatten(2).transpose(1, 2).repeat_interleave(streams, 0)
     weights = share.flatten(0, 1)[:, :, None, None]
     far, wide = distance.repeat_interleave(streams), extent.repeat_interleave(streams)
-    usual = before.new_tensor(USUAL)
+    usual = before.new_tensor(TYPICAL_ERRORS)
     hold = stiffness.exp()
     update = before.new_zeros(len(before), 6)  # in units of `usual`
     for _ in range(_NEWTON_STEPS):

@@ -133,7 +133,7 @@ class Attention:
         if stages is None:
             outcome, more = self._with_other_rotations(picture, index, start, outcome)
             comparisons += more
-        chance = self.chance(outcome.log_error).nan_to_num(0.0).tolist()
+        chance = self.success_probability(outcome.log_error).nan_to_num(0.0).tolist()
         poses = outcome.poses.double().cpu().numpy()
         rejected, has_moved, spent = outcome.rejected.tolist(), outcome.moved.tolist(), comparisons.tolist()
         refined = []
@@ -222,7 +222,7 @@ class Attention:
         """Return how similar to the image poses are at the full size (B,), where the network can tell."""
         return self._similarity(self._picture(frame), *self._start(hypotheses))
 
-    def chance(self, log_error: Tensor) -> Tensor:
+    def success_probability(self, log_error: Tensor) -> Tensor:
         """Return the chances that poses are right, as if errors were spread exponentially about what is expected."""
         expected = self.settings.error_scale * log_error.clamp(-8.0, 8.0).exp()
         return 1.0 - torch.exp(-self.settings.accepted_error_diameters / expected)

@@ -49,19 +49,19 @@ def right_angle_rotations() -> Tensor:
     return matrix_from_axis_angle(torch.stack(turns))
 
 
-def rotated_poses(poses: Tensor, centre: Tensor, turns: Tensor) -> Tensor:
+def rotated_poses(poses: Tensor, centre: Tensor, rotations: Tensor) -> Tensor:
     """Turn objects about their centres, which stay where they are.
 
     Args:
         poses: camera from object (B, 4, 4), metres.
         centre: of the objects in their own frames (B, 3), metres.
-        turns: in the objects' frames (N, 3, 3).
+        rotations: in the objects' frames (N, 3, 3).
 
     Returns:
         (B, N, 4, 4).
     """
-    turned = poses[:, None].repeat(1, len(turns), 1, 1)
-    turned[:, :, :3, :3] = poses[:, None, :3, :3] @ turns
+    turned = poses[:, None].repeat(1, len(rotations), 1, 1)
+    turned[:, :, :3, :3] = poses[:, None, :3, :3] @ rotations
     before, after = (item[..., :3, :3] @ centre[:, None, :, None] for item in (poses[:, None], turned))
     turned[:, :, :3, 3] += (before - after)[..., 0]
     return turned

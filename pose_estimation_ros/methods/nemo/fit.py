@@ -20,7 +20,7 @@ def fit_poses(
     which: Tensor,
     poses: Tensor,
     boxes: Tensor,
-    sure_edges: Tensor,
+    inner_edges: Tensor,
     settings: FitSettings,
 ) -> Tensor:
     """Move poses so that vertices come to lie on cells that look like them.
@@ -36,7 +36,7 @@ def fit_poses(
         which: the pair of every pose, shape (Q,).
         poses: rotations, and where the centres of the meshes are, shape (Q, 4, 4).
         boxes: of the whole objects, in cells x0 y0 x1 y1, shape (Q, 4); they say more of the distance than features do.
-        sure_edges: which edges of the boxes are the object's, not the image's, shape (Q, 4).
+        inner_edges: which edges of the boxes are the object's, not the image's, shape (Q, 4).
         settings: steps and widths.
 
     Returns:
@@ -69,7 +69,7 @@ def fit_poses(
         hessian = hessian + torch.einsum("qc,qcai,qcaj->qij", share, rows, rows)
         gradient = gradient + torch.einsum("qc,qcai,qca->qi", share, rows, miss)
         rows, miss = box_edges(outline, poses, camera, length, boxes)
-        share = settings.box_weight * total[:, None] * sure_edges
+        share = settings.box_weight * total[:, None] * inner_edges
         hessian = hessian + torch.einsum("qe,qei,qej->qij", share, rows, rows)
         gradient = gradient + torch.einsum("qe,qei,qe->qi", share, rows, miss)
         trace = hessian.diagonal(dim1=1, dim2=2)

@@ -69,7 +69,7 @@ def test_what_gets_no_attention_changes_nothing():
     share[..., : CELLS // 3] = 0.0
     share = (share / share.sum(dim=(2, 3), keepdim=True)).flatten(2)
     solved = solve_updates(points, wrong, share, torch.full((6,), -30.0), distance, extent)
-    torch.testing.assert_close(solved.diagonal_of_streams, update, atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(solved.combined, update, atol=1e-4, rtol=0.0)
 
 
 def test_correlation_is_the_cosine_with_every_near_cell():
