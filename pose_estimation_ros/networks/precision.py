@@ -1,8 +1,7 @@
 """The number format in which networks run on a device.
 
-One choice holds for the whole process and all its threads, from `set_precision` until it is set again, at first
-`auto`. An explicit `float32` or `bfloat16` wins over the environment variable POSE_PRECISION, that over the hardware.
-Processes that are started read the environment variable, not their parent's choice.
+A choice holds for what a thread does inside `use_precision`. `auto` chooses nothing: what surrounds it decides, then
+the environment variable POSE_PRECISION, then the hardware.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal, get_args
 
 import torch
@@ -18,45 +18,36 @@ Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 VARIABLE = "POSE_PRECISION"
 
-_choice: Precision = "auto"  # replaced as a whole, so that threads see one choice or the other
-
-
-def set_precision(choice: str) -> None:
-    """Choose the number format of all networks of this process, those of other threads too, from their next pass on.
-
-    Args:
-        choice: `bfloat16`, emulated and slow where the device lacks it; `float32` (on GPUs as PyTorch rounds it);
-            `auto` for what POSE_PRECISION says, or without it bfloat16 where the hardware computes in it.
-
-    Raises:
-        ValueError: if there is no such choice.
-    """
-    global _choice
-    _choice = _checked(choice, "precision")
+_choice: ContextVar[Precision] = ContextVar("precision", default="auto")  # each thread has its own
 
 
 @contextmanager
 def use_precision(choice: str) -> Iterator[None]:
-    """Choose the number format, for all threads, until the context ends.
+    """Choose the number format of all networks that this thread runs inside the context.
+
+    Args:
+        choice: `bfloat16`, emulated and slow where the device lacks it; `float32`, on GPUs as PyTorch rounds it;
+            `auto` for bfloat16 where the hardware computes in it, unless somebody else has chosen.
 
     Raises:
         ValueError: if there is no such choice.
     """
-    before = _choice
-    set_precision(choice)
+    checked = _checked(choice, "precision")
+    token = _choice.set(_choice.get() if checked == "auto" else checked)
     try:
         yield
     finally:
-        set_precision(before)
+        _choice.reset(token)
 
 
 def chosen_precision() -> Precision:
-    """Return the choice in force: the process's, or the environment's where that is `auto`.
+    """Return the choice in force in this thread: the innermost context's that chooses, else the environment's.
 
     Raises:
         ValueError: if the environment variable has another value than the three choices.
     """
-    return _checked(os.environ.get(VARIABLE, "auto"), VARIABLE) if _choice == "auto" else _choice
+    choice = _choice.get()
+    return _checked(os.environ.get(VARIABLE, "auto"), VARIABLE) if choice == "auto" else choice
 
 
 def runs_bfloat16(device: torch.device) -> bool:

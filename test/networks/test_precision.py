@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from threading import Thread
 
 import pytest
 import torch
 
-from pose_estimation_ros.networks.precision import (
-    autocast,
-    chosen_precision,
-    runs_bfloat16,
-    set_precision,
-    use_precision,
-)
+from pose_estimation_ros.networks.precision import autocast, chosen_precision, runs_bfloat16, use_precision
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("POSE_PRECISION", raising=False)
-    with use_precision("auto"):
-        yield
 
 
 def processor(monkeypatch: pytest.MonkeyPatch, amx: bool = False, avx512: bool = False) -> None:
@@ -74,25 +65,33 @@ def test_what_is_not_wanted_in_bfloat16_stays_in_float32():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
-def test_all_threads_see_the_choice():
+def test_auto_leaves_the_choice_to_what_surrounds_it():
+    with use_precision("float32"), use_precision("bfloat16"):
+        with use_precision("auto"):
+            assert chosen_precision() == "bfloat16"
+        assert chosen_precision() == "bfloat16"
+    assert chosen_precision() == "auto"
+
+
+def test_a_choice_is_the_thread_s_own():
     seen = []
-    set_precision("bfloat16")
-    thread = Thread(target=lambda: seen.append(product_type()))
-    thread.start()
-    thread.join()
-    assert seen == [torch.bfloat16]
+    with use_precision("bfloat16"):
+        thread = Thread(target=lambda: seen.append(chosen_precision()))
+        thread.start()
+        thread.join()
+    assert seen == ["auto"]
 
 
 def test_the_choice_before_comes_back_after_an_error():
-    set_precision("float32")
-    with pytest.raises(KeyError), use_precision("bfloat16"):
-        raise KeyError
-    assert chosen_precision() == "float32"
+    with use_precision("float32"):
+        with pytest.raises(KeyError), use_precision("bfloat16"):
+            raise KeyError
+        assert chosen_precision() == "float32"
 
 
 def test_wrong_choices_are_refused_by_name(monkeypatch):
     with pytest.raises(ValueError, match="precision = 'half': expected one of auto, float32, bfloat16"):
-        set_precision("half")
+        use_precision("half").__enter__()
     monkeypatch.setenv("POSE_PRECISION", "fp16")
     with pytest.raises(ValueError, match="POSE_PRECISION = 'fp16': expected one of auto, float32, bfloat16"):
         runs_bfloat16(CPU)
