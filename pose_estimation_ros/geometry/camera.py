@@ -137,7 +137,8 @@ def project_points(points: Tensor, camera_from_object: Tensor, intrinsics: Tenso
             f"project_points: batch sizes {len(points)}, {len(camera_from_object)}, {len(intrinsics)}, expected equal"
         )
     in_camera = transform_points(points, camera_from_object)
-    homogeneous = in_camera @ intrinsics.transpose(1, 2)
+    with torch.autocast(points.device.type, enabled=False):
+        homogeneous = in_camera @ intrinsics.transpose(1, 2)
     depth = homogeneous[..., 2:]
     safe = torch.where(depth > 0, depth, torch.ones_like(depth))
     return torch.where(depth > 0, homogeneous[..., :2] / safe, torch.full_like(depth, float("nan")))
@@ -145,4 +146,5 @@ def project_points(points: Tensor, camera_from_object: Tensor, intrinsics: Tenso
 
 def transform_points(points: Tensor, b_from_a: Tensor) -> Tensor:
     """Map points (B, N, 3) of frame a into frame b by rigid transforms (B, 4, 4)."""
-    return points @ b_from_a[:, :3, :3].transpose(1, 2) + b_from_a[:, None, :3, 3]
+    with torch.autocast(points.device.type, enabled=False):  # in bfloat16 a point would be a pixel away
+        return points @ b_from_a[:, :3, :3].transpose(1, 2) + b_from_a[:, None, :3, 3]

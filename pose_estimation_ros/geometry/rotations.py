@@ -94,7 +94,9 @@ def matrix_from_axis_angle(axis_angle: Tensor) -> Tensor:
     cosine = torch.where(small, 0.5 - squared / 24 + squared * squared / 720, 2 * half * half)
     skew = skew_matrix(axis_angle)
     identity = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    return identity + sine[..., None, None] * skew + cosine[..., None, None] * (skew @ skew)
+    with torch.autocast(axis_angle.device.type, enabled=False):  # bfloat16 keeps a quarter of a degree
+        twice = skew @ skew
+    return identity + sine[..., None, None] * skew + cosine[..., None, None] * twice
 
 
 def axis_angle_from_matrix(rotation: Tensor) -> Tensor:
@@ -138,7 +140,8 @@ def geodesic_distance(rotation_a: Tensor, rotation_b: Tensor) -> Tensor:
     """
     _check_matrix("geodesic_distance: rotation_a", rotation_a)
     _check_matrix("geodesic_distance: rotation_b", rotation_b)
-    relative = rotation_a.transpose(-1, -2) @ rotation_b
+    with torch.autocast(rotation_a.device.type, enabled=False):  # bfloat16 keeps a quarter of a degree
+        relative = rotation_a.transpose(-1, -2) @ rotation_b
     twice_sine = torch.stack(
         [
             relative[..., 2, 1] - relative[..., 1, 2],

@@ -117,6 +117,16 @@ def test_batched_projection_agrees_with_the_camera_and_has_right_gradients():
     assert torch.autograd.gradcheck(lambda p: project_points(p, pose[None], matrix), few)
 
 
+def test_projections_are_as_exact_where_networks_run_in_bfloat16():
+    pose = torch.eye(4)
+    pose[:3, :3] = matrix_from_axis_angle(torch.tensor([0.4, -1.0, 0.3]))
+    pose[2, 3] = 0.9
+    points, matrix = torch.from_numpy(POINTS - POINTS.mean(axis=0)).float()[None], torch.from_numpy(INTRINSICS).float()
+    exact = project_points(points, pose[None], matrix[None])
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(project_points(points, pose[None], matrix[None]), exact, rtol=0.0, atol=0.0)
+
+
 def test_gradients_are_finite_beside_points_behind_the_camera():
     points = torch.tensor([[[0.0, 0.0, 1.0], [0.1, 0.0, 0.0]]], dtype=torch.float64, requires_grad=True)
     pixels = project_points(points, torch.eye(4).double()[None], torch.eye(3).double()[None])

@@ -131,3 +131,12 @@ def test_batches_of_any_shape_agree_with_single_values():
 def test_wrong_shapes_are_named(convert, shape, name):
     with pytest.raises(ValueError, match=name):
         convert(torch.zeros(shape))
+
+
+def test_rotations_are_as_exact_where_networks_run_in_bfloat16():
+    vectors = torch.tensor([[0.4, -1.0, 0.3], [2.0, 0.5, -0.7]])
+    matrices = matrix_from_axis_angle(vectors)
+    angle = geodesic_distance(matrices[0], matrices[1])
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(matrix_from_axis_angle(vectors), matrices, rtol=0.0, atol=0.0)
+        torch.testing.assert_close(geodesic_distance(matrices[0], matrices[1]), angle, rtol=0.0, atol=0.0)

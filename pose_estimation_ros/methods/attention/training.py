@@ -17,7 +17,7 @@ from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 from pose_estimation_ros.methods.attention.network import CELL, DIVISOR, Comparison, point_flow
 from pose_estimation_ros.methods.attention.paper import make_attention_net
-from pose_estimation_ros.networks.precision import runs_bfloat16
+from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries, object_sizes
@@ -63,7 +63,7 @@ class AttentionStep:
         self.points = ((outline[: len(catalog)].to(device) - centre[:, None]) / diameter[:, None, None])[:, ::4]
         self.symmetries = catalog_symmetries(catalog).float().to(device)[:, :, :3, :3]
         self.recipe = recipe
-        self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
+        self.bf16 = recipe.optimiser.bf16
         self.device = device
 
     def __call__(self, network: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -71,7 +71,7 @@ class AttentionStep:
         observed = batch.observed.to(self.device, non_blocking=True).float().div_(255.0)
         rendered = batch.rendered.to(self.device, non_blocking=True).float()
         layout = {"memory_format": torch.channels_last}
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        with autocast(self.device, self.bf16):
             prediction = network(
                 observed.contiguous(**layout),
                 rendered.contiguous(**layout),

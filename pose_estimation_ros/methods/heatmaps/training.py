@@ -21,7 +21,7 @@ from pose_estimation_ros.networks.heatmap_net import (
     HeatmapNet,
     patch_centres,
 )
-from pose_estimation_ros.networks.precision import runs_bfloat16
+from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
@@ -144,7 +144,7 @@ class HeatmapsStep:
     def __init__(self, bundle: Bundle, recipe: HeatmapsRecipe, device: torch.device) -> None:
         self.recipe = recipe
         self.canonical = CanonicalPoses(bundle.catalog, device)
-        self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
+        self.bf16 = recipe.optimiser.bf16
         self.device = device
 
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -154,7 +154,7 @@ class HeatmapsStep:
         index = batch.object_index.to(self.device)
         chosen, shows = self.choose(batch.mask_visible.to(self.device), network.window)
         points = drawn_points(network.points, self.recipe.surface_share)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        with autocast(self.device, self.bf16):
             log_votes = network.log_votes(images.to(memory_format=torch.channels_last), index, chosen, points)
         poses = self.canonical(batch.camera_from_object.to(self.device), index)
         control = network.control_points[index][:, points.start : points.stop]

@@ -150,13 +150,29 @@ def _backbone(name: str, widths: Sequence[int], blocks: Sequence[int], channels:
     raise ValueError(f"MaskRCNNNetwork: backbone = {name!r}, expected one of {', '.join(BACKBONES)}")
 
 
+class _ProposalHead(RPNHead):
+    """Torchvision's, with float32 outputs: boxes are decoded in their format, and bfloat16 rounds 600 pixels to 2."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        objectness, deltas = super().forward(x)
+        return [item.float() for item in objectness], [item.float() for item in deltas]
+
+
+class _BoxPredictor(FastRCNNPredictor):
+    """Torchvision's, with float32 outputs, for the same reason."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        scores, deltas = super().forward(x)
+        return scores.float(), deltas.float()
+
+
 def _region_proposals(
     channels: int, anchor_sizes: Sequence[float], train: tuple[int, int], test: tuple[int, int]
 ) -> RegionProposalNetwork:
     anchors = AnchorGenerator(tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * len(anchor_sizes))
     return RegionProposalNetwork(
         anchors,
-        RPNHead(channels, anchors.num_anchors_per_location()[0]),
+        _ProposalHead(channels, anchors.num_anchors_per_location()[0]),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=128,
@@ -181,7 +197,7 @@ def _region_heads(
     return RoIHeads(
         box_roi_pool=MultiScaleRoIAlign(maps, 7, sampling_ratio=1, canonical_scale=scale),
         box_head=TwoMLPHead(channels * 7 * 7, box_hidden),
-        box_predictor=FastRCNNPredictor(box_hidden, classes + 1),
+        box_predictor=_BoxPredictor(box_hidden, classes + 1),
         fg_iou_thresh=0.5,
         bg_iou_thresh=0.5,
         batch_size_per_image=box_samples,

@@ -19,7 +19,7 @@ from pose_estimation_ros.methods.mask_rcnn.network import (
     ResNet50Backbone,
     load_coco_weights,
 )
-from pose_estimation_ros.networks.precision import runs_bfloat16
+from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.training.crop_source import BankConfig, load_matching, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
@@ -104,7 +104,7 @@ class DetectorStep:
 
     def __init__(self, recipe: DetectorRecipe, device: torch.device) -> None:
         self.frozen = recipe.encoder_rate == 0.0
-        self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
+        self.bf16 = recipe.optimiser.bf16
         self.device = device
 
     def __call__(self, network: nn.Module, batch: SceneBatch) -> tuple[Tensor, dict[str, float | Tensor]]:
@@ -115,7 +115,7 @@ class DetectorStep:
             _trunk(network)[1].eval()
         images = batch.images.to(self.device, non_blocking=True)
         targets = [{name: value.to(self.device) for name, value in target.items()} for target in batch.targets]
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        with autocast(self.device, self.bf16):
             losses = network(images, targets)
         return sum(losses.values()), {name.removeprefix("loss_"): value.detach() for name, value in losses.items()}
 

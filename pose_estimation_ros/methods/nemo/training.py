@@ -15,7 +15,7 @@ from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.methods.nemo.mesh_table import mesh_table
 from pose_estimation_ros.methods.nemo.meshes import NeuralMesh, Shape, neural_meshes
 from pose_estimation_ros.methods.nemo.network import MeshTable, NemoNet, sample_features
-from pose_estimation_ros.networks.precision import runs_bfloat16
+from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.training.crop_source import build_network
@@ -62,7 +62,7 @@ class NemoStep:
     def __init__(self, bundle: Bundle, recipe: NemoRecipe, network: NemoNet, device: torch.device) -> None:
         self.recipe = recipe
         self.device = device
-        self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
+        self.bf16 = recipe.optimiser.bf16
         vertices, owner = network.vertices.cpu().float(), network.owner.cpu()
         diameter = torch.tensor([model.diameter_m for model in bundle.catalog])[owner]
         self.diameter = diameter.to(device)
@@ -82,7 +82,7 @@ class NemoStep:
         images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
         index, pose = batch.object_index.to(self.device), batch.camera_from_object.to(self.device)
         mesh = self.mesh_of_instance[batch.mesh_index.to(self.device)]
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        with autocast(self.device, self.bf16):
             features = network(images.to(memory_format=torch.channels_last), index)
         pixels = project_points(network.vertices[mesh], pose, batch.camera.to(self.device))
         weights = network.view_weights(mesh, pose) * shown_at(batch.mask_visible.to(self.device), pixels)

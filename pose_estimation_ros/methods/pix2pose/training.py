@@ -17,7 +17,7 @@ from pose_estimation_ros.methods.pix2pose.losses import (
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.methods.pix2pose.projection import ProjectionConfig, projection_loss
 from pose_estimation_ros.networks.placement import placement_of
-from pose_estimation_ros.networks.precision import runs_bfloat16
+from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
@@ -68,7 +68,7 @@ class Pix2PoseStep:
         self.half_size = torch.tensor(np.stack([model.half_size_m for model in bundle.catalog])).float().to(device)
         self.centre = torch.tensor(np.stack([model.centre_m for model in bundle.catalog])).float().to(device)
         self.diameter = torch.tensor([model.diameter_m for model in bundle.catalog]).float().to(device)
-        self.bf16 = recipe.optimiser.bf16 and runs_bfloat16(device)
+        self.bf16 = recipe.optimiser.bf16
         self.device = device
 
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -77,7 +77,7 @@ class Pix2PoseStep:
         images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
         images = images.to(memory_format=torch.channels_last)
         index = batch.object_index.to(self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        with autocast(self.device, self.bf16):
             features = network.encoder(images)
             maps = network.decode(features, index)
         full, visible = batch.mask_full.to(self.device), batch.mask_visible.to(self.device)

@@ -10,6 +10,7 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights, maskrcnn
 from torchvision.models.detection.image_list import ImageList
 
 from pose_estimation_ros.methods.mask_rcnn.network import MaskRCNNNetwork, load_coco_weights
+from pose_estimation_ros.networks.precision import autocast, use_precision
 
 TINY = {"widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "channels": 8, "box_hidden": 8}
 LARGE = {
@@ -79,6 +80,25 @@ def test_anchors_lie_on_the_strides_of_the_maps():
         assert centres[start + 3] - centres[start] == pytest.approx([stride, 0.0])
         start += 3 * (64 // stride) * (96 // stride)
     assert start == len(anchors)
+
+
+def test_boxes_are_as_exact_in_bfloat16():
+    """Networks that move no box return anchors; 8 bits would round those at 500 pixels to the next even pixel."""
+    network = MaskRCNNNetwork(2, **TINY).eval()
+    network.roi_heads.score_thresh = 0.0
+    for layer in (network.rpn.head.bbox_pred, network.roi_heads.box_predictor.bbox_pred):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    image = torch.rand(1, 3, 480, 640)
+    with torch.inference_mode():
+        with use_precision("bfloat16"), autocast(image.device):
+            boxes = network(image)[0]["boxes"]
+        maps = list(network.backbone(image).values())
+        anchors = network.rpn.anchor_generator(ImageList(image, [(480, 640)]), maps)[0]
+    inside = anchors.clamp(min=0.0, max=640.0)
+    inside[:, [1, 3]] = inside[:, [1, 3]].clamp(max=480.0)
+    assert boxes.max() > 400.0
+    assert (boxes[:, None] - inside).abs().amax(dim=2).amin(dim=1).max() < 1e-3
 
 
 @pytest.mark.parametrize(
