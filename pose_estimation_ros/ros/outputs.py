@@ -14,6 +14,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.rendering.drawing import draw_poses
+from pose_estimation_ros.ros.diagnostics import Problem
 from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.markers import Track, marker_array
@@ -60,7 +61,7 @@ class Outputs:
         self._marked: set[Track] = set()
         self._last_header = Header()
 
-    def publish_tf(self, header: Header, poses: list[Any]) -> str | None:
+    def publish_tf(self, header: Header, poses: list[Any]) -> Problem | None:
         """Publish the transforms; say why not when TF cannot take them.
 
         TF refuses an empty parent, and warns of a stamp that it has already.
@@ -68,10 +69,12 @@ class Outputs:
         if not poses:
             return None
         if not header.frame_id:
-            return "image: frame_id is empty: TF needs the name of the camera's frame; no transforms are sent"
+            text = "image: frame_id is empty: TF needs the name of the camera's frame; no transforms are sent"
+            return Problem("tf frame_id", text)
         stamp_ns = stamp_to_ns(header.stamp)
         if stamp_ns in self._sent_stamps_ns:
-            return f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
+            text = f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
+            return Problem("tf stamp", text)
         self._sent_stamps_ns.append(stamp_ns)
         self._tf.publish(tf_message(header, poses, self._frame_prefix))
         return None

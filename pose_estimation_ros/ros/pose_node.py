@@ -19,7 +19,16 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
 from pose_estimation_ros.ros import parameters as parameter_table
-from pose_estimation_ros.ros.diagnostics import ERROR, OK, WARN, Problems, Statistics, diagnostic_array
+from pose_estimation_ros.ros.diagnostics import (
+    ERROR,
+    OK,
+    WARN,
+    Problem,
+    Problems,
+    Statistics,
+    diagnostic_array,
+    exception_kind,
+)
 from pose_estimation_ros.ros.intake import WAIT_S, Arrival, Intake
 from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
 from pose_estimation_ros.ros.messages import stamp_to_ns
@@ -84,7 +93,8 @@ class PoseNode(LifecycleNode):
         try:
             self._loaded = self._pipeline_factory(self._settings)
         except Exception as error:  # whatever is wrong with a bundle, the node lives
-            self._complain(f"not configured: {error}" if str(error) else f"not configured: {type(error).__name__}")
+            text = f"not configured: {error}" if str(error) else f"not configured: {type(error).__name__}"
+            self._complain(Problem("configure", text))
             self.publish_diagnostics()
             return TransitionCallbackReturn.FAILURE
         self._outputs = Outputs(self, self._loaded, self._settings["frame_prefix"])
@@ -182,7 +192,8 @@ class PoseNode(LifecycleNode):
     def _on_pipeline_error(self, error: Exception) -> None:
         if self.context.ok():
             self._statistics.refused()
-            self._complain(f"{type(error).__name__} while processing an image: {error}")
+            text = f"{type(error).__name__} while processing an image: {error}"
+            self._complain(Problem(exception_kind(error), text))
 
     # Parameters and services
 
@@ -218,11 +229,11 @@ class PoseNode(LifecycleNode):
         current = 0 if self._worker is None or self._intake is None else self._worker.dropped + self._intake.dropped
         return self._dropped_before + current
 
-    def _complain(self, reason: str | None) -> None:
-        if reason is None:
+    def _complain(self, problem: Problem | None) -> None:
+        if problem is None:
             self._problems.clear()
-        elif self._problems.report(reason):
-            self.get_logger().error(reason)
+        elif self._problems.report(problem):
+            self.get_logger().error(problem.text)
 
     def publish_diagnostics(self) -> None:
         """Publish one status on /diagnostics."""

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pose_estimation_ros.data.frame import Frame
-from pose_estimation_ros.ros.camera_info import CameraInfoError, camera_from_info
-from pose_estimation_ros.ros.diagnostics import FrameTimes, Statistics
-from pose_estimation_ros.ros.images import ImageError, compressed_to_rgb, image_to_rgb
+from pose_estimation_ros.ros.camera_info import camera_from_info
+from pose_estimation_ros.ros.diagnostics import FrameTimes, Problem, Statistics
+from pose_estimation_ros.ros.images import compressed_to_rgb, image_to_rgb
+from pose_estimation_ros.ros.input_error import InputError
 from pose_estimation_ros.ros.intake import Arrival
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.messages import stamp_to_ns
@@ -41,7 +42,7 @@ class FrameProcessor:
         outputs: the topics.
         parameters: the node's parameters by name, read anew for every frame.
         statistics: told what became of every frame.
-        complain: called with the reason when a frame or its transforms could not be used, with None when all is well.
+        complain: called with the problem when a frame or its transforms could not be used, with None when all is well.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class FrameProcessor:
         outputs: Outputs,
         parameters: Mapping[str, Any],
         statistics: Statistics,
-        complain: Callable[[str | None], None],
+        complain: Callable[[Problem | None], None],
     ) -> None:
         self._pipeline = loaded.pipeline
         self._outputs = outputs
@@ -79,9 +80,9 @@ class FrameProcessor:
         """Process one image; one that cannot be used is counted and complained about."""
         try:
             frame = frame_from_messages(arrival, self._parameters["image_is_rectified"])
-        except (ImageError, CameraInfoError) as error:
+        except InputError as error:
             self._statistics.refused()
-            self._complain(str(error))
+            self._complain(Problem(error.kind, str(error)))
             return
         self._prepare(frame)
         result = self._pipeline.process(frame)

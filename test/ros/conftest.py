@@ -87,7 +87,7 @@ class FakePipeline:
         self.frames.append(frame)
         self.thresholds.append(self.score_threshold)
         if frame.rgb[0, 0, 0] == BROKEN_PIXEL:
-            raise RuntimeError("the network is on fire")
+            raise RuntimeError(f"the network is on fire in frame {len(self.frames)}")
         start_s = time.perf_counter()
         time.sleep(self.seconds)
         empty = frame.rgb[0, 0, 0] == EMPTY_PIXEL
