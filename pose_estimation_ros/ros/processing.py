@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from pose_estimation_ros.data.frame import Frame
+from pose_estimation_ros.rendering.drawing import draw_poses
 from pose_estimation_ros.ros.camera_info import camera_from_info
 from pose_estimation_ros.ros.diagnostics import FrameTimes, Problem, Statistics
 from pose_estimation_ros.ros.images import compressed_to_rgb, image_to_rgb
@@ -15,7 +18,7 @@ from pose_estimation_ros.ros.input_error import InputError
 from pose_estimation_ros.ros.intake import Arrival
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.messages import stamp_to_ns
-from pose_estimation_ros.ros.outputs import Outputs
+from pose_estimation_ros.ros.outputs import OVERLAY, Outputs, debug_topic
 
 CLOCK_JUMP_NS = 1_000_000_000  # stamps that go back further start afresh
 
@@ -53,7 +56,7 @@ class FrameProcessor:
         statistics: Statistics,
         complain: Callable[[Problem | None], None],
     ) -> None:
-        self._pipeline = loaded.pipeline
+        self._pipeline, self._catalog = loaded.pipeline, loaded.catalog
         self._outputs = outputs
         self._parameters = parameters
         self._statistics = statistics
@@ -94,10 +97,31 @@ class FrameProcessor:
             if self._parameters["publish_tf"]:
                 problem = self._outputs.publish_tf(header, result.poses)
             latency_s = time.perf_counter() - arrival.received_s
-            self._outputs.publish_rest(header, frame, result)
+            self._outputs.publish_poses(header, result)
+        self._publish_drawings(header, frame, result)
         self.reason, self.pose_count = result.reason, len(result.poses)
         self._statistics.processed(FrameTimes(latency_s, waited_s, dict(result.timings_s)))
         self._complain(problem)
+
+    def _publish_drawings(self, header: Any, frame: Frame, result: Any) -> None:
+        """Draw and publish what somebody subscribes to; drawing is slow, so a pause does not wait for it."""
+        drawings = self._draw(frame, result, self._outputs.watched_images())
+        with self._publishing:
+            if self.is_enabled:
+                self._outputs.publish_images(header, drawings)
+
+    def _draw(self, frame: Frame, result: Any, topics: frozenset[str]) -> dict[str, np.ndarray]:
+        """Draw overlay and debug images (H, W, 3) uint8, by topic."""
+        drawings = {}
+        if OVERLAY in topics:
+            camera = frame.camera
+            undistorted = camera.undistort_image(frame.rgb)
+            drawings[OVERLAY] = draw_poses(undistorted, camera.undistorted(), result.poses, self._catalog)
+        names = [name for name in self._pipeline.debug_names if debug_topic(name) in topics]
+        if names:
+            explained = self._pipeline.explain(frame, result.detections, names)
+            drawings.update({debug_topic(name): image for name, image in explained.items()})
+        return drawings
 
     def _prepare(self, frame: Frame) -> None:
         """Apply what changed since the last frame: thresholds, a reset, a clock that went back."""

@@ -76,10 +76,12 @@ class FakePipeline:
     thresholds: list[float] = field(default_factory=list)
     resets: int = 0
     explained: int = 0
+    drawing_s: float = 0.0
     debug_names: tuple[str, ...] = ("votes", "glances")
 
     def explain(self, frame: Frame, detections: list[Detection], names=None) -> dict[str, np.ndarray]:
         self.explained += 1
+        time.sleep(self.drawing_s)
         pictures = {"votes": np.full_like(frame.rgb, 7 * len(detections)), "glances": np.full_like(frame.rgb, 9)}
         return {name: pictures[name] for name in self.debug_names if names is None or name in names}
 

@@ -198,7 +198,7 @@ def test_overlay_is_drawn_only_while_somebody_subscribes(make_bench):
     send_until_processed(bench, 1)
     bench.wait(lambda: bench.value("frames_processed") == "1", "the end of the first frame")
     bench.listen("/pose_estimation/overlay", Image)
-    bench.wait(lambda: bench.node._outputs._overlay.get_subscription_count(), "the subscription")
+    bench.wait(lambda: bench.node.count_subscribers("/pose_estimation/overlay"), "the subscription")
     time.sleep(0.1)
     send_until_processed(bench, 2)
     bench.wait(lambda: bench.received["overlay"], "the overlay")
@@ -215,7 +215,7 @@ def test_pictures_of_the_backend_are_drawn_only_while_somebody_subscribes(make_b
     bench.wait(lambda: bench.value("frames_processed") == "1", "the end of the first frame")
     assert pipeline.explained == 0
     bench.listen("/pose_estimation/debug/votes", Image)
-    bench.wait(lambda: bench.node._outputs._debug["votes"].get_subscription_count(), "the subscription")
+    bench.wait(lambda: bench.node.count_subscribers("/pose_estimation/debug/votes"), "the subscription")
     time.sleep(0.1)
     send_until_processed(bench, 2)
     bench.wait(lambda: bench.received["votes"], "the picture")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 rclpy = pytest.importorskip("rclpy")
@@ -11,6 +13,7 @@ from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
 from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
@@ -118,3 +121,27 @@ def test_enable_and_reset_services(make_bench, pipeline):
     assert bench.call(Trigger, "/pose_estimation/reset_tracks", Trigger.Request()).success
     send_until_processed(bench, 3)
     assert pipeline.resets == 1
+
+
+def test_a_pause_does_not_wait_for_drawing_and_what_was_drawn_is_not_published(make_bench, pipeline):
+    pipeline.drawing_s = 1.0
+    bench = make_bench()
+    bench.wait_until_connected()
+    for topic in ("overlay", "debug/votes"):
+        bench.listen(f"/pose_estimation/{topic}", Image)
+        bench.wait(lambda topic=topic: bench.node.count_subscribers(f"/pose_estimation/{topic}"), "the subscription")
+    enable = bench.client.create_client(SetBool, "/pose_estimation/enable")
+    assert enable.wait_for_service(10.0)
+    time.sleep(0.1)  # the publishers know of the subscriptions a little later than the graph
+    bench.send(image(1), info(1))
+    bench.wait(lambda: pipeline.explained, "drawing to begin")
+    asked_s = time.monotonic()
+    answer = enable.call_async(SetBool.Request(data=False))
+    bench.wait(answer.done, "an answer")
+    assert time.monotonic() - asked_s < 0.2
+    assert answer.result().success
+    bench.wait(lambda: bench.received["markers"][-1].markers[0].action == Marker.DELETE, "the markers to go")
+    bench.wait(lambda: bench.value("frames_processed") == "1", "the end of the frame")
+    time.sleep(0.1)
+    assert bench.received["overlay"] == []
+    assert bench.received["votes"] == []
