@@ -77,6 +77,7 @@ class FakePipeline:
     resets: int = 0
     explained: int = 0
     drawing_s: float = 0.0
+    error: Exception | None = None  # raised by the next frame
     debug_names: tuple[str, ...] = ("votes", "glances")
 
     def explain(self, frame: Frame, detections: list[Detection], names=None) -> dict[str, np.ndarray]:
@@ -88,6 +89,9 @@ class FakePipeline:
     def process(self, frame: Frame) -> SimpleNamespace:
         self.frames.append(frame)
         self.thresholds.append(self.score_threshold)
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
         if frame.rgb[0, 0, 0] == BROKEN_PIXEL:
             raise RuntimeError(f"the network is on fire in frame {len(self.frames)}")
         start_s = time.perf_counter()

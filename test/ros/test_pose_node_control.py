@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+import torch
 
 rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: source scripts/env.sh")
@@ -145,3 +146,49 @@ def test_a_pause_does_not_wait_for_drawing_and_what_was_drawn_is_not_published(m
     time.sleep(0.1)
     assert bench.received["overlay"] == []
     assert bench.received["votes"] == []
+
+
+LOST = "CUDA is unusable until the node is started again: RuntimeError: CUDA error: device-side assert triggered"
+
+
+@pytest.fixture
+def lost_cuda(monkeypatch) -> RuntimeError:
+    """Return what PyTorch raises, on a machine with a GPU too, once an assertion has failed in a kernel."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    return RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later")
+
+
+def test_unusable_cuda_ends_in_the_finalized_state_and_is_said_once(make_bench, pipeline, monkeypatch, lost_cuda):
+    bench = make_bench()
+    bench.wait_until_connected()
+    said = []
+    monkeypatch.setattr(bench.node.get_logger(), "fatal", said.append)
+    send_until_processed(bench, 1)
+    pipeline.error = lost_cuda
+    bench.send(image(2), info(2))
+    bench.wait(lambda: bench.value("state") == "finalized", "the error path of the life cycle")
+    assert bench.call(GetState, "/pose_estimation/get_state", GetState.Request()).current_state.label == "finalized"
+    assert (bench.status().level, bench.status_message(), said) == (b"\x02", LOST, [LOST])
+    bench.wait(lambda: bench.image_topic.get_subscription_count() == 0, "the subscription to go")
+    bench.wait(lambda: bench.received["markers"][-1].markers[0].action == Marker.DELETE, "the markers to go")
+    assert len(pipeline.frames) == 2
+
+
+def test_cuda_that_is_unusable_while_loading_ends_in_the_finalized_state(make_bench, lost_cuda):
+    def factory(parameters):
+        raise lost_cuda
+
+    bench = make_bench(factory)
+    bench.wait(lambda: bench.value("state") == "finalized", "the error path of the life cycle")
+    assert bench.status_message() == LOST
+
+
+@pytest.mark.usefixtures("lost_cuda")
+def test_lack_of_gpu_memory_is_said_and_the_node_goes_on(make_bench, pipeline):
+    bench = make_bench()
+    bench.wait_until_connected()
+    pipeline.error = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+    bench.send(image(1), info(1))
+    bench.wait(lambda: "out of memory" in bench.status_message(), "the reason")
+    send_until_processed(bench, 2)
+    bench.wait(lambda: bench.status_message() == "2 objects", "good diagnostics")
