@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from pose_estimation_ros.data.crops import crop_frame
-from pose_estimation_ros.pipeline import Pipeline, PipelineResult
+from pose_estimation_ros.networks.precision import use_precision
+from pose_estimation_ros.pipeline import Pipeline, PipelineResult, Trace
 
 
 def debug_names(pipeline: Pipeline) -> tuple[str, ...]:
@@ -17,7 +18,6 @@ def debug_names(pipeline: Pipeline) -> tuple[str, ...]:
     return tuple(method.name for method in used if method is not None and method.drawing is not None)
 
 
-@torch.inference_mode()
 def draw_debug_images(
     pipeline: Pipeline, result: PipelineResult, names: Collection[str] | None = None
 ) -> dict[str, np.ndarray]:
@@ -36,11 +36,17 @@ def draw_debug_images(
     if trace is None:
         return {}
     pictures = {name: trace.frame.rgb.copy() for name in wanted}
+    with torch.inference_mode(), use_precision(pipeline.settings.pipeline.precision):
+        return pictures | _drawn(pipeline, trace, wanted)
+
+
+def _drawn(pipeline: Pipeline, trace: Trace, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    pictures: dict[str, np.ndarray] = {}
     backend, refiner = pipeline.backend_method, pipeline.refiner_method
-    if backend is not None and backend.name in pictures and trace.detections:
+    if backend is not None and backend.name in wanted and trace.detections:
         estimator = pipeline.backend
         crops = crop_frame(trace.frame, trace.detections, estimator.crop_size, estimator.crop_padding, pipeline.device)
         pictures[backend.name] = backend.draw(estimator, trace.frame, crops, trace.detections)
-    if refiner is not None and refiner.name in pictures and trace.hypotheses:
+    if refiner is not None and refiner.name in wanted and trace.hypotheses:
         pictures[refiner.name] = refiner.draw(pipeline.refiner, trace.frame, trace.hypotheses, trace.stages)
     return pictures

@@ -27,6 +27,7 @@ from pose_estimation_ros.methods.base import (
 )
 from pose_estimation_ros.methods.registry import NONE, find_method
 from pose_estimation_ros.networks.device import resolve_device
+from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
 from pose_estimation_ros.settings import Layer
@@ -150,7 +151,7 @@ class Pipeline:
                 PoseHypothesis(index, index, _ahead(model.centre_m, 4.0 * model.diameter_m), 1.0)
                 for index, model in enumerate(self.bundle.catalog)
             ]
-            with torch.inference_mode():
+            with torch.inference_mode(), use_precision(self.settings.pipeline.precision):
                 self.refiner.refine(frame, boxes, poses)
                 if self._follower is not None:
                     self.refiner.refine(frame, boxes, poses, self._follower.settings.stages)
@@ -162,7 +163,6 @@ class Pipeline:
             if memory is not None:
                 memory.reset()
 
-    @torch.inference_mode()
     def process(self, frame: Frame, detections: list[Detection] | None = None) -> PipelineResult:
         """Find the objects of one frame.
 
@@ -177,6 +177,10 @@ class Pipeline:
         Raises:
             ValueError: if a given detection is of an object that the bundle does not have.
         """
+        with torch.inference_mode(), use_precision(self.settings.pipeline.precision):
+            return self._process(frame, detections)
+
+    def _process(self, frame: Frame, detections: list[Detection] | None) -> PipelineResult:
         watch = _Stopwatch(self.device)
         frame = prepared(frame)
         followed = self._follow(frame, watch) if detections is None else None

@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 
 from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.ros.input_error import CameraInfoError
 
 _DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)  # what OpenCV's pinhole model takes
 PINHOLE_MODELS = ("", "plumb_bob", "rational_polynomial", "thin_prism")
-
-
-class CameraInfoError(ValueError):
-    """A camera_info cannot be used; the message says which field has which value and what was expected."""
 
 
 def camera_from_info(message: Any, width: int, height: int, rectified: bool) -> Camera:
@@ -42,13 +39,14 @@ def camera_from_info(message: Any, width: int, height: int, rectified: bool) -> 
     binned = (window_width // max(message.binning_x, 1), window_height // max(message.binning_y, 1))
     if binned != (width, height):
         raise CameraInfoError(
+            "size",
             f"camera_info: describes an image of {binned[0]}x{binned[1]} pixels, the image has {width}x{height}; "
-            "expected the camera_info of the same image (resized images need a resized camera_info)"
+            "expected the camera_info of the same image (resized images need a resized camera_info)",
         )
     try:
         full = Camera(matrix, max(message.width, window_width), max(message.height, window_height), distortion)
     except ValueError as error:
-        raise CameraInfoError(f"camera_info: {error}") from error
+        raise CameraInfoError("camera", f"camera_info: {error}") from error
     return full.crop(left, top, window_width, window_height).resize(width, height)
 
 
@@ -65,13 +63,14 @@ def _window(message: Any, width: int, height: int) -> tuple[int, int, int, int]:
 def _distortion(message: Any) -> tuple[float, ...]:
     values = tuple(float(value) for value in message.d)
     if not np.isfinite(values).all():
-        raise CameraInfoError(f"camera_info: d = {list(values)}: expected finite numbers")
+        raise CameraInfoError("d", f"camera_info: d = {list(values)}: expected finite numbers")
     if not any(values):
         return ()
     if message.distortion_model not in PINHOLE_MODELS or len(values) not in _DISTORTION_COUNTS:
         raise CameraInfoError(
+            "distortion_model",
             f"camera_info: distortion_model = {message.distortion_model!r} with {len(values)} coefficients: expected "
-            "plumb_bob or rational_polynomial; rectify the image and set image_is_rectified: true"
+            "plumb_bob or rational_polynomial; rectify the image and set image_is_rectified: true",
         )
     return values
 
@@ -86,12 +85,14 @@ def _rectified_matrix(message: Any) -> np.ndarray:
 
 def _calibrated(name: str, matrix: np.ndarray) -> np.ndarray:
     if not np.isfinite(matrix).all():
-        raise CameraInfoError(f"camera_info: {name} = {matrix.reshape(-1).tolist()}: expected finite numbers")
+        raise CameraInfoError(name, f"camera_info: {name} = {matrix.reshape(-1).tolist()}: expected finite numbers")
     if matrix[0, 0] == 0.0:
-        raise CameraInfoError(f"camera_info: {name}[0] = 0: the camera is uncalibrated; expected its focal length")
+        raise CameraInfoError(
+            name, f"camera_info: {name}[0] = 0: the camera is uncalibrated; expected its focal length"
+        )
     if matrix[0, 0] < 0.0 or matrix[1, 1] <= 0.0:
         raise CameraInfoError(
-            f"camera_info: focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} in {name}: expected positive pixels"
+            name, f"camera_info: focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} in {name}: expected positive pixels"
         )
     return matrix
 

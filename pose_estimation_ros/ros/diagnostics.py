@@ -101,28 +101,52 @@ def _milliseconds(seconds: list[float], percentile: float) -> str:
     return f"{1000.0 * np.percentile(seconds, percentile):.2f}" if seconds else ""
 
 
-class Problems:
-    """Remember what is wrong now, and tell which problem is new so that it is logged once."""
+@dataclass(frozen=True)
+class Problem:
+    """Why an image gave no poses, or no transforms."""
 
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
+    kind: str  # the same every time it comes: holds no stamp, count or measured value
+    text: str  # this time's, with the values
+
+
+def exception_kind(error: BaseException) -> str:
+    """Name the class of an exception and the line that raised it, which stay while the values in its text change."""
+    place, frame = "", error.__traceback__
+    while frame is not None:
+        place, frame = f" at {frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}", frame.tb_next
+    return type(error).__name__ + place
+
+
+class Problems:
+    """Remember what is wrong now, and tell which kind of problem is new so that it is logged once.
+
+    Args:
+        memory: number of kinds that are remembered; the one longest not seen is forgotten first.
+    """
+
+    def __init__(self, memory: int = 100) -> None:
+        self._memory = memory
+        self._kinds: dict[str, None] = {}  # in the order in which they were last seen
         self.current: str | None = None
 
-    def report(self, reason: str) -> bool:
-        """Set the current problem and return whether it was never reported before."""
-        self.current = reason
-        is_new = reason not in self._seen
-        self._seen.add(reason)
+    def report(self, problem: Problem) -> bool:
+        """Set the current problem and return whether its kind is new."""
+        self.current = problem.text
+        is_new = problem.kind not in self._kinds
+        self._kinds.pop(problem.kind, None)
+        self._kinds[problem.kind] = None
+        if len(self._kinds) > self._memory:
+            del self._kinds[next(iter(self._kinds))]
         return is_new
 
     def clear(self) -> None:
-        """Note that things work now; a problem that comes back is not logged again."""
+        """Note that things work now; a kind of problem that comes back is not logged again."""
         self.current = None
 
     def forget(self) -> None:
-        """Start afresh: every problem counts as new."""
+        """Start afresh: every kind of problem counts as new."""
         self.current = None
-        self._seen.clear()
+        self._kinds.clear()
 
 
 def diagnostic_array(stamp: Any, name: str, level: int, message: str, values: Mapping[str, str]) -> Any:

@@ -9,9 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-
-class ImageError(ValueError):
-    """An image message cannot be read; the message says which field has which value and what was expected."""
+from pose_estimation_ros.ros.input_error import ImageError
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,9 @@ def image_to_rgb(message: Any) -> np.ndarray:
     if encoding.to_rgb is None:
         return pixels
     if encoding.channels == 2 and message.width % 2:
-        raise ImageError(f"image: width = {message.width}: expected an even number for encoding {message.encoding!r}")
+        raise ImageError(
+            "width", f"image: width = {message.width}: expected an even number for encoding {message.encoding!r}"
+        )
     return cv2.cvtColor(np.ascontiguousarray(pixels) if encoding.channels == 2 else pixels, encoding.to_rgb)
 
 
@@ -82,17 +82,18 @@ def _pixels(message: Any, encoding: Encoding) -> np.ndarray:
     """Return a view (H, W, C), or (H, W) for one channel, of the message's data as uint8."""
     height, width, step = message.height, message.width, message.step
     if height <= 0 or width <= 0:
-        raise ImageError(f"image: size {width}x{height}: expected positive width and height")
+        raise ImageError("size", f"image: size {width}x{height}: expected positive width and height")
     row_bytes = width * encoding.channels * encoding.depth_bytes
     if step < row_bytes:
         raise ImageError(
-            f"image: step = {step}: expected at least {row_bytes} bytes for width {width} in {message.encoding!r}"
+            "step",
+            f"image: step = {step}: expected at least {row_bytes} bytes for width {width} in {message.encoding!r}",
         )
     data = np.frombuffer(message.data, dtype=np.uint8)
     # The padding after the last row may be missing.
     if not step * (height - 1) + row_bytes <= data.size <= step * height:
         raise ImageError(
-            f"image: data has {data.size} bytes: expected {step * height} for height {height} and step {step}"
+            "data", f"image: data has {data.size} bytes: expected {step * height} for height {height} and step {step}"
         )
     if encoding.depth_bytes == 2:
         high_byte = 0 if message.is_bigendian else 1
@@ -109,12 +110,13 @@ def _through_cv_bridge(message: Any) -> np.ndarray:
         from cv_bridge import CvBridge
     except Exception as error:  # absent, or built against another NumPy
         raise ImageError(
-            f"image: encoding = {message.encoding!r}: expected one of {', '.join(sorted(ENCODINGS))}"
+            "encoding", f"image: encoding = {message.encoding!r}: expected one of {', '.join(sorted(ENCODINGS))}"
         ) from error
     try:
         return np.asarray(CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8"))
     except Exception as error:
-        raise ImageError(f"image: encoding = {message.encoding!r}: cv_bridge fails with: {error}") from error
+        text = f"image: encoding = {message.encoding!r}: cv_bridge fails with: {error}"
+        raise ImageError("encoding", text) from error
 
 
 def compressed_to_rgb(message: Any) -> np.ndarray:
@@ -136,7 +138,8 @@ def compressed_to_rgb(message: Any) -> np.ndarray:
         decoded = None
     if decoded is None:
         raise ImageError(
-            f"compressed image: format = {message.format!r}, {data.size} bytes: expected a JPEG or PNG image"
+            "compressed data",
+            f"compressed image: format = {message.format!r}, {data.size} bytes: expected a JPEG or PNG image",
         )
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -12,8 +14,7 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2DArray, Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
-from pose_estimation_ros.data.frame import Frame
-from pose_estimation_ros.rendering.drawing import draw_poses
+from pose_estimation_ros.ros.diagnostics import Problem
 from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.markers import Track, marker_array
@@ -34,6 +35,12 @@ def reliable(depth: int) -> QoSProfile:
 
 
 TF_QOS = reliable(100)  # as tf2_ros broadcasts
+OVERLAY = "overlay"
+
+
+def debug_topic(name: str) -> str:
+    """Return the topic, below the node's name, of what backend or refiner draw under this name."""
+    return f"debug/{name}"
 
 
 class Outputs:
@@ -53,15 +60,13 @@ class Outputs:
         self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", reliable(10))
         self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", reliable(10))
         self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(10))
-        self._overlay = node.create_publisher(Image, "~/overlay", reliable(2))
-        self._debug = {
-            name: node.create_publisher(Image, f"~/debug/{name}", reliable(2)) for name in loaded.debug_names
-        }
+        topics = (OVERLAY, *(debug_topic(name) for name in loaded.debug_names))
+        self._images = {topic: node.create_publisher(Image, f"~/{topic}", reliable(2)) for topic in topics}
         self._sent_stamps_ns: deque[int] = deque(maxlen=1000)
         self._marked: set[Track] = set()
         self._last_header = Header()
 
-    def publish_tf(self, header: Header, poses: list[Any]) -> str | None:
+    def publish_tf(self, header: Header, poses: list[Any]) -> Problem | None:
         """Publish the transforms; say why not when TF cannot take them.
 
         TF refuses an empty parent, and warns of a stamp that it has already.
@@ -69,16 +74,18 @@ class Outputs:
         if not poses:
             return None
         if not header.frame_id:
-            return "image: frame_id is empty: TF needs the name of the camera's frame; no transforms are sent"
+            text = "image: frame_id is empty: TF needs the name of the camera's frame; no transforms are sent"
+            return Problem("tf frame_id", text)
         stamp_ns = stamp_to_ns(header.stamp)
         if stamp_ns in self._sent_stamps_ns:
-            return f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
+            text = f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
+            return Problem("tf stamp", text)
         self._sent_stamps_ns.append(stamp_ns)
         self._tf.publish(tf_message(header, poses, self._frame_prefix))
         return None
 
-    def publish_rest(self, header: Header, frame: Frame, result: Any) -> None:
-        """Publish detections and markers, and the overlay and the backend's pictures if somebody subscribes."""
+    def publish_poses(self, header: Header, result: Any) -> None:
+        """Publish detections and markers."""
         catalog = self._loaded.catalog
         self._detections_3d.publish(detections_3d(header, result.poses, catalog))
         self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog))
@@ -87,14 +94,15 @@ class Outputs:
             marker_array(header, result.poses, self._marked - tracks, catalog, self._loaded.mesh_uris)
         )
         self._marked, self._last_header = tracks, header
-        if self._overlay.get_subscription_count():
-            camera = frame.camera
-            image = draw_poses(camera.undistort_image(frame.rgb), camera.undistorted(), result.poses, catalog)
-            self._overlay.publish(rgb_to_image(image, header))
-        watched = {name: topic for name, topic in self._debug.items() if topic.get_subscription_count()}
-        if watched:
-            for name, drawing in self._loaded.draw_debug(result, watched.keys()).items():
-                watched[name].publish(rgb_to_image(drawing, header))
+
+    def watched_images(self) -> frozenset[str]:
+        """Return those topics of drawn images that somebody subscribes to."""
+        return frozenset(topic for topic, images in self._images.items() if images.get_subscription_count())
+
+    def publish_images(self, header: Header, images: Mapping[str, np.ndarray]) -> None:
+        """Publish drawn images (H, W, 3) uint8 by topic."""
+        for topic, image in images.items():
+            self._images[topic].publish(rgb_to_image(image, header))
 
     def clear_markers(self) -> None:
         """Delete all markers that are shown."""
@@ -108,6 +116,6 @@ class Outputs:
 
     def destroy(self) -> None:
         """Destroy the publishers."""
-        always = (self._tf, self._detections_3d, self._detections_2d, self._markers, self._overlay)
-        for publisher in (*always, *self._debug.values()):
+        always = (self._tf, self._detections_3d, self._detections_2d, self._markers)
+        for publisher in (*always, *self._images.values()):
             self._node.destroy_publisher(publisher)

@@ -19,7 +19,17 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
 from pose_estimation_ros.ros import parameters as parameter_table
-from pose_estimation_ros.ros.diagnostics import ERROR, OK, WARN, Problems, Statistics, diagnostic_array
+from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
+from pose_estimation_ros.ros.diagnostics import (
+    ERROR,
+    OK,
+    WARN,
+    Problem,
+    Problems,
+    Statistics,
+    diagnostic_array,
+    exception_kind,
+)
 from pose_estimation_ros.ros.intake import WAIT_S, Arrival, Intake
 from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
 from pose_estimation_ros.ros.messages import stamp_to_ns
@@ -63,6 +73,8 @@ class PoseNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when simulated time stands still
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable(10))
         self.create_timer(self._settings["diagnostics_period_s"], self.publish_diagnostics, clock=steady)
+        self._cuda_is_lost = False
+        self._cuda_guard = self.create_guard_condition(self._on_cuda_lost)  # from the worker's thread to the node's
         self._hold_timer = self.create_timer(WAIT_S, self._on_hold_timeout, clock=steady, autostart=False)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
@@ -84,7 +96,10 @@ class PoseNode(LifecycleNode):
         try:
             self._loaded = self._pipeline_factory(self._settings)
         except Exception as error:  # whatever is wrong with a bundle, the node lives
-            self._complain(f"not configured: {error}" if str(error) else f"not configured: {type(error).__name__}")
+            if self._has_lost_cuda(error):
+                return TransitionCallbackReturn.ERROR
+            text = f"not configured: {error}" if str(error) else f"not configured: {type(error).__name__}"
+            self._complain(Problem("configure", text))
             self.publish_diagnostics()
             return TransitionCallbackReturn.FAILURE
         self._outputs = Outputs(self, self._loaded, self._settings["frame_prefix"])
@@ -111,7 +126,7 @@ class PoseNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Drop the subscriptions, finish the frame in work, delete the markers."""
         self._stop()
-        return super().on_deactivate(state)
+        return TransitionCallbackReturn.ERROR if self._cuda_is_lost else super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the networks and their memory."""
@@ -124,9 +139,9 @@ class PoseNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go back to unconfigured after an unexpected error."""
+        """Free everything and go back to unconfigured, or to finalized where only a new process has CUDA again."""
         self.release()
-        return super().on_error(state)
+        return TransitionCallbackReturn.FAILURE if self._cuda_is_lost else super().on_error(state)
 
     def release(self) -> None:
         """Stop the worker and free the networks, in any state."""
@@ -150,9 +165,8 @@ class PoseNode(LifecycleNode):
             self._outputs.destroy()
         self._loaded = self._outputs = self._processor = None
         gc.collect()
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        if not self._cuda_is_lost:
+            release_cached_memory()
 
     def _on_autostart(self) -> None:
         self._autostart_timer.cancel()
@@ -182,7 +196,28 @@ class PoseNode(LifecycleNode):
     def _on_pipeline_error(self, error: Exception) -> None:
         if self.context.ok():
             self._statistics.refused()
-            self._complain(f"{type(error).__name__} while processing an image: {error}")
+            if self._has_lost_cuda(error):
+                self._cuda_guard.trigger()
+                return
+            if is_out_of_memory(error):
+                release_cached_memory(error)
+            text = f"{type(error).__name__} while processing an image: {error}"
+            self._complain(Problem(exception_kind(error), text))
+
+    def _has_lost_cuda(self, error: Exception) -> bool:
+        """Tell whether CUDA is unusable after an error; if so remember it and say so."""
+        if cuda_is_lost(error):
+            self._cuda_is_lost = True
+            first_line = f"{type(error).__name__}: {error}".splitlines()[0]
+            problem = Problem("cuda", f"CUDA is unusable until the node is started again: {first_line}")
+            if self._problems.report(problem):
+                self.get_logger().fatal(problem.text)
+        return self._cuda_is_lost
+
+    def _on_cuda_lost(self) -> None:
+        if self.state == "active":
+            self.trigger_deactivate()  # ends in on_error
+        self.publish_diagnostics()
 
     # Parameters and services
 
@@ -218,11 +253,13 @@ class PoseNode(LifecycleNode):
         current = 0 if self._worker is None or self._intake is None else self._worker.dropped + self._intake.dropped
         return self._dropped_before + current
 
-    def _complain(self, reason: str | None) -> None:
-        if reason is None:
+    def _complain(self, problem: Problem | None) -> None:
+        if self._cuda_is_lost:
+            return  # nothing else matters any more
+        if problem is None:
             self._problems.clear()
-        elif self._problems.report(reason):
-            self.get_logger().error(reason)
+        elif self._problems.report(problem):
+            self.get_logger().error(problem.text)
 
     def publish_diagnostics(self) -> None:
         """Publish one status on /diagnostics."""

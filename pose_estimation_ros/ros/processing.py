@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from pose_estimation_ros.data.frame import Frame
-from pose_estimation_ros.ros.camera_info import CameraInfoError, camera_from_info
-from pose_estimation_ros.ros.diagnostics import FrameTimes, Statistics
-from pose_estimation_ros.ros.images import ImageError, compressed_to_rgb, image_to_rgb
+from pose_estimation_ros.rendering.drawing import draw_poses
+from pose_estimation_ros.ros.camera_info import camera_from_info
+from pose_estimation_ros.ros.diagnostics import FrameTimes, Problem, Statistics
+from pose_estimation_ros.ros.images import compressed_to_rgb, image_to_rgb
+from pose_estimation_ros.ros.input_error import InputError
 from pose_estimation_ros.ros.intake import Arrival
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.messages import stamp_to_ns
-from pose_estimation_ros.ros.outputs import Outputs
+from pose_estimation_ros.ros.outputs import OVERLAY, Outputs, debug_topic
 
 CLOCK_JUMP_NS = 1_000_000_000  # stamps that go back further start afresh
 
@@ -41,7 +45,7 @@ class FrameProcessor:
         outputs: the topics.
         parameters: the node's parameters by name, read anew for every frame.
         statistics: told what became of every frame.
-        complain: called with the reason when a frame or its transforms could not be used, with None when all is well.
+        complain: called with the problem when a frame or its transforms could not be used, with None when all is well.
     """
 
     def __init__(
@@ -50,9 +54,9 @@ class FrameProcessor:
         outputs: Outputs,
         parameters: Mapping[str, Any],
         statistics: Statistics,
-        complain: Callable[[str | None], None],
+        complain: Callable[[Problem | None], None],
     ) -> None:
-        self._pipeline = loaded.pipeline
+        self._pipeline, self._catalog = loaded.pipeline, loaded.catalog
         self._outputs = outputs
         self._parameters = parameters
         self._statistics = statistics
@@ -79,9 +83,9 @@ class FrameProcessor:
         """Process one image; one that cannot be used is counted and complained about."""
         try:
             frame = frame_from_messages(arrival, self._parameters["image_is_rectified"])
-        except (ImageError, CameraInfoError) as error:
+        except InputError as error:
             self._statistics.refused()
-            self._complain(str(error))
+            self._complain(Problem(error.kind, str(error)))
             return
         self._prepare(frame)
         result = self._pipeline.process(frame)
@@ -93,10 +97,31 @@ class FrameProcessor:
             if self._parameters["publish_tf"]:
                 problem = self._outputs.publish_tf(header, result.poses)
             latency_s = time.perf_counter() - arrival.received_s
-            self._outputs.publish_rest(header, frame, result)
+            self._outputs.publish_poses(header, result)
+        self._publish_drawings(header, frame, result)
         self.reason, self.pose_count = result.reason, len(result.poses)
         self._statistics.processed(FrameTimes(latency_s, waited_s, dict(result.timings_s)))
         self._complain(problem)
+
+    def _publish_drawings(self, header: Any, frame: Frame, result: Any) -> None:
+        """Draw and publish what somebody subscribes to; drawing is slow, so a pause does not wait for it."""
+        drawings = self._draw(frame, result, self._outputs.watched_images())
+        with self._publishing:
+            if self.is_enabled:
+                self._outputs.publish_images(header, drawings)
+
+    def _draw(self, frame: Frame, result: Any, topics: frozenset[str]) -> dict[str, np.ndarray]:
+        """Draw overlay and debug images (H, W, 3) uint8, by topic."""
+        drawings = {}
+        if OVERLAY in topics:
+            camera = frame.camera
+            undistorted = camera.undistort_image(frame.rgb)
+            drawings[OVERLAY] = draw_poses(undistorted, camera.undistorted(), result.poses, self._catalog)
+        names = [name for name in self._loaded.debug_names if debug_topic(name) in topics]
+        if names:
+            drawn = self._loaded.draw_debug(result, names)
+            drawings.update({debug_topic(name): image for name, image in drawn.items()})
+        return drawings
 
     def _prepare(self, frame: Frame) -> None:
         """Apply what changed since the last frame: thresholds, a reset, a clock that went back."""

@@ -76,18 +76,24 @@ class FakePipeline:
     thresholds: list[float] = field(default_factory=list)
     resets: int = 0
     explained: int = 0
+    drawing_s: float = 0.0
+    error: Exception | None = None  # raised by the next frame
     debug_names: tuple[str, ...] = ("votes", "glances")
 
     def explain(self, frame: Frame, detections: list[Detection], names=None) -> dict[str, np.ndarray]:
         self.explained += 1
+        time.sleep(self.drawing_s)
         pictures = {"votes": np.full_like(frame.rgb, 7 * len(detections)), "glances": np.full_like(frame.rgb, 9)}
         return {name: pictures[name] for name in self.debug_names if names is None or name in names}
 
     def process(self, frame: Frame) -> SimpleNamespace:
         self.frames.append(frame)
         self.thresholds.append(self.score_threshold)
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
         if frame.rgb[0, 0, 0] == BROKEN_PIXEL:
-            raise RuntimeError("the network is on fire")
+            raise RuntimeError(f"the network is on fire in frame {len(self.frames)}")
         start_s = time.perf_counter()
         time.sleep(self.seconds)
         empty = frame.rgb[0, 0, 0] == EMPTY_PIXEL

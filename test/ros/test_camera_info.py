@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pose_estimation_ros.geometry.camera import Camera
-from pose_estimation_ros.ros.camera_info import CameraInfoError, camera_from_info
+from pose_estimation_ros.ros.camera_info import camera_from_info
+from pose_estimation_ros.ros.input_error import CameraInfoError
 
 K = [600.0, 0.0, 320.5, 0.0, 610.0, 240.25, 0.0, 0.0, 1.0]
 P = [580.0, 0.0, 318.0, -40.0, 0.0, 580.0, 239.0, 0.0, 0.0, 0.0, 1.0, 0.0]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pose_estimation_ros.ros.diagnostics import ERROR, FrameTimes, Problems, Statistics, diagnostic_array
+from pose_estimation_ros.ros.diagnostics import (
+    ERROR,
+    FrameTimes,
+    Problem,
+    Problems,
+    Statistics,
+    diagnostic_array,
+    exception_kind,
+)
 
 
 def test_overhead_is_latency_without_waiting_and_pipeline():
@@ -34,14 +42,44 @@ def test_rate_and_medians():
 
 def test_problem_is_new_once_and_current_until_cleared():
     problems = Problems()
-    assert problems.report("a")
-    assert not problems.report("a")
-    assert problems.report("b")
+    assert problems.report(Problem("a", "a happened"))
+    assert not problems.report(Problem("a", "a happened"))
+    assert problems.report(Problem("b", "b happened"))
     problems.clear()
     assert problems.current is None
-    assert not problems.report("a")
+    assert not problems.report(Problem("a", "a happened"))
     problems.forget()
-    assert problems.report("a")
+    assert problems.report(Problem("a", "a happened"))
+
+
+def test_values_in_the_text_make_no_new_problem_and_the_newest_text_is_the_current_one():
+    problems = Problems()
+    new = [problems.report(Problem("stamp", f"stamp {second}.5 came before")) for second in range(1000)]
+    assert sum(new) == 1
+    assert problems.current == "stamp 999.5 came before"
+
+
+def test_memory_holds_the_newest_kinds_only():
+    problems = Problems(memory=3)
+    for kind in ("a", "b", "c", "a", "d"):  # "b" is the one longest not seen when "d" comes
+        problems.report(Problem(kind, ""))
+    assert not problems.report(Problem("a", ""))
+    assert not problems.report(Problem("c", ""))
+    assert problems.report(Problem("b", ""))
+
+
+def test_exceptions_of_one_line_are_of_one_kind_whatever_they_say():
+    def caught(number: int) -> ValueError:
+        try:
+            if number < 10:
+                raise ValueError(f"{number} detections")
+            raise ValueError("too many")
+        except ValueError as error:
+            return error
+
+    assert exception_kind(caught(1)) == exception_kind(caught(2))
+    assert exception_kind(caught(1)) != exception_kind(caught(11))
+    assert exception_kind(KeyError("x")) != exception_kind(ValueError("x"))
 
 
 def test_message_carries_level_and_values():

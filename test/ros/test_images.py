@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pose_estimation_ros.ros.images import ENCODINGS, ImageError, compressed_to_rgb, image_to_rgb
+from pose_estimation_ros.ros.images import ENCODINGS, compressed_to_rgb, image_to_rgb
+from pose_estimation_ros.ros.input_error import ImageError
 
 
 def message(pixels: np.ndarray, encoding: str, padding: int = 0, is_bigendian: int = 0) -> SimpleNamespace:

@@ -16,6 +16,7 @@ from visualization_msgs.msg import Marker  # noqa: E402
 from pose_estimation_ros.ros.images import rgb_to_compressed  # noqa: E402
 
 from .camera_messages import CAMERA, HEIGHT, WIDTH, header, image, info, send_until_processed  # noqa: E402
+from .conftest import BROKEN_PIXEL  # noqa: E402
 
 
 def test_image_comes_out_as_tf_detections_and_markers_with_its_header(make_bench, pipeline):
@@ -119,10 +120,38 @@ def test_same_error_is_logged_once(make_bench, monkeypatch):
     assert "rainbow" in logged[0]
 
 
+CHANGING_REASONS = [
+    pytest.param(lambda number: image(number, step=number), info, "step = 4", id="step"),
+    pytest.param(image, lambda number: info(number, width=1000 + number, height=960), "1004x960", id="size"),
+    pytest.param(lambda number: image(number, header=header(number, "")), info, "frame_id is empty", id="frame_id"),
+    pytest.param(lambda number: image((number + 1) // 2), info, "stamp 2.123457 came before", id="stamp"),
+    pytest.param(lambda number: image(number, BROKEN_PIXEL), info, "on fire in frame 4", id="exception"),
+]
+
+
+@pytest.mark.parametrize(("make_image", "make_info", "newest"), CHANGING_REASONS)
+def test_a_reason_is_logged_once_whatever_its_values_and_its_newest_text_is_shown(
+    make_bench, monkeypatch, make_image, make_info, newest
+):
+    bench = make_bench()
+    bench.wait_until_connected()
+    logged = []
+    monkeypatch.setattr(bench.node.get_logger(), "error", logged.append)
+
+    def handled() -> int:
+        return int(bench.value("frames_refused") or 0) + int(bench.value("frames_processed") or 0)
+
+    for number in range(1, 5):
+        bench.send(make_image(number), make_info(number))
+        bench.wait(lambda wanted=number: handled() == wanted, "the image to be handled")
+    bench.wait(lambda: newest in bench.status_message(), "the newest reason")
+    assert len(logged) == 1
+
+
 def test_exception_in_the_pipeline_is_reported_and_the_node_lives(make_bench):
     bench = make_bench()
     bench.wait_until_connected()
-    bench.send(image(1, value=66), info(1))
+    bench.send(image(1, BROKEN_PIXEL), info(1))
     bench.wait(lambda: "the network is on fire" in bench.status_message(), "the exception in diagnostics")
     send_until_processed(bench, 2)
 
@@ -169,7 +198,7 @@ def test_overlay_is_drawn_only_while_somebody_subscribes(make_bench):
     send_until_processed(bench, 1)
     bench.wait(lambda: bench.value("frames_processed") == "1", "the end of the first frame")
     bench.listen("/pose_estimation/overlay", Image)
-    bench.wait(lambda: bench.node._outputs._overlay.get_subscription_count(), "the subscription")
+    bench.wait(lambda: bench.node.count_subscribers("/pose_estimation/overlay"), "the subscription")
     time.sleep(0.1)
     send_until_processed(bench, 2)
     bench.wait(lambda: bench.received["overlay"], "the overlay")
@@ -186,7 +215,7 @@ def test_pictures_of_the_backend_are_drawn_only_while_somebody_subscribes(make_b
     bench.wait(lambda: bench.value("frames_processed") == "1", "the end of the first frame")
     assert pipeline.explained == 0
     bench.listen("/pose_estimation/debug/votes", Image)
-    bench.wait(lambda: bench.node._outputs._debug["votes"].get_subscription_count(), "the subscription")
+    bench.wait(lambda: bench.node.count_subscribers("/pose_estimation/debug/votes"), "the subscription")
     time.sleep(0.1)
     send_until_processed(bench, 2)
     bench.wait(lambda: bench.received["votes"], "the picture")

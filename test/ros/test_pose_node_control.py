@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+import torch
 
 rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: source scripts/env.sh")
@@ -11,6 +14,7 @@ from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
 from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
@@ -118,3 +122,73 @@ def test_enable_and_reset_services(make_bench, pipeline):
     assert bench.call(Trigger, "/pose_estimation/reset_tracks", Trigger.Request()).success
     send_until_processed(bench, 3)
     assert pipeline.resets == 1
+
+
+def test_a_pause_does_not_wait_for_drawing_and_what_was_drawn_is_not_published(make_bench, pipeline):
+    pipeline.drawing_s = 1.0
+    bench = make_bench()
+    bench.wait_until_connected()
+    for topic in ("overlay", "debug/votes"):
+        bench.listen(f"/pose_estimation/{topic}", Image)
+        bench.wait(lambda topic=topic: bench.node.count_subscribers(f"/pose_estimation/{topic}"), "the subscription")
+    enable = bench.client.create_client(SetBool, "/pose_estimation/enable")
+    assert enable.wait_for_service(10.0)
+    time.sleep(0.1)  # the publishers know of the subscriptions a little later than the graph
+    bench.send(image(1), info(1))
+    bench.wait(lambda: pipeline.explained, "drawing to begin")
+    asked_s = time.monotonic()
+    answer = enable.call_async(SetBool.Request(data=False))
+    bench.wait(answer.done, "an answer")
+    assert time.monotonic() - asked_s < 0.2
+    assert answer.result().success
+    bench.wait(lambda: bench.received["markers"][-1].markers[0].action == Marker.DELETE, "the markers to go")
+    bench.wait(lambda: bench.value("frames_processed") == "1", "the end of the frame")
+    time.sleep(0.1)
+    assert bench.received["overlay"] == []
+    assert bench.received["votes"] == []
+
+
+LOST = "CUDA is unusable until the node is started again: RuntimeError: CUDA error: device-side assert triggered"
+
+
+@pytest.fixture
+def lost_cuda(monkeypatch) -> RuntimeError:
+    """Return what PyTorch raises, on a machine with a GPU too, once an assertion has failed in a kernel."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    return RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later")
+
+
+def test_unusable_cuda_ends_in_the_finalized_state_and_is_said_once(make_bench, pipeline, monkeypatch, lost_cuda):
+    bench = make_bench()
+    bench.wait_until_connected()
+    said = []
+    monkeypatch.setattr(bench.node.get_logger(), "fatal", said.append)
+    send_until_processed(bench, 1)
+    pipeline.error = lost_cuda
+    bench.send(image(2), info(2))
+    bench.wait(lambda: bench.value("state") == "finalized", "the error path of the life cycle")
+    assert bench.call(GetState, "/pose_estimation/get_state", GetState.Request()).current_state.label == "finalized"
+    assert (bench.status().level, bench.status_message(), said) == (b"\x02", LOST, [LOST])
+    bench.wait(lambda: bench.image_topic.get_subscription_count() == 0, "the subscription to go")
+    bench.wait(lambda: bench.received["markers"][-1].markers[0].action == Marker.DELETE, "the markers to go")
+    assert len(pipeline.frames) == 2
+
+
+def test_cuda_that_is_unusable_while_loading_ends_in_the_finalized_state(make_bench, lost_cuda):
+    def factory(parameters):
+        raise lost_cuda
+
+    bench = make_bench(factory)
+    bench.wait(lambda: bench.value("state") == "finalized", "the error path of the life cycle")
+    assert bench.status_message() == LOST
+
+
+@pytest.mark.usefixtures("lost_cuda")
+def test_lack_of_gpu_memory_is_said_and_the_node_goes_on(make_bench, pipeline):
+    bench = make_bench()
+    bench.wait_until_connected()
+    pipeline.error = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+    bench.send(image(1), info(1))
+    bench.wait(lambda: "out of memory" in bench.status_message(), "the reason")
+    send_until_processed(bench, 2)
+    bench.wait(lambda: bench.status_message() == "2 objects", "good diagnostics")
