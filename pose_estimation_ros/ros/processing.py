@@ -56,6 +56,7 @@ class FrameProcessor:
         statistics: Statistics,
         complain: Callable[[Problem | None], None],
     ) -> None:
+        self._loaded = loaded
         self._pipeline, self._catalog = loaded.pipeline, loaded.catalog
         self._outputs = outputs
         self._parameters = parameters
