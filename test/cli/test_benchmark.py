@@ -12,28 +12,31 @@ import numpy as np
 import pytest
 import torch
 
-import pose_estimation_ros.backends as backends
 from pose_estimation_ros.cli.benchmark import main
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.evaluation.timing import Spread, spreads
-from pose_estimation_ros.methods.base import PoseHypothesis
-from pose_estimation_ros.methods.mask_rcnn.detector import MaskRCNN
+from pose_estimation_ros.methods.base import Method, PoseHypothesis
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_bundle
 from pose_estimation_ros.pipeline import STAGES
+from pose_estimation_ros.settings import Settings, setting
 
 POSE_S, DETECTION_S = 0.03, 0.05
+SLOW = ["--backend", "slow", "--set", "detector.method=sleepy"]
+
+
+class SlowSettings(Settings):
+    pause_s: float = setting(POSE_S, "Seconds that it takes.", ge=0.0)
 
 
 class SlowBackend:
     crop_size = 16
     crop_padding = 1.5
 
-    @classmethod
-    def from_bundle(cls, bundle, device):
-        return cls()
+    def __init__(self, pause_s):
+        self.pause_s = pause_s
 
     def estimate(self, frame, crops, detections):
-        time.sleep(POSE_S)
+        time.sleep(self.pause_s)
         return [PoseHypothesis(item.object_index, row, np.eye(4), 0.9) for row, item in enumerate(detections)]
 
 
@@ -44,13 +47,20 @@ class SlowDetector:
 
 
 @pytest.fixture
-def bundle(tmp_path, tiny_bop, monkeypatch):
+def bundle(tmp_path, tiny_bop, monkeypatch, install_method):
     """Write a bundle of the tiny data set's two objects whose networks only take time."""
-    module = types.ModuleType("slow_backend")
-    module.SlowBackend = SlowBackend
-    monkeypatch.setitem(sys.modules, "slow_backend", module)
-    monkeypatch.setitem(backends.BACKENDS, "slow", "slow_backend:SlowBackend")
-    monkeypatch.setattr(MaskRCNN, "from_bundle", classmethod(lambda cls, bundle, device: SlowDetector()))
+    module = types.ModuleType("slow_code")
+    module.SlowSettings = SlowSettings
+    module.load_backend = lambda context: SlowBackend(context.settings.pause_s)
+    module.load_quick = lambda context: SlowBackend(0.0)
+    module.load_detector = lambda context: SlowDetector()
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    code = {"summary": "Takes time.", "paper": "none", "settings": "slow_code:SlowSettings"}
+    install_method(
+        Method("slow", "backend", load="slow_code:load_backend", **code),
+        Method("quick", "backend", load="slow_code:load_quick", **code),
+        Method("sleepy", "detector", load="slow_code:load_detector", **code),
+    )
     path = tmp_path / "bundle"
     save_bundle(Bundle(path, "tiny", BopDataset(tiny_bop).catalog, {}, PosePrior(), meshes=None))
     return path
@@ -58,7 +68,7 @@ def bundle(tmp_path, tiny_bop, monkeypatch):
 
 def _measured(bundle, tmp_path, *options) -> dict:
     file = tmp_path / "out" / "benchmark.json"
-    arguments = ["--bundle", str(bundle), "--backend", "slow", "--device", "cpu", "--json", str(file), *options]
+    arguments = ["--bundle", str(bundle), *SLOW, "--device", "cpu", "--json", str(file), *options]
     assert main(arguments) == 0
     return json.loads(file.read_text())
 
@@ -120,7 +130,7 @@ def test_the_detectors_own_boxes(bundle, tmp_path):
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(bundle, capsys, options, message):
-    assert main(["--bundle", str(bundle), "--backend", "slow", "--device", "cpu", *options]) == 2
+    assert main(["--bundle", str(bundle), *SLOW, "--device", "cpu", *options]) == 2
     captured = capsys.readouterr().err.strip()
     assert captured.splitlines()[-1].startswith("pose_benchmark: error: ")
     assert message in captured.splitlines()[-1]
@@ -131,17 +141,10 @@ def test_percentiles_by_hand():
     assert spreads(timings) == {"pose": Spread(pytest.approx(5.0), pytest.approx(9.0))}
 
 
-class QuickBackend(SlowBackend):
-    def estimate(self, frame, crops, detections):
-        return [PoseHypothesis(item.object_index, row, np.eye(4), 0.9) for row, item in enumerate(detections)]
-
-
-def test_two_backends_are_compared_in_one_run(bundle, tiny_bop, tmp_path, monkeypatch, capsys):
-    sys.modules["slow_backend"].QuickBackend = QuickBackend
-    monkeypatch.setitem(backends.BACKENDS, "slow_quick", "slow_backend:QuickBackend")
+def test_two_backends_are_compared_in_one_run(bundle, tiny_bop, tmp_path, capsys):
     content = _measured(bundle, tmp_path, "--bop", str(tiny_bop), "--compare", "quick", "--frames", "3")
     other = content["compared_with"]
-    assert (content["backend"], other["backend"]) == ("slow", "slow_quick")
+    assert (content["backend"], other["backend"]) == ("slow", "quick")
     assert content["stages_ms"]["pose"]["p50"] > 1e3 * POSE_S > other["stages_ms"]["pose"]["p50"]
     # Both answer with the identity: the error is the angle of the true poses.
     assert content["median_rotation_deg"] == other["median_rotation_deg"] > 5.0
@@ -149,7 +152,13 @@ def test_two_backends_are_compared_in_one_run(bundle, tiny_bop, tmp_path, monkey
 
 
 def test_an_unknown_rival_is_refused_before_anything_runs(bundle, tiny_bop, capsys):
-    arguments = ["--bundle", str(bundle), "--backend", "slow", "--bop", str(tiny_bop), "--compare", "paper"]
+    arguments = ["--bundle", str(bundle), *SLOW, "--bop", str(tiny_bop), "--compare", "paper"]
     assert main(arguments) == 2
-    said = capsys.readouterr()
-    assert "--compare paper: expected one of" in said.err and "stage" not in said.out
+    printed = capsys.readouterr()
+    assert "backend = 'paper': expected one of" in printed.err and "stage" not in printed.out
+
+
+def test_the_second_run_may_have_settings_of_its_own(bundle, tiny_bop, tmp_path):
+    options = ["--compare", "slow", "--compare-set", "slow.pause_s=0.0", "--bop", str(tiny_bop), "--frames", "3"]
+    content = _measured(bundle, tmp_path, *options)
+    assert content["stages_ms"]["pose"]["p50"] > 1e3 * POSE_S > content["compared_with"]["stages_ms"]["pose"]["p50"]
