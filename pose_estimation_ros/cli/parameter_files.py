@@ -35,9 +35,9 @@ Of the node, and settings of every command. The value in force is the last one o
 bundle's `bundle.yaml`, the node's parameters (`pose_node --ros-args -p attention.stages:=2`, `--params-file FILE`,
 `params_file:=FILE` of the launch files), and `--set attention.stages=2` of the commands.
 
-`pose_settings` shows what is in force and where it came from; `pose_settings --format yaml` writes a parameter file like
-[config/pose.yaml](../config/pose.yaml). Unknown names are refused. Those marked "at run time" may change while the node
-is up. This page is written by `pose_settings --format markdown > docs/parameters.md`.
+`pose_settings` shows what is in force and where it came from; `pose_settings --format yaml` writes a parameter file,
+like [config/pose.yaml](../config/pose.yaml). Unknown names are refused. Those marked "at run time" may change while the
+node is up. This page is written by `pose_settings --format markdown > docs/parameters.md`.
 """
 
 
