@@ -17,7 +17,7 @@ SHARE = Path(__file__).resolve().parents[1]
 ARGUMENTS = (
     ("bop", str(SHARE / "models" / "demo" / "sequence"), "Folder of a data set in BOP layout."),
     ("bundle", "demo", "Folder of a bundle or name of a shipped one that knows the objects of the images."),
-    ("params_file", str(SHARE / "config" / "pose.yaml"), "YAML file with the parameters of the node."),
+    ("params_file", "", "YAML file with parameters of the node, such as lines of config/pose.yaml; empty: none."),
     ("device", "auto", "auto, cpu, cuda or cuda:N."),
     ("rate", "5.0", "Images per second."),
     ("rviz", "true", "Start RViz (needs rviz2): true or false."),

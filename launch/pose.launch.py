@@ -16,18 +16,18 @@ SHARE = Path(__file__).resolve().parents[1]
 # name, default, description
 ARGUMENTS = (
     ("namespace", "", "Namespace of the node and of its relative topics."),
-    ("params_file", str(SHARE / "config" / "pose.yaml"), "YAML file with the parameters of the node."),
-    ("bundle", "", "Folder of a bundle or name of a shipped one (demo, lmo); empty: what params_file says."),
+    ("params_file", "", "YAML file with parameters of the node, such as lines of config/pose.yaml; empty: none."),
+    ("bundle", "", "Folder of a bundle or name of a shipped one (demo, lmo); empty: what params_file says, or demo."),
     (
         "backend",
         "",
-        "Pose estimator that the bundle has weights for (pix2pose, nemo, heatmaps); empty: what params_file says.",
+        "Pose estimator with weights in the bundle (pix2pose, nemo, heatmaps); empty: as params_file or bundle says.",
     ),
-    ("refiner", "", "Refinement of the poses (none, attention); empty: what params_file says."),
-    ("device", "", "auto, cpu, cuda or cuda:N; empty: what params_file says."),
+    ("refiner", "", "Refinement of the poses (none, attention); empty: as params_file or bundle says."),
+    ("device", "", "auto, cpu, cuda or cuda:N; empty: what params_file says, or auto."),
     ("image_topic", "image", "Image topic; with image_transport compressed, /compressed is appended."),
     ("camera_info_topic", "camera_info", "CameraInfo topic that belongs to the image."),
-    ("image_transport", "", "raw or compressed; empty: what params_file says."),
+    ("image_transport", "", "raw or compressed; empty: what params_file says, or raw."),
     ("use_sim_time", "false", "Take the time from /clock (simulation, bags): true or false."),
     ("rviz", "false", "Start RViz with overlay, markers and TF (needs rviz2): true or false."),
     ("log_level", "info", "debug, info, warn, error or fatal."),
@@ -48,7 +48,7 @@ def start_node(context):
             executable="pose_node",
             name="pose_estimation",
             namespace=values["namespace"],
-            parameters=[values["params_file"], overrides],
+            parameters=[*([values["params_file"]] if values["params_file"] else []), overrides],
             remappings=[
                 ("image", image_topic),
                 ("image/compressed", f"{image_topic}/compressed"),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pose_estimation_ros.methods.registry import methods
+from pose_estimation_ros.methods.base import Kind
+from pose_estimation_ros.methods.registry import choices, methods
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle
 from pose_estimation_ros.settings import (
     DEFAULT,
     Layer,
     SettingInfo,
     Settings,
+    SettingsError,
     flatten,
     list_settings,
+    nearest,
     refuse_unknown,
     resolve,
     setting,
@@ -23,6 +26,8 @@ from pose_estimation_ros.settings import (
 from pose_estimation_ros.tracking.settings import TrackingSettings
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
+# The settings that choose a method; which ones there are is known when the program runs.
+_CHOSEN: Mapping[str, Kind] = {"backend": "backend", "refiner": "refiner", "detector.method": "detector"}
 
 
 class DetectorSettings(Settings):
@@ -89,13 +94,14 @@ class RunSettings:
         return {name: value for name, value in self.values().items() if self.origins[name] != DEFAULT}
 
 
-def known_settings(model: type[Settings] = PipelineSettings) -> dict[str, SettingInfo]:
-    """Return every setting by its full name: those of a model, and those of all methods.
+def known_settings() -> dict[str, SettingInfo]:
+    """Return every setting by its full name: those of the pipeline, and those of all methods that are installed.
 
     Raises:
         ValueError: if a method has the name of a group of settings.
     """
-    found = {item.name: item for item in list_settings(model)}
+    found = {item.name: item for item in list_settings(PipelineSettings)}
+    found |= {name: replace(found[name], choices=choices(kind)) for name, kind in _CHOSEN.items()}
     groups = {name.partition(".")[0] for name in found}
     for name, method in methods().items():
         if name in groups:
@@ -121,7 +127,18 @@ def resolve_run(bundle: Bundle | None, layers: Sequence[Layer] = ()) -> RunSetti
         resolved = resolve(method.settings_model(), everything, f"{name}.")
         chosen[name] = resolved.settings
         origins |= resolved.origins
-    return RunSettings(pipeline.settings, chosen, origins)
+    run = RunSettings(pipeline.settings, chosen, origins)
+    _refuse_unknown_methods(run)
+    return run
+
+
+def _refuse_unknown_methods(run: RunSettings) -> None:
+    values = run.values()
+    for name, kind in _CHOSEN.items():
+        if values[name] not in choices(kind):
+            raise SettingsError(
+                f"{run.origins[name]}: {name} = {values[name]!r}: {nearest(values[name], choices(kind))}"
+            )
 
 
 def bundle_layer(bundle: Bundle | None) -> list[Layer]:

@@ -8,21 +8,23 @@ in this order, later ones winning: the models' defaults, `bundle.yaml`, the node
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 DEFAULT = "default"  # origin of values that nobody set
 Value = bool | int | float | str | tuple[float, ...]
 
 
 class Settings(BaseModel):
-    """Base of all settings models: immutable, and unknown names are refused."""
+    """Base of all settings models: immutable, finite, and unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=Settings)
@@ -52,8 +54,10 @@ class SettingInfo:
     type: type  # bool, int, float, str or tuple (of floats)
     default: Value
     description: str
-    minimum: float | None = None  # inclusive, or the limit that must be exceeded, see `expected`
+    minimum: float | None = None
     maximum: float | None = None
+    above_minimum: bool = False  # the minimum itself is not allowed
+    below_maximum: bool = False  # the maximum itself is not allowed
     choices: tuple[str, ...] = ()
     pattern: str = ""
     at_run_time: bool = False
@@ -63,57 +67,84 @@ class SettingInfo:
         """What values are good, in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        kind = _KINDS[self.type]
-        if self.minimum is not None and self.maximum is not None:
-            return f"{kind} from {self.minimum:g} to {self.maximum:g}"
-        if self.minimum is not None:
-            return f"{kind} of at least {self.minimum:g}"
-        if self.maximum is not None:
-            return f"{kind} of at most {self.maximum:g}"
-        return kind + (f" that matches {self.pattern}" if self.pattern else "")
+        kind, low, high = _KINDS[self.type], self.minimum, self.maximum
+        if low is not None and high is not None and not self.above_minimum and not self.below_maximum:
+            return f"{kind} from {low:g} to {high:g}"
+        limits = [f"{'above' if self.above_minimum else 'of at least'} {low:g}"] if low is not None else []
+        limits += [f"{'below' if self.below_maximum else 'at most'} {high:g}"] if high is not None else []
+        limits += [f"that matches {self.pattern}"] if self.pattern else []
+        return " ".join([kind, " and ".join(limits)]).rstrip()
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers"}
 
 
 def list_settings(model: type[Settings], prefix: str = "") -> list[SettingInfo]:
-    """List the settings of a model and of the models inside it, names joined with dots."""
+    """List the settings of a model and of the models inside it, names joined with dots.
+
+    Raises:
+        TypeError: if a field has a type that ROS parameters do not have.
+    """
     found: list[SettingInfo] = []
     for name, field in model.model_fields.items():
         full = f"{prefix}{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-            found += list_settings(field.annotation, f"{full}.")
-            continue
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-        low, high = _limit(field.metadata, "ge", "gt"), _limit(field.metadata, "le", "lt")
-        pattern = next((item.pattern for item in field.metadata if getattr(item, "pattern", None)), "")
-        found.append(
-            SettingInfo(
-                name=full,
-                type=str if choices else _plain_type(field.annotation),
-                default=field.default,
-                description=field.description or "",
-                minimum=low,
-                maximum=high,
-                choices=tuple(str(item) for item in choices),
-                pattern=pattern,
-                at_run_time=bool(extra.get("at_run_time", False)),
-            )
-        )
+        inner = nested_model(field)
+        if inner is None:
+            found.append(_info(full, field))
+        elif field.default == inner():
+            found += list_settings(inner, f"{full}.")
+        else:  # what is given of a group is filled up from its own model
+            raise TypeError(f"settings {full}: expected the defaults of {inner.__name__} and no others")
     return found
 
 
-def _limit(metadata: Sequence[Any], closed: str, open_: str) -> float | None:
-    found = (getattr(item, name, None) for item in metadata for name in (closed, open_))
-    return next((float(value) for value in found if value is not None), None)
+def nested_model(field: FieldInfo) -> type[Settings] | None:
+    """Return the model of a field that is a group of settings, None of one that is a single value."""
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Settings) else None
 
 
-def _plain_type(annotation: Any) -> type:
-    kind = get_origin(annotation) or annotation
-    if kind not in _KINDS:
-        raise TypeError(f"settings of type {annotation}: expected bool, int, float, str, Literal or tuple[float, ...]")
-    return kind
+def _info(name: str, field: FieldInfo) -> SettingInfo:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    kind, choices = _plain_type(name, field.annotation)
+    low, above = _limit(field.metadata, "ge", "gt")
+    high, below = _limit(field.metadata, "le", "lt")
+    return SettingInfo(
+        name=name,
+        type=kind,
+        default=field.default,
+        description=field.description or "",
+        minimum=low,
+        maximum=high,
+        above_minimum=above,
+        below_maximum=below,
+        choices=choices,
+        pattern=next((item.pattern for item in field.metadata if getattr(item, "pattern", None)), ""),
+        at_run_time=bool(extra.get("at_run_time", False)),
+    )
+
+
+def _limit(metadata: Sequence[Any], closed: str, open_: str) -> tuple[float | None, bool]:
+    """Return a limit and whether values must go beyond it."""
+    for item in metadata:
+        for name in (closed, open_):
+            if getattr(item, name, None) is not None:
+                return float(getattr(item, name)), name == open_
+    return None, False
+
+
+def _plain_type(name: str, annotation: Any) -> tuple[type, tuple[str, ...]]:
+    """Return the type of a setting and, where these are listed, the values that it may have."""
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    if choices and all(isinstance(item, str) for item in choices):
+        return str, choices
+    if annotation in (bool, int, float, str):
+        return annotation, ()
+    if annotation == tuple[float, ...]:
+        return tuple, ()
+    raise TypeError(
+        f"setting {name}: type {annotation}: expected bool, int, float, str, Literal of texts or tuple[float, ...]"
+    )
 
 
 @dataclass(frozen=True)
@@ -165,7 +196,7 @@ def _insert(nested: dict[str, Any], path: list[str], value: Any) -> None:
 
 def _plain(value: Any) -> Any:
     """Turn arrays and lists, as YAML and ROS have them, into what strict models take."""
-    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
         return value
     return tuple(float(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in value)
 
@@ -173,16 +204,18 @@ def _plain(value: Any) -> Any:
 def _complaint(model: type[Settings], prefix: str, origins: Mapping[str, str], error: ValidationError) -> str:
     first = error.errors()[0]
     infos = {item.name: item for item in list_settings(model, prefix)}
-    parts = [str(part) for part in first["loc"] if not isinstance(part, int)]
-    name = prefix + ".".join(parts)
-    origin = origins.get(name, DEFAULT)
-    if origin == DEFAULT:  # a rule between several settings
-        origin = next((item for item in origins.values() if item != DEFAULT), DEFAULT)
+    name = prefix + ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
     message = first["msg"].removeprefix("Value error, ")
-    if name in infos and first["type"] != "value_error":
+    if name not in infos:  # a rule between several settings: whoever set one of them may be wrong
+        set_by = [origin for full, origin in origins.items() if full.startswith(name) and origin != DEFAULT]
+        return f"{' and '.join(dict.fromkeys(set_by)) or DEFAULT}: {name.rstrip('.') or model.__name__}: {message}"
+    if first["type"] == "finite_number":
+        message = "expected a finite number"
+    elif first["type"] != "value_error":
         message = f"expected {infos[name].expected}"
-    given = f"{name} = {first.get('input')!r}: " if name in infos else f"{name.rstrip('.')}: " if name else ""
-    return f"{origin}: {given}{message}"
+    if first["type"] == "string_pattern_mismatch":  # few people read regular expressions
+        message += f" ({infos[name].description})"
+    return f"{origins[name]}: {name} = {first['input']!r}: {message}"
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -206,12 +239,35 @@ def refuse_unknown(names: Collection[str], known: Collection[str], origin: str) 
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """Say which known name is meant, or which there are."""
+    """Say which known name is meant, or which there are: all, those of its group, or, of very many, the groups."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    groups = sorted({item.partition(".")[0] for item in known}) if len(known) > 20 else sorted(known)
-    return f"expected one of {', '.join(groups)}"
+    expected = sorted(known)
+    if len(expected) > 20:
+        group = name.rpartition(".")[0] + "."
+        expected = [item for item in expected if item.startswith(group)] or sorted(
+            {item.partition(".")[0] for item in expected}
+        )
+    return f"expected one of {', '.join(expected)}"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, as ROS does and YAML 1.1 does not."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML with the numbers that ROS reads.
+
+    Raises:
+        yaml.YAMLError: if it is none.
+    """
+    return yaml.load(text, Loader=_Loader)  # derived from SafeLoader
 
 
 def parse_assignments(items: Sequence[str], option: str = "--set") -> Layer:
@@ -226,7 +282,7 @@ def parse_assignments(items: Sequence[str], option: str = "--set") -> Layer:
         if not equals or not name.strip():
             raise SettingsError(f"{option} {item}: expected NAME=VALUE")
         try:
-            values[name.strip()] = yaml.safe_load(text) if text.strip() else ""
+            values[name.strip()] = load_yaml(text) if text.strip() else ""
         except yaml.YAMLError as error:
             raise SettingsError(f"{option} {item}: {' '.join(str(error).split())}") from error
     return Layer(option, values)

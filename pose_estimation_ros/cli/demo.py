@@ -19,6 +19,7 @@ import numpy as np
 
 from pose_estimation_ros.cli.graph import Graph, GraphError
 from pose_estimation_ros.cli.live_table import LiveTable
+from pose_estimation_ros.cli.parameter_files import yaml_value
 from pose_estimation_ros.cli.settings_options import add_settings_option, method_help, settings_of
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
@@ -155,23 +156,15 @@ def _node_parameters(arguments: argparse.Namespace, plan: Plan) -> list[str]:
         "backend": arguments.backend,
         "refiner": arguments.refiner,
         "device": arguments.device,
-        "mesh_dir": str(mesh_dir.resolve()) if mesh_dir else "''",
-        "detector.score_threshold": f"{arguments.score_threshold:f}",
-        "tracking.enabled": str(plan.track).lower(),
+        "mesh_dir": str(mesh_dir.resolve()) if mesh_dir else "",
+        "detector.score_threshold": arguments.score_threshold,
+        "tracking.enabled": plan.track,
         "tracking.mode": arguments.tracking_mode,
         "image_transport": plan.transport,
     }
-    parameters = [item for name, value in values.items() for item in ("-p", f"{name}:={value}")]
-    for name, value in parse_assignments(arguments.assignments).values.items():
-        parameters += ["-p", f"{name}:={_as_parameter(value)}"]
-    return ["--ros-args", *parameters]
-
-
-def _as_parameter(value: object) -> str:
-    """Return a value as ROS reads it on a command line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"'{value}'" if value == "" else str(value)
+    run = settings_of(arguments, plan.bundle).values()
+    values |= {name: run[name] for name in parse_assignments(arguments.assignments).values}
+    return ["--ros-args", *(item for name in values for item in ("-p", f"{name}:={yaml_value(values[name])}"))]
 
 
 def _play_command(plan: Plan, rate_hz: float, count: int | None, stamps: Path) -> list[str]:

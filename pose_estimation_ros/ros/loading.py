@@ -13,7 +13,7 @@ import numpy as np
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
-from pose_estimation_ros.ros.parameters import run_settings
+from pose_estimation_ros.ros.parameters import node_settings, run_settings
 
 
 class PipelineLike(Protocol):
@@ -45,33 +45,36 @@ class LoadedPipeline:
     description: str = ""
     debug_names: tuple[str, ...] = ()  # of the pictures that `draw_debug` makes
     draw_debug: Callable[[Any, Collection[str]], dict[str, np.ndarray]] = _draw_nothing  # of a result, by name
+    settings: Mapping[str, Any] = field(default_factory=dict)  # in force, by full name
 
 
-def load_pipeline(parameters: Mapping[str, Any]) -> LoadedPipeline:
+def load_pipeline(given: Mapping[str, Any]) -> LoadedPipeline:
     """Load the bundle, build the pipeline and run it once on an empty image.
 
     Args:
-        parameters: the node's parameters by name.
+        given: those of the node's parameters that somebody set, by name; of the others, the bundle decides, or the
+            defaults.
 
     Raises:
         ValueError: if a parameter does not fit the bundle.
         BundleError: if the bundle or its weights are missing or damaged.
     """
-    bundle = load_bundle(parameters["bundle"])  # before the slow imports of the networks
-    settings = run_settings(parameters, bundle)
+    bundle = load_bundle(node_settings(given).bundle)  # before the slow imports of the networks
+    settings = run_settings(given, bundle)
     from pose_estimation_ros.debug_images import debug_names, draw_debug_images
     from pose_estimation_ros.pipeline import Pipeline
 
     pipeline = Pipeline(bundle, settings=settings)
     pipeline.warm_up()
-    mesh_dir = Path(parameters["mesh_dir"]).expanduser() if parameters["mesh_dir"] else None
+    mesh_dir = settings.pipeline.mesh_dir
     return LoadedPipeline(
         pipeline,
         bundle.catalog,
-        mesh_uris(bundle, mesh_dir),
+        mesh_uris(bundle, Path(mesh_dir).expanduser() if mesh_dir else None),
         str(bundle.path),
         debug_names(pipeline),
         partial(draw_debug_images, pipeline),
+        settings.values(),
     )
 
 

@@ -2,180 +2,135 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pose_estimation_ros.methods.registry import choices
-from pose_estimation_ros.objects.bundle import BundleError, load_bundle
-from pose_estimation_ros.pipeline_settings import (
-    PipelineSettings,
-    RunSettings,
-    bundle_layer,
-    known_settings,
-    resolve_run,
-)
-from pose_estimation_ros.settings import Layer, SettingInfo, list_settings, nearest, setting
+from pose_estimation_ros.node_settings import NodeSettings, known_parameters, split_parameters
+from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
+from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
+from pose_estimation_ros.settings import Layer, SettingInfo, SettingsError, nearest, resolve, values_of
 
 if TYPE_CHECKING:
+    from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
     from rclpy.node import Node
+    from rclpy.parameter import Parameter
 
 ORIGIN = "the node's parameters"
-# Parameters that rclpy itself knows.
-_FOREIGN = re.compile(r"use_sim_time|start_type_description_service|qos_overrides\..*")
 
 
-class NodeSettings(PipelineSettings):
-    """What the node has beside the pipeline."""
-
-    bundle: str = setting(
-        "demo",
-        "Folder of a bundle, or the name of a shipped one (demo, lmo): the objects and their networks.",
-        pattern=r"^.*\S.*$",
-    )
-    image_transport: Literal["raw", "compressed"] = setting(
-        "raw", "raw subscribes image, compressed subscribes image/compressed."
-    )
-    image_is_rectified: bool = setting(
-        False,
-        "true: the image is rectified, use P of camera_info without distortion. false: raw image, use K with D.",
-    )
-    frame_prefix: str = setting(
-        "",
-        "Put before the child frames on TF: <frame_prefix><object name>_<track id>; letters, digits, _ . - and /, not "
-        "starting with /.",
-        pattern=r"^([A-Za-z0-9_.-][A-Za-z0-9_./-]*)?$",
-    )
-    publish_tf: bool = setting(True, "Publish the poses on /tf; takes effect with the next frame.", at_run_time=True)
-    autostart: bool = setting(True, "Configure and activate at start; false waits for lifecycle transitions.")
-    diagnostics_period_s: float = setting(1.0, "Seconds between two messages on /diagnostics.", ge=0.1, le=60.0)
-
-
-# The order of the documentation; all others follow.
-_FIRST = ("bundle", "backend", "refiner", "device", "precision", "mesh_dir")
-
-
-@lru_cache(maxsize=1)
-def table() -> dict[str, SettingInfo]:
-    """Return every parameter by name: the node's own, the pipeline's, and those of all methods."""
-    known = known_settings(NodeSettings)
-    return {name: known[name] for name in (*_FIRST, *(name for name in known if name not in _FIRST))}
-
-
-def choices_of(info: SettingInfo) -> tuple[str, ...]:
-    """Return what a parameter may be: of those that choose a method, the methods that are installed."""
-    kinds: dict[str, Any] = {"backend": "backend", "refiner": "refiner", "detector.method": "detector"}
-    return choices(kinds[info.name]) if info.name in kinds else info.choices
-
-
-def problem_with(values: Mapping[str, Any]) -> str | None:
-    """Say what is wrong with the first bad value, None when all are good; unknown names are bad, rclpy's own pass."""
-    known = table()
-    for name, value in values.items():
-        if _FOREIGN.fullmatch(name):
-            continue
-        if name not in known:
-            return f"unknown parameter {name!r}; {nearest(name, known)}"
-        reason = _problem(known[name], value)
-        if reason:
-            return reason
-    return None
-
-
-def _problem(info: SettingInfo, value: Any) -> str | None:
-    allowed = choices_of(info)
-    expected = f"one of {', '.join(allowed)}" if allowed else info.expected
-    if not _has_type(info.type, value):
-        hint = " with a decimal point" if info.type is float and isinstance(value, int) else ""
-        return f"parameter {info.name} = {value!r}: expected {expected}{hint}"
-    if allowed and value not in allowed:
-        return f"parameter {info.name} = {value!r}: {nearest(value, allowed)} (expected {expected})"
-    if info.pattern and not re.search(info.pattern, value):
-        return f"parameter {info.name} = {value!r}: {info.description}"
-    low, high = info.minimum, info.maximum
-    if info.type in (int, float) and not ((low is None or value >= low) and (high is None or value <= high)):
-        return f"parameter {info.name} = {value:g}: expected {expected}"
-    return None
-
-
-def _has_type(kind: type, value: Any) -> bool:
-    if kind is tuple:
-        return not isinstance(value, str) and hasattr(value, "__iter__")
-    return type(value) is kind  # true is not a number here
-
-
-def defaults() -> dict[str, Any]:
-    """Return the default of every parameter by name."""
-    return {name: info.default for name, info in table().items()}
-
-
-def run_settings(parameters: Mapping[str, Any], bundle: Any) -> RunSettings:
-    """Return the settings of the pipeline that the parameters ask for.
+def node_settings(given: Mapping[str, Any]) -> NodeSettings:
+    """Return what the parameters that somebody set say of the node itself.
 
     Raises:
-        SettingsError: if a value is bad.
+        SettingsError: if a name is unknown or a value is bad; parameters that all ROS nodes have pass.
     """
-    own = {item.name for item in list_settings(NodeSettings)} - {item.name for item in list_settings(PipelineSettings)}
-    wanted = defaults()
-    layer = dict(pair for item in bundle_layer(bundle) for pair in item.values.items())
-    changed = {
-        name: value
-        for name, value in parameters.items()
-        if name not in own and name in wanted and _plain(value) != _plain(layer.get(name, wanted[name]))
-    }
-    return resolve_run(bundle, [Layer(ORIGIN, changed)])
+    own, _ = split_parameters(Layer(ORIGIN, given))
+    return resolve(NodeSettings, [own]).settings
 
 
-def _plain(value: Any) -> Any:
-    return tuple(value) if hasattr(value, "__iter__") and not isinstance(value, str) else value
-
-
-def declare(node: Node) -> dict[str, Any]:
-    """Declare every parameter on a node; where the bundle chose a value, that is the default.
-
-    Returns:
-        The values by name, with what launch files and the command line set.
+def run_settings(given: Mapping[str, Any], bundle: Bundle | None) -> RunSettings:
+    """Find the settings of pipeline and methods: defaults, then what the bundle says, then what somebody set.
 
     Raises:
-        ValueError: if a parameter that was set from outside is unknown or its value is bad; the message names
-            parameter, value and expectation.
+        SettingsError: if a name is unknown or a value is bad.
     """
-    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+    _, others = split_parameters(Layer(ORIGIN, given))
+    return resolve_run(bundle, [others])
 
-    given = node._parameter_overrides  # rclpy has no public way to it
-    reason = problem_with({name: item.value for name, item in given.items()})
-    if reason:
-        raise ValueError(reason)
-    starting = defaults() | _bundle_defaults(given["bundle"].value if "bundle" in given else defaults()["bundle"])
-    values = {}
-    for name, info in table().items():
-        default = list(starting[name]) if info.type is tuple else starting[name]
+
+class NodeParameters:
+    """The parameters of a node, declared from the settings models, checked, and kept as they change.
+
+    Where nothing was given and the bundle chose a value, that is the default.
+
+    Args:
+        node: on which they are declared.
+
+    Raises:
+        ValueError: if a parameter that launch files, parameter files or the command line gave is unknown or its value
+            is bad; the message names parameter, value and expectation.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node, self._known = node, known_parameters()
+        overrides = node._parameter_overrides  # rclpy has no public way to those that are not declared
+        given = {name: _given_value(item.value, self._known.get(name)) for name, item in overrides.items()}
+        own = node_settings(given)
+        run = run_settings(given, _readable_bundle(own.bundle))
+        self.given = {name: value for name, value in given.items() if name in self._known}  # what somebody set
+        self.values = dict(values_of(own)) | run.values()  # of all parameters, by name
+        for name, info in self._known.items():
+            node.declare_parameter(name, _ros_value(self.values[name]), _descriptor(info), ignore_override=True)
+        node.add_pre_set_parameters_callback(self._prepare)
+        node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._keep)
+
+    def adopt(self, in_force: Mapping[str, Any]) -> list[str]:
+        """Take over what a bundle says that was changed or mended since; return the names whose values are new."""
+        changed = [name for name, value in in_force.items() if value != self.values[name]]
+        self.values.update(in_force)
+        return changed
+
+    def _prepare(self, changes: list[Parameter]) -> list[Parameter]:
+        """Take whole numbers for numbers, and name what is unknown: rclpy's own message does not."""
+        from rclpy.exceptions import ParameterNotDeclaredException
+        from rclpy.parameter import Parameter
+
+        prepared = []
+        for item in changes:
+            if not self._node.has_parameter(item.name):
+                raise ParameterNotDeclaredException(f"{item.name!r}; {nearest(item.name, self._known)}")
+            is_number = item.name in self._known and self._known[item.name].type is float
+            takes_float = is_number and item.type_ == Parameter.Type.INTEGER
+            prepared.append(Parameter(item.name, value=float(item.value)) if takes_float else item)
+        return prepared
+
+    def _check(self, changes: list[Parameter]) -> SetParametersResult:
+        from rcl_interfaces.msg import SetParametersResult
+
+        wanted = self.values | {item.name: item.value for item in changes}
         try:
-            values[name] = node.declare_parameter(name, default, _descriptor(info)).value
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise ValueError(f"parameter {name}: {error}") from error
-    return values
+            node_settings(wanted)
+            run_settings(wanted, None)
+        except SettingsError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _keep(self, changes: list[Parameter]) -> None:
+        changed = {item.name: item.value for item in changes if item.name in self._known}
+        self.values.update(changed)
+        self.given.update(changed)
 
 
-def _bundle_defaults(bundle: str) -> dict[str, Any]:
-    """Return what the bundle says of settings; of one that cannot be read, configuring tells."""
+def _given_value(value: Any, info: SettingInfo | None) -> Any:
+    """Return a value as settings have it: ROS gives nothing for an empty list."""
+    return () if value is None and info is not None and info.type is tuple else value
+
+
+def _ros_value(value: Any) -> Any:
+    """Return a value as rclpy declares it: of an empty list it cannot tell the type."""
+    if not isinstance(value, tuple):
+        return value
+    from rclpy.parameter import Parameter
+
+    return list(value) or Parameter.Type.DOUBLE_ARRAY
+
+
+def _readable_bundle(name: str) -> Bundle | None:
+    """Return the bundle whose settings are the defaults; what is wrong with it is told when the node is configured."""
     try:
-        layers = bundle_layer(load_bundle(bundle))
-    except BundleError:
-        return {}
-    known = table()
-    return {name: value for layer in layers for name, value in layer.values.items() if name in known}
+        bundle = load_bundle(name)
+        resolve_run(bundle)
+    except (BundleError, SettingsError):
+        return None
+    return bundle
 
 
-def _descriptor(info: SettingInfo) -> Any:
+def _descriptor(info: SettingInfo) -> ParameterDescriptor:
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-    allowed = choices_of(info)
     descriptor = ParameterDescriptor(
-        description=info.description,
-        additional_constraints=f"one of {', '.join(allowed)}" if allowed else info.expected,
-        read_only=not info.at_run_time,
+        description=info.description, additional_constraints=info.expected, read_only=not info.at_run_time
     )
     low, high = info.minimum, info.maximum
     if low is not None and high is not None:
@@ -184,18 +139,3 @@ def _descriptor(info: SettingInfo) -> Any:
         else:
             descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
     return descriptor
-
-
-def markdown_table() -> str:
-    """Return the parameters as a Markdown table."""
-    rows = ["| parameter | default | at run time | meaning |", "|---|---|---|---|"]
-    for name, info in table().items():
-        default = str(info.default).lower() if info.type is bool else repr(info.default)
-        if info.type is tuple:
-            default = repr(list(info.default))  # type: ignore[arg-type]
-        meaning = info.description.replace("<", "&lt;")  # Markdown takes <name> for a tag and shows nothing
-        allowed = choices_of(info)
-        if allowed:
-            meaning += f" One of {', '.join(allowed)}."
-        rows.append(f"| `{name}` | `{default}` | {'yes' if info.at_run_time else 'no'} | {meaning} |")
-    return "\n".join(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import signal
 import sys
@@ -11,14 +12,13 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
-from pose_estimation_ros.ros import parameters as parameter_table
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
 from pose_estimation_ros.ros.diagnostics import (
     ERROR,
@@ -34,6 +34,7 @@ from pose_estimation_ros.ros.intake import WAIT_S, Arrival, Intake
 from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
 from pose_estimation_ros.ros.messages import stamp_to_ns
 from pose_estimation_ros.ros.outputs import Outputs, reliable
+from pose_estimation_ros.ros.parameters import NodeParameters
 from pose_estimation_ros.ros.processing import FrameProcessor
 from pose_estimation_ros.ros.running import until_shutdown
 from pose_estimation_ros.ros.worker import Worker
@@ -50,7 +51,7 @@ class PoseNode(LifecycleNode):
     """Wire topics, parameters, services and lifecycle to the pipeline.
 
     Args:
-        pipeline_factory: builds the pipeline from the parameters when the node is configured.
+        pipeline_factory: builds the pipeline, when the node is configured, from the parameters that somebody set.
         node_arguments: passed on to rclpy's node.
 
     Raises:
@@ -68,8 +69,8 @@ class PoseNode(LifecycleNode):
         self._intake: Intake | None = None
         self._dropped_before = 0
         self._inputs: list[Any] = []
-        self._settings = parameter_table.declare(self)
-        self.add_on_set_parameters_callback(self._on_parameters)
+        self._declared = NodeParameters(self)
+        self._settings = self._declared.values
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when simulated time stands still
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable(10))
         self.create_timer(self._settings["diagnostics_period_s"], self.publish_diagnostics, clock=steady)
@@ -94,7 +95,7 @@ class PoseNode(LifecycleNode):
         self.get_logger().info(f"loading bundle {self._settings['bundle']!r}")
         start_s = time.perf_counter()
         try:
-            self._loaded = self._pipeline_factory(self._settings)
+            self._loaded = self._pipeline_factory(self._declared.given)
         except Exception as error:  # whatever is wrong with a bundle, the node lives
             if self._has_lost_cuda(error):
                 return TransitionCallbackReturn.ERROR
@@ -102,6 +103,9 @@ class PoseNode(LifecycleNode):
             self._complain(Problem("configure", text))
             self.publish_diagnostics()
             return TransitionCallbackReturn.FAILURE
+        moved = ", ".join(self._declared.adopt(self._loaded.settings))
+        if moved:
+            self.get_logger().warning(f"new values from the bundle, shown as parameters after a restart: {moved}")
         self._outputs = Outputs(self, self._loaded, self._settings["frame_prefix"])
         self._processor = FrameProcessor(self._loaded, self._outputs, self._settings, self._statistics, self._complain)
         names = ", ".join(model.name for model in self._loaded.catalog)
@@ -219,15 +223,7 @@ class PoseNode(LifecycleNode):
             self.trigger_deactivate()  # ends in on_error
         self.publish_diagnostics()
 
-    # Parameters and services
-
-    def _on_parameters(self, changed: list[Any]) -> SetParametersResult:
-        values = {item.name: item.value for item in changed}
-        reason = parameter_table.problem_with(values)
-        if reason:
-            return SetParametersResult(successful=False, reason=reason)
-        self._settings.update({name: value for name, value in values.items() if name in self._settings})
-        return SetParametersResult(successful=True)
+    # Services
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         response.success = self._processor is not None
@@ -298,7 +294,11 @@ class PoseNode(LifecycleNode):
 
 def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:
     """Run the node until it is interrupted."""
-    rclpy.init(args=argv)
+    _parser().parse_args(remove_ros_args(argv)[1:])
+    try:
+        rclpy.init(args=argv)
+    except RuntimeError as error:  # a parameter file that is none, for example
+        return _refuse(error)
     sys.setswitchinterval(0.001)  # the worker gets the interpreter 1 ms after it asks, not 5
     node = None
     try:
@@ -306,8 +306,7 @@ def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load
             node = PoseNode(pipeline_factory)
             rclpy.spin(node)
     except ValueError as error:
-        print(f"pose_node: error: {error}", file=sys.stderr)
-        return 2
+        return _refuse(error)
     finally:
         previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # launch and impatient users send it twice
         if node is not None:
@@ -316,6 +315,20 @@ def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load
         rclpy.try_shutdown()
         signal.signal(signal.SIGINT, previous)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog="pose_node",
+        description=__doc__,
+        usage="pose_node [-h] [--ros-args [-p NAME:=VALUE] [--params-file FILE] [-r FROM:=TO] ...]",
+        epilog="pose_settings lists the parameters.",
+    )
+
+
+def _refuse(error: Exception) -> int:
+    print(f"pose_node: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ class TrackerSettings(Settings):
     gate_diameters: float = setting(
         3.0, "Farthest that an instance moves from one frame to the next, in diameters.", gt=0.0
     )
-    smoothing: Literal["off", "light", "strong"] = setting(
-        "light", "off publishes every pose as it was estimated; strong averages over about three times as many frames."
+    smoothing: Literal["none", "light", "strong"] = setting(
+        "light", "none publishes every pose as it was estimated; strong averages over about three times as many frames."
     )
     filter: FilterSettings = FilterSettings()
 

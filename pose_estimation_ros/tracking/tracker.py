@@ -93,7 +93,7 @@ class Tracker:
         return [found[column] for column in range(len(poses))]
 
     def _follow(self, track: _Track, pose: np.ndarray, stamp_ns: int) -> None:
-        if self._settings.smoothing != "off":
+        if self._settings.smoothing != "none":
             track.filter.update(pose, stamp_ns)
         else:
             track.filter.pose = pose
