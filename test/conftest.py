@@ -1,7 +1,11 @@
-"""Data shared by the tests: a tiny data set in BOP layout with depth, masks and several instances of an object."""
+"""What tests share: a tiny data set in BOP layout with depth, masks and several instances, and methods to install."""
 
 from __future__ import annotations
 
+import importlib
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
 from itertools import permutations, product
 from pathlib import Path
 
@@ -13,6 +17,8 @@ from scipy.spatial.transform import Rotation
 from pose_estimation_ros.data.bop_writer import BopWriter, write_models_info
 from pose_estimation_ros.evaluation.silhouettes import Silhouettes
 from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.methods.base import Method
+from pose_estimation_ros.methods.registry import GROUP, methods
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 
 TINY_CAMERA = Camera(np.array([[150.0, 0.0, 79.5], [0.0, 150.0, 59.5], [0.0, 0.0, 1.0]]), 160, 120)
@@ -104,3 +110,49 @@ def tiny_bop(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rgb[mask] = color
             writer.add(rgb, TINY_CAMERA, objects, visible, full, depth)
     return root
+
+
+def _forget_methods() -> None:
+    """Let the next look find what is installed now."""
+    importlib.invalidate_caches()
+    methods.cache_clear()
+    parameters = sys.modules.get("pose_estimation_ros.ros.parameters")
+    if parameters is not None:
+        parameters.table.cache_clear()
+
+
+@pytest.fixture
+def install_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Return a function that installs a package with methods until the test ends, as pip would: metadata on sys.path.
+
+    `install_method(method, ...)` puts the methods into a module of their own, `NAME_methods`;
+    `install_method(entry_points={"toy": "toy_methods:METHOD"})` names modules that exist, or that the test writes into
+    the folder that is returned. `name` is that of the package.
+    """
+    site = tmp_path / "site"
+    modules_before = set(sys.modules)
+
+    def install(*found: Method, name: str = "foreign", entry_points: Mapping[str, str] | None = None) -> Path:
+        points = dict(entry_points or {})
+        if found:
+            module = types.ModuleType(f"{name}_methods")
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+            for method in found:
+                setattr(module, method.name.upper(), method)
+                points[method.name] = f"{module.__name__}:{method.name.upper()}"
+        metadata = site / f"{name}-0.1.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+        lines = [f"{point} = {value}" for point, value in points.items()]
+        (metadata / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]) + "\n")
+        if str(site) not in sys.path:
+            monkeypatch.syspath_prepend(site)
+        _forget_methods()
+        return site
+
+    yield install
+    monkeypatch.undo()  # the path first, or what is cleared now is found again
+    for module_name in set(sys.modules) - modules_before:
+        if str(getattr(sys.modules[module_name], "__file__", None) or "").startswith(str(site)):
+            del sys.modules[module_name]
+    _forget_methods()
