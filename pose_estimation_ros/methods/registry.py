@@ -32,7 +32,7 @@ def methods() -> Mapping[str, Method]:
     """
     found: dict[str, Method] = {}
     origins: dict[str, str] = {}
-    for point in sorted(set(entry_points(group=GROUP)), key=lambda item: item.name):
+    for point in sorted(set(entry_points(group=GROUP)), key=lambda item: (item.name, item.value)):
         method = _loaded(point)
         if method is None:
             continue
