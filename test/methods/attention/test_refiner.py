@@ -19,6 +19,7 @@ from pose_estimation_ros.methods.attention.refiner import Attention
 from pose_estimation_ros.methods.attention.selection import chosen_updates
 from pose_estimation_ros.methods.attention.settings import AttentionSettings
 from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 
@@ -309,9 +310,19 @@ def test_likeness_is_compared_between_images_of_one_size(two_sizes: Attention, s
     assert after(0.5, 0.9, 0.6, 0.7) == 2  # what the first stage says is of smaller images
     assert after(0.5, 0.9, 0.7, 0.6) == 1
     assert after(0.8, 0.1, 0.7, 0.6) == 0
-    (full,) = two_sizes.trace(scene.frame, scene.hypotheses[:2], 1)
-    alone = two_sizes.similarity(scene.frame, scene.hypotheses[:2])
-    torch.testing.assert_close(alone, full.prediction.similarity)
+
+
+# Cosines of features in bfloat16 are off by 2^-8 of their vectors' lengths, which are one; the rest is float32.
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 2.0**-8)])
+@torch.inference_mode()
+def test_similarity_without_a_comparison_is_that_of_the_comparison(
+    two_sizes: Attention, scenes: list[Scene], precision: str, tolerance: float
+) -> None:
+    scene = scenes[0]
+    with use_precision(precision):
+        (full,) = two_sizes.trace(scene.frame, scene.hypotheses[:2], 1)
+        alone = two_sizes.similarity(scene.frame, scene.hypotheses[:2])
+    torch.testing.assert_close(alone, full.prediction.similarity, rtol=0.0, atol=tolerance)
 
 
 def test_no_hypotheses_no_poses(refiner: Attention, scenes: list[Scene]) -> None:
