@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from pose_estimation_ros.training.seeding import Draws, place_seed
+from pose_estimation_ros.training.reproducibility import Draws, place_seed
 
 Batch = TypeVar("Batch")
 Drawn = TypeVar("Drawn", covariant=True)

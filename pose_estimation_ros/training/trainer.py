@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.checkpoint import read_checkpoint, write_checkpoint
 from pose_estimation_ros.training.muon import Muon
-from pose_estimation_ros.training.seeding import seed_step
+from pose_estimation_ros.training.reproducibility import deterministic_sums, seed_step
 from pose_estimation_ros.training.stop_signals import StopSignals
 
 AVERAGE_EVERY = 8  # steps between updates of the averaged weights
@@ -58,7 +58,7 @@ class OptimiserConfig(BaseModel):
 
 
 class Trainer:
-    """Trains one network and can stop and go on at any time, as if it had never stopped.
+    """Trains one network and can stop and go on at any time, on a CPU to the last bit as if it had never stopped.
 
     What a step draws comes from torch's default generators, which are seeded for every step; what it remembers is in
     the network.
@@ -139,7 +139,7 @@ class Trainer:
         self._stage = description
         saved = started = time.monotonic()
         bar = tqdm(total=until_samples, initial=self.samples, desc=description, unit="img", mininterval=5.0)
-        with bar, StopSignals() as stop:
+        with bar, StopSignals() as stop, deterministic_sums(self.device):
             try:
                 while self.samples < until_samples and not stop.received:
                     bar.update(self._step(next(batches), step))

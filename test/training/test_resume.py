@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten
 from pose_estimation_ros.cli.train import main
 from pose_estimation_ros.training import trainer
 
-from .test_pix2pose import write_box
+from ..methods.box_training import write_box
 
 STEPS, CUT = 40, 19  # CUT is no multiple of the steps between updates of the average
 ENCODER: dict[str, Any] = {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}

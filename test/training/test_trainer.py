@@ -227,3 +227,28 @@ def test_a_checkpoint_refuses_another_recipe_but_may_become_longer(tmp_path: Pat
     assert open_trainer(seed=3, samples=16000, workers=0).samples == 80
     with pytest.raises(ValueError, match=r"checkpoint\.pt: made with another recipe \(seed = 4 instead of 3\)"):
         open_trainer(seed=4, samples=8000)
+
+
+def test_threads_add_in_one_order(tmp_path: Path) -> None:
+    """Gradients of rows that were picked several times are sums, which threads would add as they come."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    generator = torch.Generator().manual_seed(0)
+    picked = torch.randint(4, (32,), generator=generator)
+    factors = torch.randn(32, 1000, 64, generator=generator)
+
+    def pick(network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return (network.weight.view(4, 1000, 64)[picked] * factors).mean(), {}
+
+    def trained(name: str) -> Tensor:
+        network = nn.Linear(64, 4000, bias=False)
+        nn.init.zeros_(network.weight)
+        Trainer(network, CONFIG, 80, tmp_path / name).train(numbered(0), pick, 80, "rows")
+        return network.weight
+
+    try:
+        first = trained("first")
+        assert all(torch.equal(first, trained(str(number))) for number in range(4))
+    finally:
+        torch.set_num_threads(threads)
+    assert not torch.are_deterministic_algorithms_enabled()
