@@ -19,6 +19,7 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ from pose_estimation_ros.methods.nemo.settings import NemoSettings
 from pose_estimation_ros.methods.nemo.training import NemoRecipe, train_nemo
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle, save_bundle
 from pose_estimation_ros.objects.mesh import load_mesh
-from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
+from pose_estimation_ros.training.batch_stream import batch_stream
+from pose_estimation_ros.training.crop_source import BankConfig, crop_maker, load_matching, object_weights, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 LEVELS = {"L0": (0.0, 0.0), "L1": (0.2, 0.4), "L2": (0.4, 0.6), "L3": (0.6, 0.8)}
@@ -125,7 +127,8 @@ def train(method: Method, arguments: argparse.Namespace) -> Bundle | PoseClassif
     if trainer.samples < arguments.samples:
         bank, backgrounds = open_bank(bundle, views, 0, folder, arguments.categories, "cpu")
         weights = object_weights(bundle, {})
-        batches = crop_batches(bank, backgrounds, crop_config(bundle), OPTIMISER.batch, trainer.samples, weights, 1)
+        make = partial(crop_maker, bank, backgrounds, crop_config(bundle), weights)
+        batches = batch_stream(make, 0, trainer.steps, OPTIMISER.batch, 1)
         if not trainer.train(batches, classifier_step, arguments.samples, "classifier"):
             raise KeyboardInterrupt
     network.load_state_dict(trainer.averaged_state())

@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
-from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_bank, object_weights, open_bank
+from pose_estimation_ros.training.batch_stream import batch_stream
+from pose_estimation_ros.training.crop_source import BankConfig, crop_maker, load_bank, object_weights, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 SIZE = 128
@@ -134,7 +136,8 @@ def train(
     trainer = Trainer(network, optimiser, arguments.samples, folder, resume=True)
     if trainer.samples < arguments.samples:
         weights = object_weights(bundle, {})
-        batches = crop_batches(bank, backgrounds, config, optimiser.batch, trainer.samples, weights, 1)
+        make = partial(crop_maker, bank, backgrounds, config, weights)
+        batches = batch_stream(make, 0, trainer.steps, optimiser.batch, 1)
         if not trainer.train(batches, step, arguments.samples, name):
             raise KeyboardInterrupt
     network.load_state_dict(trainer.averaged_state())
