@@ -95,7 +95,9 @@ class PoseNode(LifecycleNode):
         self.get_logger().info(f"loading bundle {self._settings['bundle']!r}")
         start_s = time.perf_counter()
         try:
-            self._loaded = self._pipeline_factory(self._declared.given)
+            loaded = self._pipeline_factory(self._declared.given)
+            moved = ", ".join(self._declared.adopt(loaded.settings))
+            self._outputs = Outputs(self, loaded, self._settings["frame_prefix"])
         except Exception as error:  # whatever is wrong with a bundle, the node lives
             if self._has_lost_cuda(error):
                 return TransitionCallbackReturn.ERROR
@@ -103,12 +105,11 @@ class PoseNode(LifecycleNode):
             self._complain(Problem("configure", text))
             self.publish_diagnostics()
             return TransitionCallbackReturn.FAILURE
-        moved = ", ".join(self._declared.adopt(self._loaded.settings))
         if moved:
             self.get_logger().warning(f"new values from the bundle, shown as parameters after a restart: {moved}")
-        self._outputs = Outputs(self, self._loaded, self._settings["frame_prefix"])
-        self._processor = FrameProcessor(self._loaded, self._outputs, self._settings, self._statistics, self._complain)
-        names = ", ".join(model.name for model in self._loaded.catalog)
+        self._loaded = loaded
+        self._processor = FrameProcessor(loaded, self._outputs, self._settings, self._statistics, self._complain)
+        names = ", ".join(model.name for model in loaded.catalog)
         self.get_logger().info(f"ready after {time.perf_counter() - start_s:.1f} s, objects: {names}")
         return super().on_configure(state)
 
