@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -106,6 +107,25 @@ class FakePipeline:
 
     def reset_tracks(self) -> None:
         self.resets += 1
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Any], None]]:
+    """Return a function that makes a module of the ecosystem another one, or absent (None), until the test ends."""
+    from pose_estimation_ros.ros import ecosystem
+
+    choices = (ecosystem.cv_bridge, ecosystem.tf_transformations, ecosystem.tf2_ros)
+
+    def choose_anew() -> None:
+        for choice in choices:
+            choice.cache_clear()
+
+    def put(name: str, module: Any) -> None:
+        monkeypatch.setitem(sys.modules, name, module)
+        choose_anew()
+
+    yield put
+    choose_anew()
 
 
 class Bench:
