@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,16 +76,17 @@ class FakePipeline:
     frames: list[Frame] = field(default_factory=list)
     thresholds: list[float] = field(default_factory=list)
     resets: int = 0
-    explained: int = 0
+    drawn: int = 0
     drawing_s: float = 0.0
     error: Exception | None = None  # raised by the next frame
     debug_names: tuple[str, ...] = ("votes", "glances")
 
-    def explain(self, frame: Frame, detections: list[Detection], names=None) -> dict[str, np.ndarray]:
-        self.explained += 1
+    def draw_debug(self, result: Any, names: Collection[str]) -> dict[str, np.ndarray]:
+        self.drawn += 1
         time.sleep(self.drawing_s)
-        pictures = {"votes": np.full_like(frame.rgb, 7 * len(detections)), "glances": np.full_like(frame.rgb, 9)}
-        return {name: pictures[name] for name in self.debug_names if names is None or name in names}
+        plain = np.ones_like(self.frames[-1].rgb)
+        pictures = {"votes": 7 * len(result.detections) * plain, "glances": 9 * plain}
+        return {name: pictures[name] for name in names}
 
     def process(self, frame: Frame) -> SimpleNamespace:
         self.frames.append(frame)
@@ -244,7 +245,8 @@ def make_bench(domain_id: int, pipeline: FakePipeline, catalog: Catalog) -> Iter
     benches: list[Bench] = []
 
     def make(factory: Callable | None = None, **parameters: Any) -> Bench:
-        loaded = LoadedPipeline(pipeline, catalog, {"box": "file:///box.ply"})
+        debug = {"debug_names": pipeline.debug_names, "draw_debug": pipeline.draw_debug}
+        loaded = LoadedPipeline(pipeline, catalog, {"box": "file:///box.ply"}, **debug)
         values = {name.replace("__", "."): value for name, value in parameters.items()}
         benches.append(Bench(context, factory or (lambda _: loaded), **values))
         return benches[-1]

@@ -135,7 +135,7 @@ def test_a_pause_does_not_wait_for_drawing_and_what_was_drawn_is_not_published(m
     assert enable.wait_for_service(10.0)
     time.sleep(0.1)  # the publishers know of the subscriptions a little later than the graph
     bench.send(image(1), info(1))
-    bench.wait(lambda: pipeline.explained, "drawing to begin")
+    bench.wait(lambda: pipeline.drawn, "drawing to begin")
     asked_s = time.monotonic()
     answer = enable.call_async(SetBool.Request(data=False))
     bench.wait(answer.done, "an answer")
