@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from .camera_messages import image, info, send_until_processed  # noqa: E402
+from .conftest import FakePipeline  # noqa: E402
 
 
 def test_bundle_that_cannot_be_loaded_leaves_the_node_alive_and_unconfigured(make_bench, catalog, pipeline):
@@ -54,8 +56,17 @@ def test_real_bundles_that_are_missing_or_corrupt_are_refused_by_name(make_bench
     absent.wait(lambda: "no bundle.yaml in" in absent.status_message(), "the places searched")
 
 
-def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_bench):
-    bench = make_bench(autostart=False)
+def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_bench, catalog, poses):
+    from pose_estimation_ros.ros.loading import LoadedPipeline
+
+    made = []
+
+    def factory(parameters):
+        pipeline = FakePipeline(poses)
+        made.append(weakref.ref(pipeline))
+        return LoadedPipeline(pipeline, catalog)
+
+    bench = make_bench(factory, autostart=False)
     bench.wait(lambda: bench.status_message() == "unconfigured", "the state")
 
     def change(number: int) -> bool:
@@ -77,7 +88,7 @@ def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_benc
     assert change(Transition.TRANSITION_DEACTIVATE)
     assert change(Transition.TRANSITION_CLEANUP)
     assert bench.node.state == "unconfigured"
-    assert bench.node._loaded is None
+    assert [pipeline() for pipeline in made] == [None]
 
 
 def test_thresholds_change_between_frames_and_bad_or_read_only_values_are_refused(make_bench, pipeline):
