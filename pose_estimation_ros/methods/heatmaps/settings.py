@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pose_estimation_ros.methods.covariance import CovarianceScale
 from pose_estimation_ros.settings import Settings, setting
 
 Points = Literal["corners", "surface", "all"]
@@ -39,4 +40,5 @@ class HeatmapsSettings(Settings):
     )
     ransac_iterations: int = setting(500, "Most iterations of RANSAC.", ge=1, le=100_000)
     box_prior: BoxPriorSettings = BoxPriorSettings()
+    covariance_scale: CovarianceScale = CovarianceScale(across=0.9, along=2.0, rotation=1.9)
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pose_estimation_ros.methods.covariance import CovarianceScale
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -42,4 +43,5 @@ class NemoSettings(Settings):
     grid_starts: int = setting(2, "Poses of the grid that are moved.", ge=1, le=100)
     match_start: bool = setting(True, "Move the pose as well that PnP finds from the best vertex of every cell.")
     fit: FitSettings = FitSettings()
+    covariance_scale: CovarianceScale = CovarianceScale(across=3.5, along=2.5, rotation=3.0)
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)

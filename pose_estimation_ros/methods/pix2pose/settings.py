@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
+from pose_estimation_ros.methods.covariance import CovarianceScale
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -30,6 +31,7 @@ class Pix2PoseSettings(Settings):
     )
     framing_shifts_x: tuple[float, ...] = setting((0.05, -0.05), "How far each is moved right, in sides of the crop.")
     framing_shifts_y: tuple[float, ...] = setting((0.03, -0.03), "How far each is moved down, in sides of the crop.")
+    covariance_scale: CovarianceScale = CovarianceScale(across=0.58, along=0.5, rotation=0.55)
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)
 
     @model_validator(mode="after")
