@@ -26,7 +26,7 @@ from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
 from pose_estimation_ros.cli.settings_options import add_settings_option, settings_of
-from pose_estimation_ros.data.bop import LEAST_VISIBILITY, BopDataset, BopImage, targets_from
+from pose_estimation_ros.data.bop import MIN_VISIBILITY, BopDataset, BopImage, targets_from
 from pose_estimation_ros.evaluation.calibration import Calibration, calibration, pose_error
 from pose_estimation_ros.evaluation.run import truth_detections
 from pose_estimation_ros.methods.registry import NONE, choices
@@ -130,7 +130,7 @@ def _truths(image: BopImage, object_id: int) -> list[np.ndarray]:
     return [
         item.camera_from_object
         for item in image.ground_truth
-        if item.object_id == object_id and item.visibility >= LEAST_VISIBILITY
+        if item.object_id == object_id and item.visibility >= MIN_VISIBILITY
     ]
 
 

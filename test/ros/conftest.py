@@ -30,7 +30,7 @@ def make_pose(index: int, name: str, track_id: int, camera_from_object: np.ndarr
         track_id=track_id,
         camera_from_object=camera_from_object,
         score=0.9 - 0.1 * index,
-        covariance=np.diag([1e-4, 2e-4, 3e-4, 0.01, 0.02, 0.03]) * (1 - index),
+        covariance=None if index else np.diag([1e-4, 2e-4, 3e-4, 0.01, 0.02, 0.03]),
         box=np.array([10.0, 20.0, 50.0, 80.0]) + 100.0 * index,
         mask=None,
         inliers=50,

@@ -37,7 +37,7 @@ class Pipeline:
         matrix[:3, 3] = (frame.rgb[0, 0, 0] / 1000.0, 0.0, 0.5)
         box = np.array([1.0, 2.0, 3.0, 4.0])
         pose = SimpleNamespace(name="cube", object_index=0, track_id=1, camera_from_object=matrix, score=0.9,
-                               covariance=np.zeros((6, 6)), box=box, mask=None)
+                               covariance=None, box=box, mask=None)
         return SimpleNamespace(poses=[pose], detections=[Detection(0, 0.9, box)], timings_s={"total": 0.0}, reason=None)
     def reset_tracks(self):
         pass
