@@ -57,12 +57,6 @@ class WaitingPipeline:
         timings_s = {"total": time.perf_counter() - start_s}
         return SimpleNamespace(poses=self._poses, detections=detections, timings_s=timings_s, reason=None)
 
-    debug_names: tuple[str, ...] = ()
-
-    def explain(self, frame: Any, detections: Any, names: Any = None) -> dict[str, np.ndarray]:
-        """Have no pictures."""
-        return {}
-
     def reset_tracks(self) -> None:
         """Have no tracks."""
 

@@ -126,9 +126,6 @@ def _forget_methods() -> None:
     """Let the next look find what is installed now."""
     importlib.invalidate_caches()
     methods.cache_clear()
-    parameters = sys.modules.get("pose_estimation_ros.ros.parameters")
-    if parameters is not None:
-        parameters.table.cache_clear()
 
 
 @pytest.fixture

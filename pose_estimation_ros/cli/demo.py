@@ -19,11 +19,10 @@ import numpy as np
 
 from pose_estimation_ros.cli.graph import Graph, GraphError
 from pose_estimation_ros.cli.live_table import LiveTable
-from pose_estimation_ros.cli.parameter_files import yaml_value
 from pose_estimation_ros.cli.settings_options import add_settings_option, method_help, settings_of
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
-from pose_estimation_ros.settings import parse_assignments
+from pose_estimation_ros.settings import dump_yaml, parse_assignments
 
 POSE_NODE = ["-m", "pose_estimation_ros.ros.pose_node"]
 _PLAY = ["-m", "pose_estimation_ros.ros.play_node"]
@@ -164,7 +163,7 @@ def _node_parameters(arguments: argparse.Namespace, plan: Plan) -> list[str]:
     }
     run = settings_of(arguments, plan.bundle).values()
     values |= {name: run[name] for name in parse_assignments(arguments.assignments).values}
-    return ["--ros-args", *(item for name in values for item in ("-p", f"{name}:={yaml_value(values[name])}"))]
+    return ["--ros-args", *(item for name in values for item in ("-p", f"{name}:={dump_yaml(values[name])}"))]
 
 
 def _play_command(plan: Plan, rate_hz: float, count: int | None, stamps: Path) -> list[str]:

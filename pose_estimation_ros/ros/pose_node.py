@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import signal
 import sys
@@ -14,7 +13,6 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.utilities import remove_ros_args
 from std_srvs.srv import SetBool, Trigger
 
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
@@ -34,7 +32,7 @@ from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
 from pose_estimation_ros.ros.outputs import Outputs, reliable
 from pose_estimation_ros.ros.parameters import NodeParameters
 from pose_estimation_ros.ros.processing import FrameProcessor
-from pose_estimation_ros.ros.running import until_shutdown
+from pose_estimation_ros.ros.running import refuse_other_arguments, until_shutdown
 from pose_estimation_ros.ros.worker import Worker
 
 SILENCE_S = 3.0  # without an image for so long, diagnostics warn
@@ -264,8 +262,8 @@ class PoseNode(LifecycleNode):
 
 def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:
     """Run the node until it is interrupted."""
-    _parser().parse_args(remove_ros_args(argv)[1:])
     try:
+        refuse_other_arguments("pose_node", __doc__, argv)
         rclpy.init(args=argv)
     except RuntimeError as error:  # a parameter file that is none, for example
         return _refuse(error)
@@ -285,15 +283,6 @@ def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load
         rclpy.try_shutdown()
         signal.signal(signal.SIGINT, previous)
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog="pose_node",
-        description=__doc__,
-        usage="pose_node [-h] [--ros-args [-p NAME:=VALUE] [--params-file FILE] [-r FROM:=TO] ...]",
-        epilog="pose_settings lists the parameters.",
-    )
 
 
 def _refuse(error: Exception) -> int:
