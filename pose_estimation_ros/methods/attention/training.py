@@ -24,6 +24,7 @@ from pose_estimation_ros.objects.object_tensors import catalog_symmetries, objec
 from pose_estimation_ros.training.crop_source import build_network, endless_batches, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
+from pose_estimation_ros.training.trial import TINY, Trial
 
 ROLE = "attention"
 _TAKEN = {"padding": "is pairs.padding", "coarse": "follows from fine_size"}  # arguments that are not the recipe's
@@ -185,3 +186,13 @@ def _pair_maker(
     stream: int,
 ) -> Callable[[int], PairBatch]:
     return PairSource(bank, backgrounds, crops, pairs, sizes, stream, weights).pair_batch
+
+
+TRIAL = Trial(
+    {
+        **TINY,
+        "size": 32,
+        "samples": 64,
+        "network": {"widths": [8, 8], "blocks": [1, 1], "hidden": 8, "frozen": False},
+    }
+)
