@@ -123,6 +123,7 @@ class Training:
     role: str  # of the network in a bundle
     recipe: str  # "module:Class", a pydantic model
     train: str  # "module:function", called with (TrainingRun, recipe), returns the bundle with the weights
+    trial: str | None = None  # "module:attribute", a `Trial` of seconds; the tests of all methods begin with it
 
     def recipe_model(self) -> Any:
         """Import the recipe's model."""
@@ -145,8 +146,8 @@ class Method:
     load: str  # "module:function" of a `LoadContext`; returns a Detector, a Backend or a Refiner
     roles: tuple[str, ...] = ()  # networks of a bundle that it needs
     training: Training | None = None
-    # "module:function" that draws what the loaded method saw, (H, W, 3) uint8. Of backends and detectors it is called
-    # with (method, frame, crops, detections), of refiners with (method, frame, hypotheses, stages).
+    # "module:function" that draws what the loaded method saw, (H, W, 3) uint8. Of backends it is called with
+    # (method, frame, crops, detections), of refiners with (method, frame, hypotheses, stages); detectors draw nothing.
     drawing: str | None = None
     tight_boxes: bool = True  # detectors: boxes end where the object ends; backends: they need such boxes
     needs_meshes: bool = False

@@ -14,6 +14,7 @@ METHOD = Method(
         role="attention",
         recipe="pose_estimation_ros.methods.attention.training:AttentionRecipe",
         train="pose_estimation_ros.methods.attention.training:train_attention",
+        trial="pose_estimation_ros.methods.attention.training:TRIAL",
     ),
     drawing="pose_estimation_ros.methods.attention.drawing:draw",
     tight_boxes=False,

@@ -25,6 +25,7 @@ from pose_estimation_ros.training.batch_stream import Draw
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
+from pose_estimation_ros.training.trial import TINY, Trial
 
 ROLE = "attention"
 _TAKEN = {"padding": "is pairs.padding", "coarse": "follows from fine_size"}  # arguments that are not the recipe's
@@ -190,3 +191,13 @@ def _pair_maker(
         return source.pair_batch(samples)
 
     return draw
+
+
+TRIAL = Trial(
+    {
+        **TINY,
+        "size": 32,
+        "samples": 64,
+        "network": {"widths": [8, 8], "blocks": [1, 1], "hidden": 8, "frozen": False},
+    }
+)

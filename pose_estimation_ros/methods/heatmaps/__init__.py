@@ -14,6 +14,7 @@ METHOD = Method(
         role="heatmaps",
         recipe="pose_estimation_ros.methods.heatmaps.training:HeatmapsRecipe",
         train="pose_estimation_ros.methods.heatmaps.training:train_heatmaps",
+        trial="pose_estimation_ros.methods.heatmaps.training:TRIAL",
     ),
     drawing="pose_estimation_ros.methods.heatmaps.drawing:draw",
     tight_boxes=False,

@@ -31,6 +31,7 @@ from pose_estimation_ros.objects.outline import OUTLINE_POINTS, outline_points
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
+from pose_estimation_ros.training.trial import TINY, Trial
 
 ROLE = "heatmaps"
 _MASK_CELL = 4  # pixels per cell of the masks that come with the crops
@@ -215,3 +216,15 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     batches = training.batches(trainer, recipe.size)
     finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
     return training.save(trainer, architecture, recipe.size, finished)
+
+
+TRIAL = Trial(
+    {
+        **TINY,
+        "size": 64,
+        "samples": 64,
+        "surface_points": 2,
+        "patches": 16,
+        "network": {"widths": [8, 8, 8, 16, 16], "hidden": 16},
+    }
+)

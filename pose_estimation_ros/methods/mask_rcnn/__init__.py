@@ -14,5 +14,6 @@ METHOD = Method(
         role="detector",
         recipe="pose_estimation_ros.methods.mask_rcnn.training:DetectorRecipe",
         train="pose_estimation_ros.methods.mask_rcnn.training:train_detector",
+        trial="pose_estimation_ros.methods.mask_rcnn.training:TRIAL",
     ),
 )

@@ -25,6 +25,7 @@ from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.training.batch_stream import Draw, batch_stream
 from pose_estimation_ros.training.crop_source import BankConfig, load_matching, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
+from pose_estimation_ros.training.trial import TINY, Trial
 
 
 class DetectorRecipe(BaseModel):
@@ -177,3 +178,14 @@ def train_on_scenes(
     finished = trainer.train(scenes(trainer.steps), DetectorStep(recipe, device), recipe.samples, ROLE)
     training = trainer.record(recipe, finished)
     return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.input_width, training)
+
+
+TRIAL = Trial(
+    {
+        **TINY,
+        "samples": 8,
+        "input_width": 96,
+        "network": {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1], "channels": 8, "box_hidden": 16},
+        "scenes": {"width": 96, "height": 72, "objects": [1, 2], "clutter": [0, 1], "focal_px": [90, 110]},
+    }
+)

@@ -14,6 +14,7 @@ METHOD = Method(
         role="nemo",
         recipe="pose_estimation_ros.methods.nemo.training:NemoRecipe",
         train="pose_estimation_ros.methods.nemo.training:train_nemo",
+        trial="pose_estimation_ros.methods.nemo.training:TRIAL",
     ),
     drawing="pose_estimation_ros.methods.nemo.drawing:draw",
 )

@@ -21,6 +21,7 @@ from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
+from pose_estimation_ros.training.trial import TINY, Trial
 
 ROLE = "nemo"
 _SYMMETRY_STEP_RAD = torch.pi  # discrete symmetries alone: round objects show the camera the same side in all crops
@@ -251,3 +252,16 @@ def train_nemo(run: TrainingRun, recipe: NemoRecipe) -> Bundle:
     batches = training.batches(trainer, recipe.size)
     finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
     return training.save(trainer, architecture, recipe.size, finished)
+
+
+TRIAL = Trial(
+    {
+        **TINY,
+        "size": 64,
+        "samples": 64,
+        "vertices": 40,
+        "directions": 16,
+        "network": {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]},
+    },
+    settings={"grid_directions": 40},
+)

@@ -14,6 +14,7 @@ METHOD = Method(
         role="pix2pose",
         recipe="pose_estimation_ros.methods.pix2pose.training:Pix2PoseRecipe",
         train="pose_estimation_ros.methods.pix2pose.training:train_pix2pose",
+        trial="pose_estimation_ros.methods.pix2pose.training:TRIAL",
     ),
     tight_boxes=False,
 )

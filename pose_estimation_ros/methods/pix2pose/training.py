@@ -22,6 +22,7 @@ from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import TrainingRun
+from pose_estimation_ros.training.trial import TINY, Trial
 
 ROLE = "pix2pose"
 
@@ -128,3 +129,13 @@ def size_reached(recipe: Pix2PoseRecipe, samples: int) -> int:
         if samples <= until:
             return stage.size
     return recipe.stages[-1].size
+
+
+TRIAL = Trial(
+    {
+        **TINY,
+        "stages": [{"size": 32, "samples": 64}],
+        "network": {"widths": [16, 16, 16, 16], "blocks": [1, 1, 1, 1], "decoder": [16, 16, 16], "bins": 4},
+    },
+    settings={"mask_threshold": 0.0, "inlier_error": 1.0, "ransac_threshold_ratio": 1.0},
+)
