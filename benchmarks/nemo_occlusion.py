@@ -201,10 +201,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, floa
         else:
             print(f"{kept}: measured before", file=sys.stderr)
         results[name] = before["scores"]
-        rows.add(
-            method=name,
-            **{f"{level}_{key}": value for level, scores in results[name].items() for key, value in scores.items()},
-        )
+        figures = {f"{level}_{key}": value for level in LEVELS for key, value in results[name][level].items()}
+        rows.add(method=name, **figures)
     return results
 
 

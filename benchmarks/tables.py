@@ -19,8 +19,9 @@ from typing import Any
 
 import yaml
 
+from pose_estimation_ros.cli.parameter_files import markdown_table
 from pose_estimation_ros.methods.registry import methods
-from pose_estimation_ros.settings import list_settings
+from pose_estimation_ros.pipeline_settings import known_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "docs/*.md", "pose_estimation_ros/methods/*/README.md")
@@ -194,17 +195,12 @@ def settings_table(name: str) -> str:
     """Return the settings of a method as a table.
 
     Raises:
-        TableError: if there is no such method.
+        TableError: if there are none.
     """
-    if name not in methods():
+    settings = [item for item in known_settings().values() if item.name.startswith(f"{name}.")]
+    if not settings:
         raise TableError(f"expected one of {', '.join(methods())}")
-    lines = [["setting", "default", "values", "meaning"]]
-    for info in list_settings(methods()[name].settings_model(), f"{name}."):
-        default = list(info.default) if isinstance(info.default, tuple) else info.default
-        shown = str(default).lower() if isinstance(default, bool) else str(default)
-        when = " Changes at run time." if info.at_run_time else ""
-        lines.append([f"`{info.name}`", f"`{shown}`", info.expected, info.description + when])
-    return markdown(lines, [False] * 4)
+    return "\n".join(markdown_table(settings)) + "\n"
 
 
 if __name__ == "__main__":

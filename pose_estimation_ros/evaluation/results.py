@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -43,7 +44,9 @@ def origin_of(program: str, argv: Sequence[str] | None = None, device: torch.dev
     """
     arguments = sys.argv[1:] if argv is None else argv
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M")
-    return Origin(shlex.join([*program.split(), *arguments]), _commit(), date, describe_machine(device))
+    threads = os.environ.get("OMP_NUM_THREADS")
+    command = [*([f"OMP_NUM_THREADS={threads}"] if threads else []), *program.split(), *arguments]
+    return Origin(shlex.join(command), _commit(), date, describe_machine(device))
 
 
 def add_result_option(parser: argparse._ActionsContainer) -> None:

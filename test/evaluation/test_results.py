@@ -11,12 +11,13 @@ import torch
 from pose_estimation_ros.evaluation.results import Rows, origin_of, plain, write_result
 
 
-def test_a_result_file_names_command_commit_machine_date_and_seed(tmp_path) -> None:
+def test_a_result_file_names_command_commit_machine_date_and_seed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     origin = origin_of("python benchmarks/some.py", ["--bundle", "a b", "--steps", "3"])
     path = tmp_path / "new" / "some.json"
     write_result(path, origin, {"ar": np.float32(0.123456789), "rows": ({"n": np.int64(3), "lost": math.inf},)}, seed=7)
     content = json.loads(path.read_text())
-    assert content["command"] == "python benchmarks/some.py --bundle 'a b' --steps 3"
+    assert content["command"] == "OMP_NUM_THREADS=1 python benchmarks/some.py --bundle 'a b' --steps 3"
     assert content["figures"] == {"ar": 0.12346, "rows": [{"n": 3, "lost": None}]}
     assert content["seed"] == 7
     assert content["machine"]["torch"] == torch.__version__
