@@ -1,6 +1,6 @@
 r"""Measure what neural mesh models lose under occlusion, on CAD instances that no training saw.
 
-    python benchmarks/nemo_occlusion.py --categories ../shared/data/category_cad --out docs/images/nemo_occlusion
+    python benchmarks/nemo_occlusion.py --categories ../shared/data/category_cad --plot docs/images/nemo_occlusion.png
 
 The bundle names the meshes that trainings see; the others in the folders of its categories are for the test (with
 --seen: the same ones, for comparison). All methods start from the encoder of the bundle's pix2pose network and train on
@@ -33,6 +33,7 @@ from pose_estimation_ros.data.occluders import cover
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.evaluation.metrics import rotation_scores
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.geometry.rotations import geodesic_distance
 from pose_estimation_ros.methods.nemo.estimator import Nemo
@@ -184,6 +185,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, floa
     batch, boxes = test_crops(open_bundle("cuboid", arguments), arguments)
     pictures = background_pool(60, seed=SEED + 1)
     results: dict[str, dict[str, dict[str, float]]] = {}
+    rows = Rows()
     for name, method in METHODS.items():
         if arguments.only and name not in arguments.only:
             continue
@@ -202,7 +204,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, floa
         else:
             print(f"{kept}: measured before", file=sys.stderr)
         results[name] = before["scores"]
-        print(row(name, results[name]), flush=True)
+        figures = {f"{level}_{key}": value for level in LEVELS for key, value in results[name][level].items()}
+        rows.add(method=name, **figures)
     return results
 
 
@@ -217,16 +220,6 @@ def score(
     rotations = estimate(method, trained, covered, boxes)
     errors = geodesic_distance(rotations.double(), batch.camera_from_object[:, :3, :3].double())
     return rotation_scores(errors.numpy())
-
-
-HEADER = "| method | ACC pi/6 L0 | L1 | L2 | L3 | ACC pi/18 L0 | L1 | L2 | L3 | MedErr L0 | L1 | L2 | L3 |"
-
-
-def row(name: str, scores: dict[str, dict[str, float]]) -> str:
-    """Return one row of the table."""
-    cells = [f"{100.0 * scores[level][key]:.1f}" for key in ("acc_pi_6", "acc_pi_18") for level in LEVELS]
-    cells += [f"{scores[level]['median_rotation_deg']:.1f}" for level in LEVELS]
-    return f"| {name} | " + " | ".join(cells) + " |"
 
 
 def plot(results: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
@@ -264,13 +257,16 @@ def main() -> None:
     parser.add_argument("--seen", action="store_true", help="test on the instances that trainings saw, for comparison")
     parser.add_argument("--only", nargs="*", choices=sorted(METHODS), help="measure only these methods")
     parser.add_argument("--work", type=Path, default=Path("runs/nemo_occlusion"), help="checkpoints")
-    parser.add_argument("--out", type=Path, help="base name of the table (.json) and the plot (.png)")
+    parser.add_argument("--plot", type=Path, help="picture to draw")
+    add_result_option(parser)
     arguments = parser.parse_args()
-    print(HEADER + "\n" + "|---" * 13 + "|", flush=True)
+    origin = origin_of("python benchmarks/nemo_occlusion.py")
     results = measure(arguments)
-    if arguments.out is not None:
-        plot(results, arguments.out.with_suffix(".png"))
-        arguments.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    if arguments.result is not None:
+        rows = [{"method": name, **scores} for name, scores in results.items()]
+        write_result(arguments.result, origin, {"cases": arguments.cases, "rows": rows}, SEED)
+    if arguments.plot is not None:
+        plot(results, arguments.plot)
 
 
 if __name__ == "__main__":

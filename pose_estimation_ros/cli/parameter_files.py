@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -105,13 +105,18 @@ def markdown(values: Mapping[str, Any]) -> str:
     """Return tables of the settings with these names, their defaults and meaning."""
     lines = [_MARKDOWN_HEAD.rstrip()]
     for group in _groups(values):
-        lines += ["", f"## {group.title}", group.summary, ""]
-        lines += ["| parameter | default | values | at run time | meaning |", "|---|---|---|---|---|"]
-        for info in group.settings:
-            when = "yes" if info.at_run_time else "no"
-            meaning = info.description.replace("<", "&lt;")  # Markdown takes <name> for a tag and shows nothing
-            lines.append(f"| `{info.name}` | `{dump_yaml(info.default)}` | {_values(info)} | {when} | {meaning} |")
+        lines += ["", f"## {group.title}", group.summary, "", *markdown_table(group.settings)]
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(settings: Iterable[SettingInfo]) -> list[str]:
+    """Return the lines of a table of settings."""
+    lines = ["| parameter | default | values | at run time | meaning |", "|---|---|---|---|---|"]
+    for info in settings:
+        when = "yes" if info.at_run_time else "no"
+        meaning = info.description.replace("<", "&lt;")  # Markdown takes <name> for a tag and shows nothing
+        lines.append(f"| `{info.name}` | `{dump_yaml(info.default)}` | {_values(info)} | {when} | {meaning} |")
+    return lines
 
 
 def read_parameter_file(path: Path) -> Layer:
