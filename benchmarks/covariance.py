@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from bop_images import arguments_parser
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
@@ -65,7 +64,7 @@ def main() -> None:
     arguments = _parser().parse_args()
     bundle = load_bundle(arguments.bundle)
     dataset = BopDataset(arguments.bop or bundle.path / "sequence", arguments.split)
-    dataset.images = dataset.images[_range(arguments.image_range)][:: arguments.image_step]
+    dataset.images = dataset.images[_range(arguments.image_range)]
     backends = arguments.backend or [name for name in choices("backend") if name in bundle.networks]
     fits: dict[str, list[Calibration]] = {}
     print("| " + " | ".join(COLUMNS) + " |")
@@ -86,9 +85,10 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = arguments_parser(__doc__, "models/demo")
-    parser.set_defaults(bop=None)
-    next(item for item in parser._actions if item.dest == "bop").required = False
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="models/demo")
+    parser.add_argument("--bop", type=Path, help="default: the bundle's own sequence")
+    parser.add_argument("--split", default="test")
     parser.add_argument("--image-range", default=":", metavar="A:B[:STEP]", help="only these images, B excluded")
     parser.add_argument("--backend", action="append", help="repeatable (default: all that the bundle has weights for)")
     parser.add_argument("--refiner", action="append", help="repeatable (default: all, and none)")

@@ -7,6 +7,10 @@ import numpy as np
 from pose_estimation_ros.geometry.pose_covariance import scaled
 from pose_estimation_ros.settings import Settings, setting
 
+ACROSS = "Factor of the standard deviations of translations across the ray."
+ALONG = "Factor of the standard deviation of the translation along the ray."
+ROTATION = "Factor of the standard deviations of rotations."
+
 
 class CovarianceScale(Settings):
     """Errors as they are seen, over those that the fit expects of itself.
@@ -16,9 +20,9 @@ class CovarianceScale(Settings):
     images with known poses.
     """
 
-    across: float = setting(1.0, "Factor of the standard deviations of translations across the ray.", gt=0.0)
-    along: float = setting(1.0, "Factor of the standard deviation of the translation along the ray.", gt=0.0)
-    rotation: float = setting(1.0, "Factor of the standard deviations of rotations.", gt=0.0)
+    across: float = setting(1.0, ACROSS, gt=0.0)
+    along: float = setting(1.0, ALONG, gt=0.0)
+    rotation: float = setting(1.0, ROTATION, gt=0.0)
 
 
 def published_covariance(
