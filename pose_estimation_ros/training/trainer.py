@@ -54,7 +54,7 @@ class OptimiserConfig(BaseModel):
     ema_samples: int = 30_000  # the average of the weights forgets over so many samples
     checkpoint_minutes: float = 3.0
     snapshot_samples: int = 50_000  # keep the averaged weights every so many samples, for the scaling curve
-    bf16: bool = True  # autocast in bfloat16
+    bf16: bool = True  # in bfloat16 where the hardware, or POSE_PRECISION, says so; false: never
 
 
 class Trainer:
