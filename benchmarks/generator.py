@@ -8,18 +8,23 @@ Uses the meshes of models/demo. One process, one thread on a CPU; a training run
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 
 import torch
 
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
-from pose_estimation_ros.data.scenes import SceneConfig, SceneSource
-from pose_estimation_ros.data.synthetic import CropConfig, CropSource
+from pose_estimation_ros.data.scenes import SceneBatch, SceneConfig
+from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.data.view_bank import build_view_bank
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
+from pose_estimation_ros.methods.mask_rcnn.training import scene_maker
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh
+from pose_estimation_ros.training.batch_stream import Draw
+from pose_estimation_ros.training.crop_source import crop_maker
+from pose_estimation_ros.training.reproducibility import Draws, place_seed
 
 
 def main() -> None:
@@ -42,21 +47,24 @@ def main() -> None:
     backgrounds = background_pool(40).to(bank.surface.device)
     batch = 512 if bank.surface.is_cuda else 16
     for size in (64, 96, 128):
-        source = CropSource(bank, backgrounds, CropConfig(size=size), seed=0)
-        rows.add(what=f"crops, {size} px", per_second=_rate(source, batch, arguments.seconds))
-    scenes = SceneSource(bank, backgrounds, SceneConfig(), seed=0)
+        draw = crop_maker(bank, backgrounds, CropConfig(size=size), torch.ones(bank.known))
+        rows.add(what=f"crops, {size} px", per_second=_rate(draw, batch, arguments.seconds))
+    scenes = scene_maker(bank, backgrounds, SceneConfig())
     rows.add(what="scenes, 384x288 px", per_second=_rate(scenes, 4, arguments.seconds))
     if arguments.result:
         write_result(arguments.result, origin, {"rows": rows})
 
 
-def _rate(source: CropSource | SceneSource, batch: int, seconds: float) -> float:
-    source.batch(batch)
+def _rate(draw: Draw[CropBatch] | Draw[SceneBatch], batch: int, seconds: float) -> float:
+    """Return samples per second, every batch from a seed of its own as in a training."""
+    draw(0, batch)
     made, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        made += len(source.batch(batch))
+    for number in itertools.count():
+        made += len(draw(place_seed(0, Draws.BATCHES, number), batch))
         if torch.cuda.is_available():
             torch.cuda.synchronize()
+        if time.perf_counter() - started > seconds:
+            break
     return made / (time.perf_counter() - started)
 
 

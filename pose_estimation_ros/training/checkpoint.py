@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,43 @@ def read_checkpoint(path: Path, recipe: dict[str, Any] | None, device: torch.dev
     return content
 
 
+def checkpoint_samples(path: Path) -> int | None:
+    """Return how many samples the training of a checkpoint has seen, None where it does not say."""
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("samples")
+
+
+def recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any], besides: Collection[str] = ()) -> list[str]:
+    """Say in which keys a recipe differs from an earlier one, such as `optimiser.batch = 16 instead of 48`.
+
+    Args:
+        before: the earlier recipe.
+        now: the recipe.
+        besides: first keys that are not compared.
+    """
+    one, other = dict(_flat(before)), dict(_flat(now))
+    return [
+        f"{key} = {_said(other, key)} instead of {_said(one, key)}"
+        for key in sorted(one.keys() | other.keys())
+        if key.partition(".")[0] not in besides and _said(one, key) != _said(other, key)
+    ]
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _said(content: dict[str, Any], key: str) -> str:
+    return repr(content[key]) if key in content else "nothing"
+
+
 def _check_recipe(path: Path, before: dict[str, Any] | None, now: dict[str, Any] | None) -> None:
     if before is None or now is None:
         return
-    changed = [
-        f"{key} = {now.get(key)!r} instead of {before.get(key)!r}"
-        for key in sorted(before.keys() | now.keys())
-        if key not in _MAY_CHANGE and before.get(key) != now.get(key)
-    ]
+    changed = recipe_changes(before, now, _MAY_CHANGE)
     if changed:
         raise ValueError(
             f"{path}: made with another recipe ({'; '.join(changed)}); start over without --resume, take its "

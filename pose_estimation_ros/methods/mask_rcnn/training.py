@@ -139,9 +139,7 @@ def train_detector(run: TrainingRun, recipe: DetectorRecipe) -> Bundle:
     bundle, folder, device = run.bundle, run.folder, run.device
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
     prior = {"roll_deg": bundle.pose_prior.roll_deg, "distance_m": bundle.pose_prior.distance_m}
-    recipe = recipe.model_copy(update={"scenes": recipe.scenes.model_copy(update=prior)})
-
-    make = partial(scene_maker, bank, backgrounds, recipe.scenes)
+    make = partial(scene_maker, bank, backgrounds, recipe.scenes.model_copy(update=prior))
 
     def scenes(first: int) -> Iterator[SceneBatch]:
         return batch_stream(make, recipe.seed, first, recipe.optimiser.batch, recipe.workers, bank.surface.is_cuda)
