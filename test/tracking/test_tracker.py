@@ -203,3 +203,18 @@ def test_an_equivalent_pose_with_another_origin_has_its_covariance():
     np.testing.assert_allclose(found.camera_from_object, upright, atol=1e-12)
     # About z by w, 0.06 to the left of where it was: the origin moves by 0.06 w across.
     np.testing.assert_allclose(np.diag(found.covariance), [0.0, 0.06**2 * 0.01, 0.0, 0.0, 0.0, 0.01], atol=1e-12)
+
+
+def test_smoothing_is_none_light_or_strong():
+    noise = 0.002 * np.random.default_rng(3).normal(size=40)
+    spread = {}
+    for smoothing in ("none", "light", "strong"):
+        tracker = Tracker(CATALOG, TrackerSettings(smoothing=smoothing))
+        x = [
+            _run(tracker, frame, (MUG, _at(value), 0.9))[0].camera_from_object[0, 3]
+            for frame, value in enumerate(noise)
+        ]
+        spread[smoothing] = np.std(x[10:])
+        if smoothing == "none":
+            np.testing.assert_allclose(x, noise, atol=1e-12)
+    assert spread["strong"] < 0.7 * spread["light"] < 0.7 * spread["none"]
