@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from tables import BUSY
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benchmarks/results")
 LMO = "--bundle models/lmo --bop ../shared/data/lmo"
 DEMO = "--bundle models/demo --bop models/demo/sequence"
 KINDS = ("accuracy", "time", "training")
-BUSY = 0.5  # load from which times are not worth much
 
 
 @dataclass(frozen=True)
