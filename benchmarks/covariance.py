@@ -155,7 +155,7 @@ def _add(found: Found, pose: ObjectPose, truth: np.ndarray, transforms: np.ndarr
 
 
 def _figures(found: Found) -> dict[str, Any]:
-    """Return counts, shares inside one and two sigma per axis, and squared Mahalanobis distances; None where unknown."""
+    """Return counts, shares inside one and two sigma per axis, squared Mahalanobis distances; None where unknown."""
     figures: dict[str, Any] = {
         "poses": len(found.errors),
         "unknown": found.unknown,

@@ -163,3 +163,9 @@ def test_measured_numbers_stand_in_tables_only(benchmarks: dict[str, ModuleType]
         for condition in CONDITIONS:
             prose = prose.replace(condition, "")
         assert MEASURED.findall(prose) == [], document
+
+
+def test_links_and_pictures_are_there(benchmarks: dict[str, ModuleType]) -> None:
+    for document in benchmarks["tables"].documents(ROOT):
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text()):
+            assert "://" in target or (document.parent / target).exists(), (document, target)
