@@ -19,6 +19,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -27,6 +28,7 @@ from tqdm import tqdm
 from pose_estimation_ros.cli.settings_options import add_settings_option, settings_of
 from pose_estimation_ros.data.bop import MIN_VISIBILITY, BopDataset, BopImage, targets_from
 from pose_estimation_ros.evaluation.calibration import Calibration, calibration, pose_error
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.evaluation.run import truth_detections
 from pose_estimation_ros.methods.registry import NONE, choices
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
@@ -36,11 +38,6 @@ from pose_estimation_ros.tracking.tracker import object_symmetries
 
 FRAME_NS = 100_000_000
 GROSS_DIAMETERS, GROSS_DEG = 0.5, 30.0
-COLUMNS = (
-    *("backend", "refiner", "poses", "unknown", "without truth", "gross"),
-    *(f"{axis} in {sigmas} sigma %" for sigmas in (1, 2) for axis in "xyz"),
-    *(f"{what} of squared distance, {part}" for part in ("translation", "rotation") for what in ("mean", "median")),
-)
 
 
 @dataclass
@@ -62,19 +59,21 @@ class Found:
 def main() -> None:
     """Run the benchmark and print the table."""
     arguments = _parser().parse_args()
+    origin = origin_of("python benchmarks/covariance.py")
     bundle = load_bundle(arguments.bundle)
     dataset = BopDataset(arguments.bop or bundle.path / "sequence", arguments.split)
     dataset.images = dataset.images[_range(arguments.image_range)]
     backends = arguments.backend or [name for name in choices("backend") if name in bundle.networks]
     fits: dict[str, list[Calibration]] = {}
-    print("| " + " | ".join(COLUMNS) + " |")
-    print("|---" * len(COLUMNS) + "|")
+    rows = Rows()
     for backend in backends:
         for refiner in arguments.refiner or choices("refiner"):
             found = measure(arguments, bundle, dataset, backend, refiner)
-            print("| " + " | ".join(_cells(backend, refiner, found)) + " |", flush=True)
+            rows.add(backend=backend, refiner=refiner, **_figures(found))
             if found.errors:
                 fits.setdefault(backend if refiner == NONE else refiner, []).append(found.calibration())
+    if arguments.result:
+        write_result(arguments.result, origin, {"images": len(dataset.images), "rows": rows})
     if arguments.fit:
         for name, parts in fits.items():
             joined = Calibration(
@@ -97,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--track", action="store_true", help="smooth over time, images as frames .1 s apart")
     parser.add_argument("--fit", action="store_true", help="print by what covariance_scale wants to be multiplied")
     add_settings_option(parser)
+    add_result_option(parser)
     return parser
 
 
@@ -154,14 +154,23 @@ def _add(found: Found, pose: ObjectPose, truth: np.ndarray, transforms: np.ndarr
     found.poses.append(pose.camera_from_object)
 
 
-def _cells(backend: str, refiner: str, found: Found) -> list[str]:
-    counts = [backend, refiner, *map(str, (len(found.errors), found.unknown, found.unpaired, found.gross))]
-    if not found.errors:
-        return counts + ["-"] * (len(COLUMNS) - len(counts))
-    said = found.calibration()
-    shares = [f"{100.0 * value:.0f}" for sigmas in (1.0, 2.0) for value in said.inside(sigmas)[:3]]
-    parts = [said.squared_distances(axes) for axes in (slice(0, 3), slice(3, 6))]
-    return counts + shares + [f"{value:.1f}" for part in parts for value in (part.mean(), np.median(part))]
+def _figures(found: Found) -> dict[str, Any]:
+    """Return counts, shares inside one and two sigma per axis, squared Mahalanobis distances; None where unknown."""
+    figures: dict[str, Any] = {
+        "poses": len(found.errors),
+        "unknown": found.unknown,
+        "without_truth": found.unpaired,
+        "gross": found.gross,
+    }
+    known = found.calibration() if found.errors else None
+    for sigmas in (1, 2):
+        shares = known.inside(float(sigmas))[:3] if known else (None, None, None)
+        figures |= {f"{axis}_{sigmas}_sigma": share for axis, share in zip("xyz", shares, strict=True)}
+    for part, axes in (("translation", slice(0, 3)), ("rotation", slice(3, 6))):
+        squared = known.squared_distances(axes) if known else None
+        figures[f"{part}_mean"] = None if squared is None else float(squared.mean())
+        figures[f"{part}_median"] = None if squared is None else float(np.median(squared))
+    return figures
 
 
 if __name__ == "__main__":

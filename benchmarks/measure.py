@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from tables import BUSY
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benchmarks/results")
 LMO = "--bundle models/lmo --bop ../shared/data/lmo"
 DEMO = "--bundle models/demo --bop models/demo/sequence"
 KINDS = ("accuracy", "time", "training")
-BUSY = 0.5  # load from which times are not worth much
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ OTHERS = {
         "--refiner attention",
         "parts_attention": f"python benchmarks/attention_parts.py {LMO} --image-step 2",
         "parts_heatmaps": f"python benchmarks/heatmaps_reading.py {DEMO} --image-step 4",
+        "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
+        "covariance_lmo": f"python benchmarks/covariance.py {LMO} --image-range 1:60:2",
         "renders_pix2pose": "python benchmarks/held_out_renders.py --bundle models/lmo "
         "--mesh-dir ../shared/data/lmo/models",
         "renders_heatmaps": "python benchmarks/held_out_renders.py --bundle models/lmo "

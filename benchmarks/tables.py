@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "docs/*.md", "pose_estimation_ros/methods/*/README.md")
 BLOCK = re.compile(r"(<!-- (table|settings): (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 UNKNOWN = "–"
+BUSY = 0.5  # load from which times are not worth much
 
 
 class TableError(ValueError):
@@ -116,7 +117,7 @@ class Tables:
                 files[file] = None
                 cells.append(cell(column, figures if figures is not None else self._result(file)["figures"], file))
             lines.append(cells)
-        return markdown(lines, numeric) + f"\n{self._caption(list(files))}\n"
+        return markdown(lines, numeric) + f"\n{self._caption(list(files), bool(table.get('times')))}\n"
 
     def _rows(self, table: Mapping[str, Any]) -> Iterator[tuple[str, list[str], Mapping[str, Any] | None]]:
         """Yield file, texts and figures of every row; no figures where each column looks for its file itself."""
@@ -128,10 +129,11 @@ class Tables:
         if isinstance(entries, Mapping):
             entries = [{"name": key, **value} for key, value in entries.items()]
         for entry in entries:
-            if all(entry[key] == value for key, value in table.get("where", {}).items()):
+            if all(entry[key] in values for key, values in table.get("where", {}).items()):
                 yield table["file"], [], entry
 
-    def _caption(self, files: list[str]) -> str:
+    def _caption(self, files: list[str], times: bool) -> str:
+        """Say what measured the files, where and when; of times also how busy the machine was."""
         results = [self._result(file) for file in files]
         days = sorted({result["date"][:10] for result in results})
         where = sorted({machine_name(result["machine"]) for result in results})
@@ -140,7 +142,9 @@ class Tables:
         else:
             names = dict.fromkeys(f"`benchmarks/results/{file.partition('_')[0]}_*.json`" for file in files)
             what = f"Commands and commits: {', '.join(names)}"
-        return f"{what}. {'; '.join(where)}; {' to '.join(dict.fromkeys([days[0], days[-1]]))}."
+        load = max(result["machine"].get("load", 0.0) for result in results)
+        busy = f"; the machine was busy (load {load:.1f})" if times and load > BUSY else ""
+        return f"{what}. {'; '.join(where)}; {' to '.join(dict.fromkeys([days[0], days[-1]]))}{busy}."
 
     def _result(self, name: str) -> dict[str, Any]:
         path = self.results / f"{name}.json"
