@@ -60,8 +60,8 @@ class Variant:
 VARIANTS = {
     "attention": Variant(),
     "average": Variant(attention=False),
-    "first stages": Variant(pairs=PairConfig(least=0.4), share=0.5),
-    "last stages": Variant(pairs=PairConfig(most=0.5), share=0.5),
+    "first stages": Variant(pairs=PairConfig(min_error_ratio=0.4), share=0.5),
+    "last stages": Variant(pairs=PairConfig(max_error_ratio=0.5), share=0.5),
 }
 
 

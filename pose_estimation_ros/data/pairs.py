@@ -33,8 +33,8 @@ class PairConfig(BaseModel):
     shift: float = 0.04  # deviation in the image, share of its side
     log_distance: float = 0.06  # deviation
     roll_deg: float = 7.0  # deviation of the rotation about the line of sight; the neighbours add the rest
-    least: float = Field(default=0.1, ge=0.0, le=1.0)  # share of these errors that the easiest pairs have
-    most: float = Field(default=1.0, ge=0.0, le=1.0)  # and the hardest
+    min_error_ratio: float = Field(default=0.1, ge=0.0, le=1.0)  # share of these errors that the easiest pairs have
+    max_error_ratio: float = Field(default=1.0, ge=0.0, le=1.0)  # and the hardest
     color: float = (
         0.0  # deviation of the logarithms by which the rendering's colours are changed: no mesh has them right
     )
@@ -91,7 +91,7 @@ class PairSource(CropSource):
         """Make the next `count` pairs."""
         config, size = self.pairs, self.config.size
         shown = self._draw(self._target_odds, count)
-        amount = self._uniform(config.least, config.most, count)
+        amount = self._uniform(config.min_error_ratio, config.max_error_ratio, count)
         place = (self._near.shape[1] * amount * self._uniform(0.0, 1.0, count)).long()
         other = self._near[shown, place]
         index = self.bank.object_index[shown]

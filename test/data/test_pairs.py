@@ -86,7 +86,7 @@ def test_the_photograph_shows_the_object_where_the_pose_says(bank: ViewBank) -> 
 
 
 def test_without_errors_rendering_and_photograph_lie_on_each_other(bank: ViewBank) -> None:
-    made = source(bank, shift=0.0, log_distance=0.0, roll_deg=0.0, least=0.0, most=0.0)
+    made = source(bank, shift=0.0, log_distance=0.0, roll_deg=0.0, min_error_ratio=0.0, max_error_ratio=0.0)
     batch = made.pair_batch(8)
     torch.testing.assert_close(batch.true_rotation, batch.rendered_rotation, atol=1e-4, rtol=0.0)
     drawn = F.avg_pool2d(batch.rendered[:, 6:].float(), STRIDE)[:, 0] > 0.5
