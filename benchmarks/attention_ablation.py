@@ -1,6 +1,6 @@
 r"""Measure what attention brings to refinement, what more stages bring, and what stages of their own bring.
 
-    python benchmarks/attention_ablation.py --bundle models/demo --out docs/images/attention_ablation
+    python benchmarks/attention_ablation.py --bundle models/demo --plot docs/images/attention_ablation.png
 
 Trains with the same number of pairs: a network that weighs cells by attention, one that averages over the object, and
 two networks with attention and half of the pairs each, the first for large errors and the second for small ones, which
@@ -12,7 +12,6 @@ Training goes on where it was interrupted (--work).
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from pose_estimation_ros.data.pairs import PairConfig
 from pose_estimation_ros.data.synthetic import CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import build_view_bank
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.methods.attention.network import AttentionNet
 from pose_estimation_ros.methods.attention.refiner import Attention
@@ -85,27 +85,27 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=900, help="views per object in the training's bank")
     parser.add_argument("--cases", type=int, default=400)
     parser.add_argument("--work", type=Path, default=Path("runs/attention_ablation"))
-    parser.add_argument("--out", type=Path, required=True, help="path of the plot and table, without ending")
+    parser.add_argument("--plot", type=Path, help="picture to draw")
+    add_result_option(parser)
     arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/attention_ablation.py")
     bundle = load_bundle(arguments.bundle)
     networks = {name: trained(name, bundle, arguments) for name in VARIANTS}
     meshes = bundle.load_meshes(arguments.mesh_dir)
     cases = held_out(bundle, meshes, arguments.cases)
     refiners = {name: refiner(bundle, meshes, network) for name, network in networks.items()}
-    rows = {name: refined(bundle, meshes, cases, [refiners[name]] * STAGES) for name in ("attention", "average")}
+    errors = {name: refined(bundle, meshes, cases, [refiners[name]] * STAGES) for name in ("attention", "average")}
     unshared = [refiners["first stages"]] * 2 + [refiners["last stages"]] * (STAGES - 2)
-    rows["unshared"] = refined(bundle, meshes, cases, unshared)
+    errors["unshared"] = refined(bundle, meshes, cases, unshared)
     milliseconds = {name: stage_time_ms(refiners[name], cases) for name in ("attention", "average")}
     milliseconds["unshared"] = milliseconds["attention"]
     visible = np.array([case.visibility for case in cases])
-    table = summary(rows, visible, milliseconds)
-    print(table)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".md").write_text(table + "\n")
-    arguments.out.with_suffix(".json").write_text(
-        json.dumps({"visibility": visible.tolist(), "errors": {name: item.tolist() for name, item in rows.items()}})
-    )
-    plot(rows, visible, arguments.out.with_suffix(".png"))
+    rows = summary(errors, visible, milliseconds)
+    if arguments.result:
+        figures = {"cases": len(visible), "occluded": int((visible < OCCLUDED).sum()), "rows": rows}
+        write_result(arguments.result, origin, figures, HELD_OUT_SEED)
+    if arguments.plot:
+        plot(errors, visible, arguments.plot)
 
 
 def trained(name: str, bundle: Bundle, arguments: argparse.Namespace) -> AttentionNet:
@@ -205,25 +205,24 @@ def stage_time_ms(refiner: Attention, cases: Sequence[Case], objects: int = 8, r
     return 1e3 * float(np.median(times)) / objects
 
 
-def summary(rows: dict[str, np.ndarray], visible: np.ndarray, milliseconds: dict[str, float]) -> str:
-    """Return the table: one row per variant and number of stages."""
-    hidden = visible < OCCLUDED
-    lines = [
-        f"{len(visible)} cases, {hidden.sum()} of them less than {OCCLUDED:.0%} visible ('occluded')",
-        "",
-        "| network | stages | median error / d | occluded | within 0.1 d | occluded | ms per object |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, errors in rows.items():
-        for stages in range(errors.shape[1]):
-            column = errors[:, stages]
-            figures = f"{np.median(column):.3f} | {np.median(column[hidden]):.3f} | {(column < 0.1).mean():.1%}"
-            spent = milliseconds[name] * stages
-            lines.append(f"| {name} | {stages} | {figures} | {(column[hidden] < 0.1).mean():.1%} | {spent:.1f} |")
-    return "\n".join(lines)
+def summary(errors: dict[str, np.ndarray], visible: np.ndarray, milliseconds: dict[str, float]) -> Rows:
+    """Return a row per variant and number of stages."""
+    hidden, rows = visible < OCCLUDED, Rows()
+    for name, table in errors.items():
+        for stages, column in enumerate(table.T):
+            rows.add(
+                network=name,
+                stages=stages,
+                median=float(np.median(column)),
+                median_occluded=float(np.median(column[hidden])),
+                within=float((column < 0.1).mean()),
+                within_occluded=float((column[hidden] < 0.1).mean()),
+                ms=milliseconds[name] * stages,
+            )
+    return rows
 
 
-def plot(rows: dict[str, np.ndarray], visible: np.ndarray, path: Path) -> None:
+def plot(errors: dict[str, np.ndarray], visible: np.ndarray, path: Path) -> None:
     """Draw the share within 10 % of the diameter over the number of stages."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -232,12 +231,13 @@ def plot(rows: dict[str, np.ndarray], visible: np.ndarray, path: Path) -> None:
     FigureCanvasAgg(figure)
     parts = {"all": np.ones(len(visible), bool), f"less than {OCCLUDED:.0%} visible": visible < OCCLUDED}
     for axis, (title, chosen) in zip(figure.subplots(1, 2, sharey=True), parts.items(), strict=True):
-        for name, errors in rows.items():
-            axis.plot((errors[chosen] < 0.1).mean(axis=0), marker="o", label=name)
+        for name, table in errors.items():
+            axis.plot((table[chosen] < 0.1).mean(axis=0), marker="o", label=name)
         axis.set(title=title, xlabel="stages", ylim=(0.0, 1.0))
         axis.grid(alpha=0.3)
     figure.axes[0].set_ylabel("share within 0.1 d")
     figure.axes[0].legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
 

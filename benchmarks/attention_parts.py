@@ -15,6 +15,7 @@ import torch
 from bop_images import BopImages, arguments_parser
 from pix2pose_parts import poses
 
+from pose_estimation_ros.evaluation.results import Rows, origin_of, write_result
 from pose_estimation_ros.methods.attention.refiner import Attention
 from pose_estimation_ros.methods.attention.settings import AttentionSettings
 from pose_estimation_ros.methods.registry import choices
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--backend", default="pix2pose", choices=choices("backend"))
     parser.add_argument("--mesh-dir", type=Path, help="meshes for the refiner (default: models/ of the data set)")
     arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/attention_parts.py")
     images = BopImages(arguments)
     bundle, dataset = images.bundle, images.dataset
     shipped = Attention.from_bundle(bundle, CPU, arguments.mesh_dir or arguments.bop / "models")
@@ -44,16 +46,16 @@ def main() -> None:
             shipped, bundle, shipped.settings.model_copy(update={"retry_error_threshold": 1e-6})
         ),
     }
-    print("| | ADD(-S) 0.1d % | 2D projection 5 px % | AR_MSSD % | AR_MSPD % | within 30 degrees % | comparisons |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    rows = Rows()
     for name, refiner in variants.items():
         pipeline = Pipeline(bundle, arguments.backend, refiner, device="cpu", settings={"tracking.enabled": False})
         comparisons: list[int] = []
         estimates = poses(pipeline, dataset, comparisons)
         mean = images.mean(estimates)
-        cells = [f"{100.0 * mean[key]:.1f}" for key in FIGURES]
-        cells.append(f"{sum(comparisons) / max(1, len(estimates)):.1f}")
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        compared = sum(comparisons) / max(1, len(estimates))
+        rows.add(variant=name, **{key: mean[key] for key in FIGURES}, comparisons=compared)
+    if arguments.result:
+        write_result(arguments.result, origin, {"images": len(dataset.images), "rows": rows})
 
 
 def changed(shipped: Attention, bundle: Bundle, settings: AttentionSettings, coarse: bool = True) -> Attention:

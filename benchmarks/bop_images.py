@@ -10,6 +10,7 @@ from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.evaluation import report
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.localisation import object_points
+from pose_estimation_ros.evaluation.results import add_result_option
 from pose_estimation_ros.objects.bundle import load_bundle
 
 
@@ -20,6 +21,7 @@ def arguments_parser(description: str | None, bundle: str) -> argparse.ArgumentP
     parser.add_argument("--bop", type=Path, required=True)
     parser.add_argument("--split", default="test")
     parser.add_argument("--image-step", type=int, default=1, help="every so many images")
+    add_result_option(parser)
     return parser
 
 

@@ -14,10 +14,12 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor
 
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.geometry.bpnp import bpnp, project_pose
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 
@@ -94,19 +96,19 @@ def main() -> None:
     """Run the benchmark and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=10)
+    add_result_option(parser)
     arguments = parser.parse_args()
-    print("| derivative by | distance, noise | exact | Gauss-Newton |\n|---|---|---|---|")
-    for which, name in ((0, "pixels"), (1, "points")):
-        for distance in (0.3, 0.6, 1.5):
-            for noise_px in (0.0, 1.0, 2.0):
-                exact, shortcut = (relative_error(which, distance, noise_px, flag) for flag in (False, True))
-                print(f"| {name} | {distance:g} m, {noise_px:g} px | {exact:.0e} | {shortcut:.0e} |", flush=True)
-    print(f"\n{torch.get_num_threads()} threads")
-    print("| batch | points | forward ms | backward ms | backward, Gauss-Newton ms |\n|---|---|---|---|---|")
-    for batch in (1, 24, 256):
-        for count in (8, 128, 256):
-            forward, exact, shortcut = times(batch, count, arguments.repeats)
-            print(f"| {batch} | {count} | {forward:.1f} | {exact:.1f} | {shortcut:.1f} |", flush=True)
+    origin = origin_of("python benchmarks/bpnp.py")
+    gradient, time_ms = Rows(), Rows()
+    for (which, name), distance, noise_px in product(enumerate(("pixels", "points")), (0.3, 0.6, 1.5), (0.0, 1.0, 2.0)):
+        exact, shortcut = (relative_error(which, distance, noise_px, flag) for flag in (False, True))
+        gradient.add(derivative_by=name, distance_m=distance, noise_px=noise_px, exact=exact, gauss_newton=shortcut)
+    print()
+    for batch, count in product((1, 24, 256), (8, 128, 256)):
+        forward, backward, shortcut = times(batch, count, arguments.repeats)
+        time_ms.add(batch=batch, points=count, forward=forward, backward=backward, gauss_newton=shortcut)
+    if arguments.result:
+        write_result(arguments.result, origin, {"gradient": gradient, "time_ms": time_ms})
 
 
 if __name__ == "__main__":

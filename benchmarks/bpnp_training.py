@@ -1,6 +1,6 @@
 """Measure what end-to-end training through PnP brings: the same training with and without the projection loss.
 
-    python benchmarks/bpnp_training.py --bundle models/lmo --bop ../shared/data/lmo --out docs/images/bpnp_training
+    python benchmarks/bpnp_training.py --bundle models/lmo --bop ../shared/data/lmo
 
 Fine-tunes copies of the bundle's pix2pose network by the recipe and by the recipe without its projection loss, with
 several seeds, evaluates each on the images with the true boxes and on renders never trained on, and prints mean
@@ -22,18 +22,13 @@ import numpy as np
 import yaml
 
 from pose_estimation_ros.cli import evaluate
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.methods.pix2pose.training import Pix2PoseRecipe, train_pix2pose
 from pose_estimation_ros.objects.bundle import find_bundle, load_bundle
 from pose_estimation_ros.training.trainer import TrainingRun
 
 VARIANTS = ("coordinates alone", "with projection loss")
-FIGURES = {  # of pose_evaluate's report: name, key, factor
-    "ADD(-S) %": ("add_s_0_1d", 100.0),
-    "2D projection %": ("projection_5px", 100.0),
-    "AR": ("ar", 1.0),
-    "AR_MSSD": ("ar_mssd", 1.0),
-    "AR_MSPD": ("ar_mspd", 1.0),
-}
+FIGURES = ("add_s_0_1d", "projection_5px", "ar", "ar_mssd", "ar_mspd")
 
 
 def main() -> None:
@@ -46,8 +41,9 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=800, help="renders of the evaluation")
     parser.add_argument("--work", type=Path, default=Path("runs/bpnp_training"))
     parser.add_argument("--only", choices=VARIANTS, help="train and evaluate this one alone; no table")
-    parser.add_argument("--out", type=Path, help="path of the table, without ending")
+    add_result_option(parser)
     arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/bpnp_training.py")
     recipe = yaml.safe_load(arguments.config.read_text())
     (arguments.work / "pix2pose").mkdir(parents=True, exist_ok=True)  # all trainings share the bank that is kept there
     before = copied(find_bundle(arguments.bundle), arguments.work / "before")  # all start from it, whatever comes later
@@ -60,12 +56,9 @@ def main() -> None:
     if arguments.only:
         return
     figures = {"before": [measured(arguments.work / "before", arguments)], **figures}
-    table = summary(figures)
-    print(table)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.with_suffix(".md").write_text(table + "\n")
-        arguments.out.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
+    rows = summary(figures)
+    if arguments.result:
+        write_result(arguments.result, origin, {"seeds": arguments.seeds, "rows": rows, "trainings": figures})
 
 
 def copied(bundle: Path, folder: Path) -> Path:
@@ -113,27 +106,24 @@ def measured(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     if code != 0:
         raise SystemExit(f"{bundle.path}: pose_evaluate ended with {code}")
     scores = json.loads(report.read_text())["mean"]
-    figures = {name: factor * scores[key] for name, (key, factor) in FIGURES.items()}
+    figures = {key: scores[key] for key in FIGURES}
     renders = held_out_renders.errors_of(bundle, arguments.bop / "models", 60, arguments.crops)
-    figures["renders: ADD(-S) %"] = 100.0 * float(np.mean([(item[:, 0] < 0.1).mean() for item in renders]))
-    figures["renders: median error, % of d"] = 100.0 * float(np.mean([np.median(item[:, 0]) for item in renders]))
+    figures["renders_add_s_0_1d"] = float(np.mean([(item[:, 0] < 0.1).mean() for item in renders]))
+    figures["renders_median_error_diameters"] = float(np.mean([np.median(item[:, 0]) for item in renders]))
     kept.write_text(json.dumps(figures | {"of": identity}) + "\n")
     return figures
 
 
-def summary(figures: dict[str, list[dict[str, float]]]) -> str:
-    """Return a table in Markdown: mean and deviation over the seeds."""
-    names = list(next(iter(figures.values()))[0])
-    lines = [f"| training | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for variant, rows in figures.items():
-        cells = []
-        for name in names:
-            values = np.array([row[name] for row in rows])
-            digits = 3 if name.startswith("AR") else 1
-            spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
-            cells.append(f"{values.mean():.{digits}f}{spread}")
-        lines.append(f"| {variant} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def summary(figures: dict[str, list[dict[str, float]]]) -> Rows:
+    """Return a row with the mean over the seeds of every variant, and one with the deviation where there are some."""
+    rows = Rows()
+    for variant, trainings in figures.items():
+        values = {name: [training[name] for training in trainings] for name in trainings[0]}
+        rows.add(training=variant, of="mean", **{name: float(np.mean(item)) for name, item in values.items()})
+        if len(trainings) > 1:
+            deviations = {name: float(np.std(item, ddof=1)) for name, item in values.items()}
+            rows.add(training=variant, of="deviation", **deviations)
+    return rows
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.evaluation import report
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.localisation import object_points
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.pipeline import STAGES, Pipeline
 
@@ -37,7 +38,9 @@ def main() -> None:
     parser.add_argument("--detect-every", type=int, default=10)
     parser.add_argument("--score-threshold", type=float, default=0.5)
     parser.add_argument("--rounds", type=int, default=3, help="the time is the best of so many runs")
+    add_result_option(parser)
     arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/following.py")
     bundle = load_bundle(arguments.bundle)
     dataset = BopDataset(arguments.bop or bundle.path / "sequence", "test")
     variants: dict[str, dict[str, Any]] = {
@@ -48,8 +51,7 @@ def main() -> None:
             "settings": {"tracking.mode": "refine", "tracking.detect_every": arguments.detect_every},
         },
     }
-    print("| mode | frames/s | " + " | ".join(f"{stage} ms" for stage in STAGES) + " | ADD(-S) | AR_MSSD | AR_MSPD |")
-    print("|---" * (6 + len(STAGES)) + "|")
+    rows = Rows()
     for name, options in variants.items():
         pipeline = Pipeline(
             bundle,
@@ -65,9 +67,14 @@ def main() -> None:
         targets = targets_from(dataset.images)
         models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
         scores = report.evaluate(dataset, targets, estimates, models).mean
-        spent = " | ".join(f"{1e3 * stages[stage]:.0f}" for stage in STAGES)
-        figures = " | ".join(f"{scores[key]:.1%}" for key in ("add_s_0_1d", "ar_mssd", "ar_mspd"))
-        print(f"| {name} | {len(dataset.images) / seconds:.2f} | {spent} | {figures} |", flush=True)
+        rows.add(
+            mode=name,
+            frames_per_second=len(dataset.images) / seconds,
+            **{f"{stage}_ms": 1e3 * stages[stage] for stage in STAGES},
+            **{key: scores[key] for key in ("add_s_0_1d", "ar_mssd", "ar_mspd")},
+        )
+    if arguments.result:
+        write_result(arguments.result, origin, {"images": len(dataset.images), "rows": rows})
 
 
 def run(pipeline: Pipeline, dataset: BopDataset) -> tuple[float, dict[str, float], list[Estimate]]:

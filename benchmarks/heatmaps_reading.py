@@ -1,4 +1,4 @@
-r"""Measure how poses are best read out of patch heatmaps: control points, box, sharpness, modes, patches.
+r"""Measure how poses are best read out of patch heatmaps: control points, box, votes, peaks, patches.
 
     python benchmarks/heatmaps_reading.py --bundle models/demo --bop models/demo/sequence --image-step 4
 
@@ -16,10 +16,12 @@ import torch
 from bop_images import BopImages, arguments_parser
 from pix2pose_parts import depth_ratios, poses
 
+from pose_estimation_ros.evaluation.results import Rows, origin_of, write_result
 from pose_estimation_ros.methods.heatmaps.estimator import Heatmaps
 from pose_estimation_ros.methods.heatmaps.settings import BoxPriorSettings, HeatmapsSettings
 from pose_estimation_ros.pipeline import Pipeline
 
+FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd")
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "box_prior.enabled: false": {"box_prior": BoxPriorSettings(enabled=False)},
@@ -41,20 +43,21 @@ def main() -> None:
     """Run the benchmark and print the table."""
     parser = arguments_parser(__doc__, "models/demo")
     arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/heatmaps_reading.py")
     images = BopImages(arguments)
     bundle, dataset = images.bundle, images.dataset
     targets = images.targets
     alone = {item.object_id for item in targets} - {item.object_id for item in targets if item.instances > 1}
-    print("| | ADD(-S) 0.1d % | 2D projection 5 px % | AR_MSSD | AR_MSPD | depth error % |\n|---|---|---|---|---|---|")
+    rows = Rows()
     for name, changed in VARIANTS.items():
         backend = Heatmaps.from_bundle(bundle, torch.device("cpu"), HeatmapsSettings(**changed))
         estimates = poses(Pipeline(bundle, backend, device="cpu", settings={"tracking.enabled": False}), dataset)
         mean = images.mean(estimates)
         found = depth_ratios(estimates, dataset)
         depth = np.median([np.median([ratio for key, ratio in found if key == number]) for number in alone])
-        first = " | ".join(f"{100.0 * mean[key]:.1f}" for key in ("add_s_0_1d", "projection_5px"))
-        second = " | ".join(f"{mean[key]:.3f}" for key in ("ar_mssd", "ar_mspd"))
-        print(f"| {name} | {first} | {second} | {100.0 * depth:+.1f} |", flush=True)
+        rows.add(variant=name, **{key: mean[key] for key in FIGURES}, depth_error=float(depth))
+    if arguments.result:
+        write_result(arguments.result, origin, {"images": len(dataset.images), "rows": rows})
 
 
 if __name__ == "__main__":

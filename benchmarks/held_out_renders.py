@@ -22,6 +22,7 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import build_view_bank
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.geometry.camera import Camera, project_points
 from pose_estimation_ros.methods.base import Backend, LoadContext
 from pose_estimation_ros.methods.registry import choices, find_method
@@ -39,17 +40,25 @@ def main() -> None:
     parser.add_argument("--backend", default="pix2pose", choices=choices("backend"))
     parser.add_argument("--views", type=int, default=60, help="new views per object")
     parser.add_argument("--crops", type=int, default=400)
+    add_result_option(parser)
     arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/held_out_renders.py")
     bundle = load_bundle(arguments.bundle)
     errors = errors_of(bundle, arguments.mesh_dir, arguments.views, arguments.crops, arguments.backend)
-    print(f"{'object':14s} {'crops':>5s} {'ADD(-S) 0.1d':>12s} {'median error / d':>16s} {'median |depth error|':>20s}")
-    shares = []
+    rows = Rows()
     for model, table in zip(bundle.catalog, errors, strict=True):
-        shares.append(float((table[:, 0] < 0.1).mean()))
-        depth = np.nanmedian(np.abs(table[:, 1]))
-        row = f"{shares[-1]:12.1%} {np.median(table[:, 0]):16.2f} {depth:20.1%}"
-        print(f"{model.name:14s} {len(table):5d} {row}")
-    print(f"{'mean':14s} {'':5s} {np.mean(shares):12.1%}")
+        rows.add(
+            object=model.name,
+            crops=len(table),
+            add_s_0_1d=float((table[:, 0] < 0.1).mean()),
+            median_error_diameters=float(np.median(table[:, 0])),
+            depth_error=float(np.nanmedian(np.abs(table[:, 1]))),
+        )
+    figures = ("add_s_0_1d", "median_error_diameters", "depth_error")
+    mean = {key: float(np.mean([row[key] for row in rows])) for key in figures}
+    rows.add(object="mean", crops=sum(row["crops"] for row in rows), **mean)
+    if arguments.result:
+        write_result(arguments.result, origin, {"rows": rows}, SEED)
 
 
 def errors_of(

@@ -1,6 +1,6 @@
 r"""Measure what neural mesh models lose under occlusion, on CAD instances that no training saw.
 
-    python benchmarks/nemo_occlusion.py --categories ../shared/data/category_cad --out docs/images/nemo_occlusion
+    python benchmarks/nemo_occlusion.py --categories ../shared/data/category_cad --plot docs/images/nemo_occlusion.png
 
 The bundle names the meshes that trainings see; the others in the folders of its categories are for the test (with
 --seen: the same ones, for comparison). All methods start from the encoder of the bundle's pix2pose network and train on
@@ -19,6 +19,7 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from pose_estimation_ros.data.occluders import cover
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.evaluation.metrics import rotation_scores
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.geometry.rotations import geodesic_distance
 from pose_estimation_ros.methods.nemo.estimator import Nemo
@@ -40,7 +42,8 @@ from pose_estimation_ros.methods.nemo.settings import NemoSettings
 from pose_estimation_ros.methods.nemo.training import NemoRecipe, train_nemo
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle, save_bundle
 from pose_estimation_ros.objects.mesh import load_mesh
-from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_matching, object_weights, open_bank
+from pose_estimation_ros.training.batch_stream import batch_stream
+from pose_estimation_ros.training.crop_source import BankConfig, crop_maker, load_matching, object_weights, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 LEVELS = {"L0": (0.0, 0.0), "L1": (0.2, 0.4), "L2": (0.4, 0.6), "L3": (0.6, 0.8)}
@@ -125,7 +128,8 @@ def train(method: Method, arguments: argparse.Namespace) -> Bundle | PoseClassif
     if trainer.samples < arguments.samples:
         bank, backgrounds = open_bank(bundle, views, 0, folder, arguments.categories, "cpu")
         weights = object_weights(bundle, {})
-        batches = crop_batches(bank, backgrounds, crop_config(bundle), OPTIMISER.batch, trainer.samples, weights, 1)
+        make = partial(crop_maker, bank, backgrounds, crop_config(bundle), weights)
+        batches = batch_stream(make, 0, trainer.steps, OPTIMISER.batch, 1)
         if not trainer.train(batches, classifier_step, arguments.samples, "classifier"):
             raise KeyboardInterrupt
     network.load_state_dict(trainer.averaged_state())
@@ -181,6 +185,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, floa
     batch, boxes = test_crops(open_bundle("cuboid", arguments), arguments)
     pictures = background_pool(60, seed=SEED + 1)
     results: dict[str, dict[str, dict[str, float]]] = {}
+    rows = Rows()
     for name, method in METHODS.items():
         if arguments.only and name not in arguments.only:
             continue
@@ -199,7 +204,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, floa
         else:
             print(f"{kept}: measured before", file=sys.stderr)
         results[name] = before["scores"]
-        print(row(name, results[name]), flush=True)
+        figures = {f"{level}_{key}": value for level in LEVELS for key, value in results[name][level].items()}
+        rows.add(method=name, **figures)
     return results
 
 
@@ -214,16 +220,6 @@ def score(
     rotations = estimate(method, trained, covered, boxes)
     errors = geodesic_distance(rotations.double(), batch.camera_from_object[:, :3, :3].double())
     return rotation_scores(errors.numpy())
-
-
-HEADER = "| method | ACC pi/6 L0 | L1 | L2 | L3 | ACC pi/18 L0 | L1 | L2 | L3 | MedErr L0 | L1 | L2 | L3 |"
-
-
-def row(name: str, scores: dict[str, dict[str, float]]) -> str:
-    """Return one row of the table."""
-    cells = [f"{100.0 * scores[level][key]:.1f}" for key in ("acc_pi_6", "acc_pi_18") for level in LEVELS]
-    cells += [f"{scores[level]['median_rotation_deg']:.1f}" for level in LEVELS]
-    return f"| {name} | " + " | ".join(cells) + " |"
 
 
 def plot(results: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
@@ -261,13 +257,16 @@ def main() -> None:
     parser.add_argument("--seen", action="store_true", help="test on the instances that trainings saw, for comparison")
     parser.add_argument("--only", nargs="*", choices=sorted(METHODS), help="measure only these methods")
     parser.add_argument("--work", type=Path, default=Path("runs/nemo_occlusion"), help="checkpoints")
-    parser.add_argument("--out", type=Path, help="base name of the table (.json) and the plot (.png)")
+    parser.add_argument("--plot", type=Path, help="picture to draw")
+    add_result_option(parser)
     arguments = parser.parse_args()
-    print(HEADER + "\n" + "|---" * 13 + "|", flush=True)
+    origin = origin_of("python benchmarks/nemo_occlusion.py")
     results = measure(arguments)
-    if arguments.out is not None:
-        plot(results, arguments.out.with_suffix(".png"))
-        arguments.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    if arguments.result is not None:
+        rows = [{"method": name, **scores} for name, scores in results.items()]
+        write_result(arguments.result, origin, {"cases": arguments.cases, "rows": rows}, SEED)
+    if arguments.plot is not None:
+        plot(results, arguments.plot)
 
 
 if __name__ == "__main__":

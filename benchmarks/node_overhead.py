@@ -1,6 +1,6 @@
 """Measure what the node adds to the pipeline: image in over DDS, TF out, with a pipeline that only waits.
 
-python benchmarks/node_overhead.py [--images 200] [--rate 10] [--objects 8] [--pipeline-ms 50] [--json FILE]
+    python benchmarks/node_overhead.py [--images 200] [--rate 10] [--objects 8] [--pipeline-ms 50]
 
 The node runs in a process of its own. Inside it measures receipt of the image to TF minus pipeline; outside, this
 process measures publication of the image to receipt of TF minus pipeline, both transports over DDS included.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from pose_estimation_ros.evaluation.results import add_result_option, origin_of, write_result
 
 SIZE = (640, 480)
 
@@ -56,12 +57,6 @@ class WaitingPipeline:
         detections = [Detection(pose.object_index, 0.9, pose.box) for pose in self._poses]
         timings_s = {"total": time.perf_counter() - start_s}
         return SimpleNamespace(poses=self._poses, detections=detections, timings_s=timings_s, reason=None)
-
-    debug_names: tuple[str, ...] = ()
-
-    def explain(self, frame: Any, detections: Any, names: Any = None) -> dict[str, np.ndarray]:
-        """Have no pictures."""
-        return {}
 
     def reset_tracks(self) -> None:
         """Have no tracks."""
@@ -129,7 +124,6 @@ def measure(images: int, rate_hz: float, pipeline_s: float) -> dict[str, Any]:
         "outside_ms_p95": round(float(np.percentile(outside_ms, 95)), 2),
         "frames_received": int(values["frames_received"]),
         "frames_dropped": int(values["frames_dropped"]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
     }
 
 
@@ -140,11 +134,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=10.0, help="images per second (default: %(default)s)")
     parser.add_argument("--objects", type=int, default=8, help="poses per image (default: %(default)s)")
     parser.add_argument("--pipeline-ms", type=float, default=50.0, help="time in the pipeline (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    add_result_option(parser)
     parser.add_argument("--node", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.node:
         return run_node(options.objects, options.pipeline_ms / 1000.0)
+    origin = origin_of("python benchmarks/node_overhead.py", argv)
     os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
     arguments = ["--node", "--objects", str(options.objects), "--pipeline-ms", str(options.pipeline_ms)]
     node = subprocess.Popen([sys.executable, __file__, *arguments])
@@ -154,8 +149,8 @@ def main(argv: list[str] | None = None) -> int:
         node.terminate()
         node.wait(20)
     print(json.dumps(figures, indent=2))
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=2))
+    if options.result is not None:
+        write_result(options.result, origin, figures)
     return 0 if figures["inside_ms_p50"] < 5.0 else 1
 
 

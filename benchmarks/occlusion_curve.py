@@ -1,6 +1,6 @@
 r"""Measure the claim of the Deep Heatmaps paper: patches that vote lose less to an occluder than a whole-crop network.
 
-    python benchmarks/occlusion_curve.py --bundle models/demo --out docs/images/occlusion_curve
+    python benchmarks/occlusion_curve.py --bundle models/demo --plot docs/images/occlusion_curve.png
 
 Trains four networks on the same crops for the same number of samples: patches and whole crops, each without and with
 occluders in its training images. Then covers 0 to 70 % of the visible object in renders never trained on, and prints
@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from pose_estimation_ros.data.occluders import cover
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
+from pose_estimation_ros.evaluation.results import add_result_option, origin_of, write_result
 from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.geometry.pnp import solve_pnp
 from pose_estimation_ros.methods.heatmaps.estimator import find_peaks
@@ -51,7 +53,8 @@ from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
-from pose_estimation_ros.training.crop_source import BankConfig, crop_batches, load_bank, object_weights, open_bank
+from pose_estimation_ros.training.batch_stream import batch_stream
+from pose_estimation_ros.training.crop_source import BankConfig, crop_maker, load_bank, object_weights, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 SIZE = 128
@@ -134,7 +137,8 @@ def train(
     trainer = Trainer(network, optimiser, arguments.samples, folder, resume=True)
     if trainer.samples < arguments.samples:
         weights = object_weights(bundle, {})
-        batches = crop_batches(bank, backgrounds, config, optimiser.batch, trainer.samples, weights, 1)
+        make = partial(crop_maker, bank, backgrounds, config, weights)
+        batches = batch_stream(make, 0, trainer.steps, optimiser.batch, 1)
         if not trainer.train(batches, step, arguments.samples, name):
             raise KeyboardInterrupt
     network.load_state_dict(trainer.averaged_state())
@@ -232,7 +236,7 @@ def _poses_within(
 def crop_config(bundle: Bundle, occluders: bool) -> CropConfig:
     """Return how crops are made; twice as wide as the object, as the backend cuts them."""
     config = CropConfig(size=SIZE, padding=2.0, roll_deg=bundle.pose_prior.roll_deg, masked_share=0.0, noise=0.03)
-    config = config.model_copy(update={"photo_side_px": (80.0, 300.0)})
+    config = config.model_copy(update={"image_side_px": (80.0, 300.0)})
     return config if occluders else config.model_copy(update={"front_layers": 0, "bar_share": 0.0})
 
 
@@ -275,8 +279,10 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=600, help="views per object in the bank")
     parser.add_argument("--crops", type=int, default=320, help="held-out crops per level")
     parser.add_argument("--work", type=Path, default=Path("runs/occlusion_curve"))
-    parser.add_argument("--out", type=Path, required=True, help="output files without suffix")
+    parser.add_argument("--plot", type=Path, help="picture to draw")
+    add_result_option(parser)
     arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/occlusion_curve.py")
     bundle = load_bundle(arguments.bundle)
     if arguments.objects:
         chosen = tuple(model for model in bundle.catalog if model.name in arguments.objects)
@@ -294,10 +300,13 @@ def main() -> None:
         results[name] = measure(heatmaps, batches, bundle, arguments)
         for row in results[name]:
             print(f"{name:24s}", json.dumps({key: round(value, 3) for key, value in row.items()}), flush=True)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps({"results": results, "ms_per_crop": costs}, indent=1))
-    plot(results, arguments.out.with_suffix(".png"))
     print("milliseconds per crop:", {name: round(value, 2) for name, value in costs.items()})
+    if arguments.result is not None:
+        levels = zip(*results.values(), strict=True)
+        rows = [{"occlusion": level[0]["occlusion"], **dict(zip(results, level, strict=True))} for level in levels]
+        write_result(arguments.result, origin, {"rows": rows, "ms_per_crop": costs}, HELD_OUT_SEED)
+    if arguments.plot is not None:
+        plot(results, arguments.plot)
 
 
 if __name__ == "__main__":

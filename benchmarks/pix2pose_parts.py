@@ -20,12 +20,14 @@ from tqdm import tqdm
 from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.evaluation.bop_results import Estimate
+from pose_estimation_ros.evaluation.results import Rows, origin_of, write_result
 from pose_estimation_ros.evaluation.run import truth_detections
 from pose_estimation_ros.methods.pix2pose.estimator import Pix2Pose
 from pose_estimation_ros.methods.pix2pose.network import CoordinateMaps
 from pose_estimation_ros.methods.pix2pose.settings import Pix2PoseSettings
 from pose_estimation_ros.pipeline import Pipeline
 
+FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd")
 CPU = torch.device("cpu")
 
 
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--refiner", default="none", help="refine the poses of every row (default: none)")
     parser.add_argument("--mesh-dir", type=Path, help="meshes for the refiner (default: models/ of the data set)")
     arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/pix2pose_parts.py")
     images = BopImages(arguments)
     bundle, dataset = images.bundle, images.dataset
     shipped = Pix2Pose.from_bundle(bundle, CPU)
@@ -56,23 +59,24 @@ def main() -> None:
         "one framing per object (`framing_scales`)": single,
         "without the regressed centre and size": unplaced,
     }
-    rows = {
+    estimates = {
         name: poses(Pipeline(bundle, backend, device="cpu", settings={"tracking.enabled": False}, **refining), dataset)
         for name, backend in variants.items()
     }
-    rows["as shipped, at the true depth"] = at_true_depth(rows["as shipped"], dataset)
-    print("| | ADD(-S) 0.1d % | 2D projection 5 px % | AR_MSSD % | AR_MSPD % |\n|---|---|---|---|---|")
-    for name, estimates in rows.items():
-        mean = images.mean(estimates)
-        figures = (mean[key] for key in ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd"))
-        print(f"| {name} | " + " | ".join(f"{100.0 * value:.1f}" for value in figures) + " |")
-    print("\n| object | median depth error % | median of its amount % |\n|---|---|---|")
-    found = depth_ratios(rows["as shipped"], dataset)
-    everything = np.array([item for _, item in found])
-    print(f"| all | {100.0 * np.median(everything):+.1f} | {100.0 * np.median(np.abs(everything)):.1f} |")
+    estimates["as shipped, at the true depth"] = at_true_depth(estimates["as shipped"], dataset)
+    rows, depths = Rows(), Rows()
+    for name, found in estimates.items():
+        mean = images.mean(found)
+        rows.add(variant=name, **{key: mean[key] for key in FIGURES})
+    print()
+    ratios = depth_ratios(estimates["as shipped"], dataset)
+    chosen = {"all": [item for _, item in ratios]}
     for model in bundle.catalog:
-        ratios = np.array([item for key, item in found if key == model.object_id])
-        print(f"| {model.name} | {100.0 * np.median(ratios):+.1f} | {100.0 * np.median(np.abs(ratios)):.1f} |")
+        chosen[model.name] = [item for key, item in ratios if key == model.object_id]
+    for name, errors in chosen.items():
+        depths.add(object=name, depth_error=float(np.median(errors)), amount=float(np.median(np.abs(errors))))
+    if arguments.result:
+        write_result(arguments.result, origin, {"images": len(dataset.images), "rows": rows, "depth": depths})
 
 
 def poses(pipeline: Pipeline, dataset: BopDataset, comparisons: list[int] | None = None) -> list[Estimate]:

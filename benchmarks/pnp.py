@@ -1,9 +1,11 @@
-"""Compare robust PnP solvers: `python benchmarks/pnp.py` prints the tables of docs/pnp.md.
+"""Compare robust PnP solvers.
+
+    OMP_NUM_THREADS=1 python benchmarks/pnp.py
 
 Every solver gets the same correspondences (a 12 cm object at 0.5 to 1.2 m, 1 px noise, false matches inside the
-object's box), the same threshold (3 px) and at most 2000 iterations, on one thread. A cell says: median CPU time of the
-solver, median rotation error as returned / after the refinement of `solve_pnp`, median translation error after it,
-and how many poses are right then (5 degrees and 5 cm).
+object's box), the same threshold (3 px) and at most 2000 iterations, on one thread. Columns: share of false matches,
+median CPU time of the solver, median rotation error as returned and after the refinement of `solve_pnp`, median
+translation error after it, and the share of poses that are right then (5 degrees and 5 cm).
 """
 
 from __future__ import annotations
@@ -12,18 +14,21 @@ import argparse
 import math
 import time
 from collections.abc import Callable
+from itertools import product
 
 import cv2
 import numpy as np
 import poselib
 from scipy.spatial.transform import Rotation
 
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.geometry.pnp import solve_pnp
 
 INTRINSICS = np.array([[572.0, 0.0, 325.0], [0.0, 573.0, 242.0], [0.0, 0.0, 1.0]])
 THRESHOLD_PX = 3.0
 ITERATIONS = 2000
 RIGHT_DEG, RIGHT_M = 5.0, 0.05
+WHOLE = "solve_pnp, refinement included"
 
 
 def opencv(flags: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray | None]:
@@ -93,62 +98,50 @@ def errors(estimate: np.ndarray | None, truth: np.ndarray) -> tuple[float, float
     return math.degrees(angle), float(np.linalg.norm(estimate[:3, 3] - truth[:3, 3]))
 
 
-def measure(name: str, count: int, outliers: float, trials: int) -> str:
-    """Run one solver on one kind of problem and return its cell."""
+def measure(name: str, count: int, outliers: float, trials: int) -> dict[str, float]:
+    """Run one solver on one kind of problem and return its figures; all of `solve_pnp` where its name is given."""
     raw, refined, solver_s = [], [], []
     for seed in range(trials):
         pixels, points, pose = problem(seed, count, outliers)
         start_s = time.process_time()
-        start = SOLVERS[name](pixels, points)
-        solver_s.append(time.process_time() - start_s)
-        raw.append(errors(start, pose)[0])
-        result = None
-        if start is not None:
-            result = solve_pnp(pixels, points, INTRINSICS, None, THRESHOLD_PX, iterations=0, initial=start)
+        if name == WHOLE:
+            result = solve_pnp(pixels, points, INTRINSICS, None, THRESHOLD_PX, ITERATIONS)
+            solver_s.append(time.process_time() - start_s)
+        else:
+            start = SOLVERS[name](pixels, points)
+            solver_s.append(time.process_time() - start_s)
+            raw.append(errors(start, pose)[0])
+            result = None
+            if start is not None:
+                result = solve_pnp(pixels, points, INTRINSICS, None, THRESHOLD_PX, iterations=0, initial=start)
         refined.append(errors(None if result is None else result.camera_from_object, pose))
-    return cell(solver_s, raw, refined)
-
-
-def measure_all(count: int, outliers: float, trials: int) -> str:
-    """Run `solve_pnp` as it is and return its cell."""
-    refined, whole_s = [], []
-    for seed in range(trials):
-        pixels, points, pose = problem(seed, count, outliers)
-        start_s = time.process_time()
-        result = solve_pnp(pixels, points, INTRINSICS, None, THRESHOLD_PX, ITERATIONS)
-        whole_s.append(time.process_time() - start_s)
-        refined.append(errors(None if result is None else result.camera_from_object, pose))
-    return cell(whole_s, [degrees for degrees, _ in refined], refined)
-
-
-def cell(seconds: list[float], raw: list[float], refined: list[tuple[float, float]]) -> str:
-    """Format medians of time and errors, and the share of right poses."""
-    right = np.mean([degrees < RIGHT_DEG and metres < RIGHT_M for degrees, metres in refined])
     degrees, metres = np.median(refined, axis=0)
-    return (
-        f"{1e3 * np.median(seconds):.1f} ms, {np.median(raw):.2f} / {degrees:.2f}°, {1e3 * metres:.1f} mm, {right:.0%}"
-    )
+    return {
+        "ms": 1e3 * float(np.median(solver_s)),
+        "start_deg": float(np.median(raw)) if raw else float(degrees),
+        "deg": float(degrees),
+        "mm": 1e3 * float(metres),
+        "right": float(np.mean([degrees < RIGHT_DEG and metres < RIGHT_M for degrees, metres in refined])),
+    }
 
 
 def main() -> None:
-    """Print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--counts", type=int, nargs="+", default=[30, 100, 600, 2000])
     parser.add_argument("--outliers", type=float, nargs="+", default=[0.0, 0.3, 0.6, 0.8])
+    add_result_option(parser)
     arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/pnp.py")
     cv2.setNumThreads(1)
     for solver in SOLVERS.values():  # the first call loads libraries
         solver(*problem(0, 100, 0.3)[:2])
-    for count in arguments.counts:
-        print(f"\n{count} correspondences\n")
-        print("| solver | " + " | ".join(f"{share:.0%} false" for share in arguments.outliers) + " |")
-        print("|---" * (len(arguments.outliers) + 1) + "|")
-        for name in SOLVERS:
-            cells = [measure(name, count, share, arguments.trials) for share in arguments.outliers]
-            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
-        cells = [measure_all(count, share, arguments.trials) for share in arguments.outliers]
-        print("| **`solve_pnp`, refinement included** | " + " | ".join(cells) + " |", flush=True)
+    rows = Rows()
+    for count, share, name in product(arguments.counts, arguments.outliers, [*SOLVERS, WHOLE]):
+        rows.add(correspondences=count, false=share, solver=name, **measure(name, count, share, arguments.trials))
+    if arguments.result:
+        write_result(arguments.result, origin, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 r"""Measure what more training buys: accuracy on a BOP data set against crops seen.
 
     python benchmarks/scaling_curve.py --bundle models/lmo --bop ../shared/data/lmo \\
-        --snapshots runs/lmo/pix2pose/snapshots --out docs/images/scaling_lmo
+        --snapshots runs/lmo/pix2pose/snapshots --plot docs/images/scaling_lmo.png
 
-Evaluates every snapshot that pose_train left, with ground-truth boxes, and writes a table (.md, .json)
-and a plot (.png). A training that started from trained weights goes on with the curve of theirs:
---continues CURVE.json --seen CROPS.
+Evaluates every snapshot that pose_train left, with ground-truth boxes, and draws the curve. A training that started
+from trained weights goes on with the curve of theirs: --continues RESULT.json --seen CROPS.
 """
 
 from __future__ import annotations
@@ -22,14 +21,10 @@ from pathlib import Path
 from safetensors import safe_open
 
 from pose_estimation_ros.cli.evaluate import main as pose_evaluate
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_weights
 
-FIGURES = {
-    "add_s_0_1d": "ADD(-S) 0.1d %",
-    "projection_5px": "2D projection 5 px %",
-    "ar_mssd": "AR_MSSD %",
-    "ar_mspd": "AR_MSPD %",
-}
+FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd")
 
 
 def main() -> int:
@@ -39,20 +34,27 @@ def main() -> int:
     parser.add_argument("--bop", type=Path, required=True)
     parser.add_argument("--snapshots", type=Path, required=True, help="folder of SAMPLES.safetensors files")
     parser.add_argument("--network", default="pix2pose")
-    parser.add_argument("--out", type=Path, required=True, help="output files without suffix")
-    parser.add_argument("--continues", type=Path, help="curve (.json) of the weights that the training started from")
+    parser.add_argument("--plot", type=Path, help="picture to draw")
+    parser.add_argument("--continues", type=Path, help="result file of the weights that the training started from")
     parser.add_argument("--seen", type=int, default=0, help="crops that those weights had seen")
+    add_result_option(parser)
     arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/scaling_curve.py")
     bundle = load_bundle(arguments.bundle)
-    before = json.loads(arguments.continues.read_text()) if arguments.continues else []
-    rows = [row for row in before if row["samples"] <= arguments.seen]
+    before = json.loads(arguments.continues.read_text())["figures"]["rows"] if arguments.continues else []
+    rows = Rows()
+    for row in before:
+        if row["samples"] <= arguments.seen:
+            rows.add(**row)
     for file in sorted(arguments.snapshots.glob("*.safetensors")):
-        rows.append({"samples": arguments.seen + int(file.stem), **_evaluate(bundle, file, arguments)})
-        print(json.dumps(rows[-1]), flush=True)
+        rows.add(samples=arguments.seen + int(file.stem), **_evaluate(bundle, file, arguments))
     if not rows:
         print(f"{arguments.snapshots}: no snapshots", file=sys.stderr)
         return 2
-    _write(rows, arguments.out)
+    if arguments.result:
+        write_result(arguments.result, origin, {"rows": rows})
+    if arguments.plot:
+        _plot(rows, arguments.plot)
     return 0
 
 
@@ -71,29 +73,25 @@ def _evaluate(bundle: Bundle, file: Path, arguments: argparse.Namespace) -> dict
         if status != 0:
             raise SystemExit(status)
         mean = json.loads(report.read_text())["mean"]
-    return {key: round(100.0 * mean[key], 2) for key in FIGURES}
+    return {key: mean[key] for key in FIGURES}
 
 
-def _write(rows: list[dict[str, float]], out: Path) -> None:
+def _plot(rows: Rows, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
-    lines = ["| crops seen | " + " | ".join(FIGURES.values()) + " |", "|---" * (len(FIGURES) + 1) + "|"]
-    lines += [f"| {row['samples']:,.0f} | " + " | ".join(f"{row[key]:.1f}" for key in FIGURES) + " |" for row in rows]
-    out.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure, axes = plt.subplots(figsize=(7, 4))
-    for key, label in FIGURES.items():
-        axes.plot([row["samples"] for row in rows], [row[key] for row in rows], marker="o", label=label)
+    for key in FIGURES:
+        axes.plot([row["samples"] for row in rows], [100.0 * row[key] for row in rows], marker="o", label=key)
     axes.set_xlabel("training crops seen")
     axes.set_ylabel("%")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()
-    figure.savefig(out.with_suffix(".png"), dpi=110)
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

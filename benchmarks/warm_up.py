@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pose_estimation_ros.data.bop import BopDataset, targets_from
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.evaluation.run import truth_detections
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.pipeline import Pipeline
@@ -30,15 +31,17 @@ def main() -> None:
     parser.add_argument("--refiner", default="none")
     parser.add_argument("--mesh-dir", type=Path)
     parser.add_argument("--frames", type=int, default=100)
+    add_result_option(parser)
     arguments = parser.parse_args()
-    print(
-        "| | frame 1 ms | frame 2 ms | frame 3 ms | p50 of all later ms | frame 2 over p50 |\n|---|---|---|---|---|---|"
-    )
+    origin = origin_of("python benchmarks/warm_up.py")
+    rows = Rows()
     for name, warm in (("warmed up", True), ("without", False)):
         times = 1e3 * frame_times(arguments, warm)
+        first = {f"frame_{number}_ms": float(times[number - 1]) for number in (1, 2, 3)}
         later = float(np.median(times[3:]))
-        first = " | ".join(f"{value:.0f}" for value in times[:3])
-        print(f"| {name} | {first} | {later:.0f} | {times[1] / later:.2f} |", flush=True)
+        rows.add(start=name, **first, later_ms_p50=later, second_over_later=float(times[1]) / later)
+    if arguments.result:
+        write_result(arguments.result, origin, {"frames": arguments.frames, "rows": rows})
 
 
 def frame_times(arguments: argparse.Namespace, warm: bool) -> np.ndarray:

@@ -8,6 +8,7 @@ in this order, later ones winning: the models' defaults, `bundle.yaml`, the node
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -256,9 +257,14 @@ class _Loader(yaml.SafeLoader):
     """Reads 1e-3 as a number, as ROS does and YAML 1.1 does not."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+class _Dumper(yaml.SafeDumper):
+    """Puts texts into quotes that `_Loader` takes for numbers."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
 
 
 def load_yaml(text: str) -> Any:
@@ -268,6 +274,17 @@ def load_yaml(text: str) -> Any:
         yaml.YAMLError: if it is none.
     """
     return yaml.load(text, Loader=_Loader)  # derived from SafeLoader
+
+
+def dump_yaml(value: Value) -> str:
+    """Write a value on one line, as both YAML and ROS read it back."""
+    plain = list(value) if isinstance(value, tuple) else value
+    written = yaml.dump(plain, Dumper=_Dumper, default_flow_style=True, default_style=_style(plain), width=math.inf)
+    return written.removesuffix("...\n").rstrip()
+
+
+def _style(value: Any) -> str | None:
+    return '"' if isinstance(value, str) and not value.isprintable() else None
 
 
 def parse_assignments(items: Sequence[str], option: str = "--set") -> Layer:

@@ -4,6 +4,8 @@
 #   bash scripts/test.sh              all of it
 #   bash scripts/test.sh test/ros     only these tests, or any other arguments for pytest
 #   bash scripts/test.sh --slow       the tests marked slow too
+#
+# POSE_PRECISION=float32 or =bfloat16 runs networks in that format on any processor; both must pass.
 set -uo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

@@ -19,7 +19,17 @@ from pose_estimation_ros.evaluation.silhouettes import Silhouettes
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.methods.base import Method
 from pose_estimation_ros.methods.registry import GROUP, methods
+from pose_estimation_ros.networks.precision import chosen_precision
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
+
+
+def pytest_configure() -> None:
+    """Refuse a wrong POSE_PRECISION before the first test rather than in every one that runs a network."""
+    try:
+        chosen_precision()
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+
 
 TINY_CAMERA = Camera(np.array([[150.0, 0.0, 79.5], [0.0, 150.0, 59.5], [0.0, 0.0, 1.0]]), 160, 120)
 CUBE_CORNERS = 0.05 * np.array(list(product((-1.0, 1.0), repeat=3)))

@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pose_estimation_ros"
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 REQUIREMENTS = ROOT / "scripts" / "requirements.txt"
+ROBOT_REQUIREMENTS = ROOT / "scripts" / "requirements-robot.txt"
+TEST_REQUIREMENTS = ROOT / "scripts" / "requirements-test.txt"
+ROS_REQUIREMENTS = ROOT / "scripts" / "requirements-ros.txt"
 
 # Packages that are installed under another name than they are imported by.
 INSTALLED_AS = {
@@ -28,8 +31,28 @@ INSTALLED_AS = {
     "warp": "warp-lang",
     "yaml": "pyyaml",
 }
-# What every installation of rclpy brings along.
-WITH_RCLPY = {"rclpy", "rpyutils"}
+# Python packages that rosdep knows, by the name they are imported by; the others stand in requirements-robot.txt.
+ROSDEP_KEYS = {
+    "cv2": "python3-opencv",
+    "hypothesis": "python3-hypothesis",
+    "matplotlib": "python3-matplotlib",
+    "numpy": "python3-numpy",
+    "open3d": "python3-open3d-pip",
+    "pytest": "python3-pytest",
+    "scipy": "python3-scipy",
+    "torch": "python3-torch",
+    "torchvision": "python3-torchvision",
+    "tqdm": "python3-tqdm",
+    "yaml": "python3-yaml",
+}
+# Packages of ROS that a Python package index lacks; where they are absent the package does without.
+WITHOUT_WHEELS = {"cv_bridge", "launch", "launch_ros", "tf2_ros", "tf_transformations"}
+ROS = WITHOUT_WHEELS | {
+    "ament_index_python", "builtin_interfaces", "launch_testing", "message_filters", "rcl_interfaces", "rclpy"
+}  # fmt: skip
+# Declared for their commands, not to be imported: package or requirement, and the command.
+ROBOT_COMMANDS = {"ros2launch": "ros2 launch"}
+TEST_COMMANDS = {"import-linter": "lint-imports", "mypy": "mypy", "ruff": "ruff"}
 
 
 def run_setup(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, Any]:
@@ -53,16 +76,37 @@ def imported_by(path: Path) -> set[str]:
     return names
 
 
-def foreign_imports(folder: Path) -> set[str]:
-    names = set().union(*(imported_by(path) for path in folder.rglob("*.py")))
-    return names - set(sys.stdlib_module_names) - {"pose_estimation_ros", "__future__"}
+def foreign_imports(*places: str) -> set[str]:
+    """Return the modules from outside that files and the files of folders import, by their top-level name."""
+    files = [
+        file
+        for place in places
+        for file in ([ROOT / place] if place.endswith(".py") else ROOT.glob(f"{place}/**/*.py"))
+    ]
+    scripts = {file.stem for file in files if not (file.parent / "__init__.py").exists()}  # they import one another
+    own = {"pose_estimation_ros", "__future__"} | scripts
+    return set().union(*(imported_by(file) for file in files)) - set(sys.stdlib_module_names) - own
 
 
 def is_ros(name: str) -> bool:
     """Say whether a module comes from ROS rather than from a Python package index."""
-    return name.endswith("_msgs") or name.endswith("_srvs") or name in WITH_RCLPY | {
-        "ament_index_python", "cv_bridge", "message_filters", "rcl_interfaces", "tf2_ros", "tf_transformations"
-    }  # fmt: skip
+    return name in ROS or name.endswith(("_msgs", "_srvs"))
+
+
+def installed_as(names: set[str]) -> set[str]:
+    """Return what has to be installed, in lower case, for modules of a Python package index."""
+    return {INSTALLED_AS.get(name, name).lower() for name in names if not is_ros(name)}
+
+
+def required_by(file: Path) -> set[str]:
+    """Return the names of a requirements file in lower case."""
+    lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+    return {re.split(r"[<>=! ]", line)[0].lower() for line in lines}
+
+
+def declared(tag: str) -> set[str]:
+    """Return the packages that the manifest declares with a tag such as exec_depend."""
+    return {element.text or "" for element in MANIFEST.iterfind(tag)}
 
 
 def test_versions_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,23 +165,56 @@ def test_scripts_go_where_ros2_run_looks() -> None:
     assert config["install"]["install_scripts"] == "$base/lib/pose_estimation_ros"
 
 
-def test_manifest_declares_every_ros_package_that_is_imported() -> None:
-    declared = {element.text for element in MANIFEST if element.tag.endswith("depend")}
-    imported = {name for name in foreign_imports(PACKAGE) if is_ros(name)}
-    assert imported - declared == set()
+def test_manifest_is_one_of_ament_python() -> None:
     assert MANIFEST.get("format") == "3"
     assert MANIFEST.findtext("export/build_type") == "ament_python"
 
 
-def test_requirements_pin_every_library_that_is_imported() -> None:
-    pins: dict[str, list[str]] = {}
-    for line in REQUIREMENTS.read_text().splitlines():
-        if line and not line.startswith("#"):
-            assert re.match(r"[A-Za-z0-9_.-]+==[\w.]+( ; python_version [<>]=? \"3\.\d+\")?$", line), line
-            pins.setdefault(line.split("==")[0].lower(), []).append(line)
-    imported = {name for name in foreign_imports(PACKAGE) if not is_ros(name)}
-    missing = {name for name in imported if INSTALLED_AS.get(name, name).lower() not in pins}
-    assert missing == set()
+def test_robots_get_what_is_imported_and_nothing_else() -> None:
+    """rosdep reads package.xml; what it has no key for stands in requirements-robot.txt."""
+    imported = foreign_imports("pose_estimation_ros", "launch")
+    keyed = {name for name in imported if is_ros(name) or name in ROSDEP_KEYS}
+    assert declared("exec_depend") == {ROSDEP_KEYS.get(name, name) for name in keyed} | set(ROBOT_COMMANDS)
+    assert required_by(ROBOT_REQUIREMENTS) == installed_as(imported - keyed)
+
+
+def test_what_may_be_absent_is_imported_in_one_place() -> None:
+    importing = {path.name for path in PACKAGE.rglob("*.py") if imported_by(path) & WITHOUT_WHEELS}
+    assert importing == {"ecosystem.py"}
+
+
+def test_manifest_declares_what_the_tests_import_beside_it() -> None:
+    imported = {ROSDEP_KEYS.get(name, name) for name in foreign_imports("test") if is_ros(name) or name in ROSDEP_KEYS}
+    assert declared("test_depend") == imported - declared("exec_depend")
+
+
+def test_virtual_environments_get_what_is_imported_and_nothing_else() -> None:
+    imported = installed_as(foreign_imports("pose_estimation_ros", "scripts", "benchmarks", "setup.py"))
+    assert required_by(REQUIREMENTS) == imported
+    in_tests = installed_as(foreign_imports("test")) - imported
+    assert required_by(TEST_REQUIREMENTS) == in_tests | set(TEST_COMMANDS)
+
+
+def test_packages_of_ros_come_as_wheels_or_from_the_folder_interfaces() -> None:
+    imported = {name for name in foreign_imports("pose_estimation_ros", "benchmarks", "test") if is_ros(name)}
+    pinned = {
+        name.removeprefix("ros-").removeprefix("jazzy-").replace("-", "_") for name in required_by(ROS_REQUIREMENTS)
+    }
+    built = {manifest.parent.name for manifest in (ROOT / "interfaces").glob("*/package.xml")}
+    assert imported - WITHOUT_WHEELS <= pinned | built
+
+
+def test_what_is_declared_for_a_command_is_called() -> None:
+    called = (ROOT / "README.md").read_text() + (ROOT / "scripts" / "test.sh").read_text()
+    for name, command in {**ROBOT_COMMANDS, **TEST_COMMANDS}.items():
+        assert command in called, name
+
+
+def test_requirements_are_pinned() -> None:
+    for file in (REQUIREMENTS, TEST_REQUIREMENTS, ROS_REQUIREMENTS):
+        for line in file.read_text().splitlines():
+            pin = r"[A-Za-z0-9_.-]+==[\w.]+( ; python_version [<>]=? \"3\.\d+\")?$"
+            assert not line or line.startswith("#") or re.match(pin, line), f"{file.name}: {line}"
 
 
 def test_message_packages_name_every_message_they_hold() -> None:

@@ -17,7 +17,9 @@ import torch
 from pose_estimation_ros.cli.settings_options import add_settings_option, method_help, settings_of
 from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.data.frame import Detection, Frame
-from pose_estimation_ros.evaluation.timing import Measurement, comparison, machine, peak_memory_mb, spreads, table
+from pose_estimation_ros.evaluation.machine import describe_machine
+from pose_estimation_ros.evaluation.results import add_result_option, origin_of, write_result
+from pose_estimation_ros.evaluation.timing import Measurement, comparison, peak_memory_mb, spreads, table
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.symmetry import symmetric_distance, symmetry_transforms
 from pose_estimation_ros.methods.base import Detector, LoadContext
@@ -64,12 +66,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
     try:
+        origin = origin_of("pose_benchmark", argv)
         second = _with_other_backend(arguments) if arguments.compare else None
         measurement = measure(arguments)
         print(table(measurement))
         other = measure(second) if second is not None else None
+        content = asdict(measurement) | ({"compared_with": asdict(other)} if other else {})
+        if arguments.result is not None:
+            write_result(arguments.result, origin, content)
         if arguments.json is not None:
-            content = asdict(measurement) | ({"compared_with": asdict(other)} if other else {})
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
             arguments.json.write_text(json.dumps(content, indent=2) + "\n")
     except (ValueError, OSError) as error:  # BundleError is a ValueError
@@ -134,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU (default: PyTorch's own choice)")
     parser.add_argument("--mesh-dir", type=Path, help="where the meshes are that the bundle does not ship")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
+    add_result_option(parser)
     return parser
 
 
@@ -172,7 +178,7 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         pipeline, fixed, samples, arguments.frames, bool(arguments.compare) and arguments.boxes == "given"
     )
     return Measurement(
-        machine=machine(device),
+        machine=describe_machine(device),
         bundle=bundle.name,
         backend=settings.pipeline.backend,
         refiner=settings.pipeline.refiner,

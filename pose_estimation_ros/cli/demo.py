@@ -19,11 +19,11 @@ import numpy as np
 
 from pose_estimation_ros.cli.graph import Graph, GraphError
 from pose_estimation_ros.cli.live_table import LiveTable
-from pose_estimation_ros.cli.parameter_files import yaml_value
 from pose_estimation_ros.cli.settings_options import add_settings_option, method_help, settings_of
 from pose_estimation_ros.data.bop import BopDataset
+from pose_estimation_ros.evaluation.results import Origin, add_result_option, origin_of, write_result
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
-from pose_estimation_ros.settings import parse_assignments
+from pose_estimation_ros.settings import dump_yaml, parse_assignments
 
 POSE_NODE = ["-m", "pose_estimation_ros.ros.pose_node"]
 _PLAY = ["-m", "pose_estimation_ros.ros.play_node"]
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None, node_command: list[str] | None = None) -
     """
     arguments = _parser().parse_args(argv)
     try:
-        return _run(arguments, node_command or POSE_NODE)
+        return _run(arguments, node_command or POSE_NODE, origin_of("pose_demo", argv))
     except KeyboardInterrupt:
         print("pose_demo: interrupted", file=sys.stderr)
         return 130
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "--transport", choices=("raw", "compressed"), default="compressed",
         help="images over DDS; a busy machine loses raw ones, which travel in many pieces (default: compressed)",
     )  # fmt: skip
+    add_result_option(parser)
     parser.add_argument("--output", type=Path, default=Path("out/demo"), help="folder to write (default: out/demo)")
     return parser
 
@@ -119,7 +120,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def _run(arguments: argparse.Namespace, node_command: list[str]) -> int:
+def _run(arguments: argparse.Namespace, node_command: list[str], origin: Origin) -> int:
     from pose_estimation_ros.cli.demo_report import finish
 
     plan = _plan(arguments)
@@ -144,7 +145,10 @@ def _run(arguments: argparse.Namespace, node_command: list[str]) -> int:
     for name, code in codes.items():
         if code != 0:
             raise GraphError(f"{name}: exit code {code}; see {plan.output / 'logs' / name}.log")
-    return finish(plan.bundle, plan.dataset, plan.output, rate_hz)
+    report = finish(plan.bundle, plan.dataset, plan.output, rate_hz)
+    if arguments.result is not None:
+        write_result(arguments.result, origin, report)
+    return 0 if report["poses"] else 1
 
 
 def _node_parameters(arguments: argparse.Namespace, plan: Plan) -> list[str]:
@@ -164,7 +168,7 @@ def _node_parameters(arguments: argparse.Namespace, plan: Plan) -> list[str]:
     }
     run = settings_of(arguments, plan.bundle).values()
     values |= {name: run[name] for name in parse_assignments(arguments.assignments).values}
-    return ["--ros-args", *(item for name in values for item in ("-p", f"{name}:={yaml_value(values[name])}"))]
+    return ["--ros-args", *(item for name in values for item in ("-p", f"{name}:={dump_yaml(values[name])}"))]
 
 
 def _play_command(plan: Plan, rate_hz: float, count: int | None, stamps: Path) -> list[str]:

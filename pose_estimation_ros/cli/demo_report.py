@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.localisation import object_points, target_errors
+from pose_estimation_ros.evaluation.machine import describe_machine
 from pose_estimation_ros.evaluation.scores import target_rows
 from pose_estimation_ros.objects.bundle import Bundle
 
@@ -38,8 +37,8 @@ class Run:
         return {self.played[frame["stamp_ns"]] for frame in self.frames}
 
 
-def finish(bundle: Bundle, dataset: BopDataset, output: Path, rate_hz: float) -> int:
-    """Write report, overlays and film, print the summary, and return the exit code."""
+def finish(bundle: Bundle, dataset: BopDataset, output: Path, rate_hz: float) -> dict[str, Any]:
+    """Write report, overlays and film, print the summary, and return the report."""
     run = read_run(output / "logs")
     rows = compare(run, bundle, dataset)
     report = summarise(run, rows, bundle, dataset, rate_hz)
@@ -49,8 +48,7 @@ def finish(bundle: Bundle, dataset: BopDataset, output: Path, rate_hz: float) ->
     print(format_summary(report, output))
     if report["poses"] == 0:
         print(f"pose_demo: no poses came out: {run.node.get('reason') or 'see the logs'}")
-        return 1
-    return 0
+    return report
 
 
 def read_run(logs: Path) -> Run:
@@ -130,7 +128,7 @@ def summarise(
         "transforms": sum(len(item["transforms"]) for item in run.frames),
         "bundle": bundle.name,
         "data_set": str(dataset.root),
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": describe_machine(),
         "definitions": {
             "recall_add_0_1d": "share of the instances at least 60 % visible, in the frames processed, whose ADD "
             "(ADD-S for symmetric objects) is below a tenth of the diameter; instances without a pose count as wrong",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pose_estimation_ros.cli.evaluate_images import find_targets, open_dataset, slice_images
 from pose_estimation_ros.cli.evaluate_options import make_parser
 from pose_estimation_ros.cli.settings_options import settings_of
-from pose_estimation_ros.data.bop import BopDataset, BopTarget, read_targets
+from pose_estimation_ros.data.bop import BopDataset, BopTarget
 from pose_estimation_ros.evaluation import report
 from pose_estimation_ros.evaluation.bop_results import (
     Estimate,
@@ -25,11 +25,11 @@ from pose_estimation_ros.evaluation.detection_ap import BoxDetection
 from pose_estimation_ros.evaluation.localisation import object_points
 from pose_estimation_ros.evaluation.metrics import DepthRenderer, ObjectPoints
 from pose_estimation_ros.evaluation.report import Evaluation
+from pose_estimation_ros.evaluation.results import Origin, origin_of, write_result
 from pose_estimation_ros.evaluation.run import ImageRecord, Runner, run_images
 from pose_estimation_ros.evaluation.silhouettes import Silhouettes
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
-from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline_settings import RunSettings
 
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
@@ -38,9 +38,8 @@ _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = make_parser().parse_args(argv)
-    arguments.command_line = shlex.join(["pose_evaluate", *(sys.argv[1:] if argv is None else argv)])
     try:
-        return _run(arguments)
+        return _run(arguments, origin_of("pose_evaluate", argv))
     except (ValueError, OSError) as error:  # BundleError is a ValueError
         print(f"pose_evaluate: error: {error}", file=sys.stderr)
         return 2
@@ -49,16 +48,17 @@ def main(argv: list[str] | None = None) -> int:
         return _INTERRUPTED
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, origin: Origin) -> int:
     from tqdm import tqdm
 
     _check(arguments)
     bundle = load_bundle(arguments.bundle) if arguments.bundle else None
-    dataset = _dataset(arguments)
-    targets, notes = _targets(arguments, dataset, bundle)
+    dataset = open_dataset(arguments)
+    part = slice_images(dataset.images, "--part", arguments.part) if arguments.part else None
+    targets, notes = find_targets(arguments, dataset, bundle)
     names = {model.object_id: model.name for model in (bundle.catalog if bundle else dataset.catalog)}
     context: dict[str, Any] = {
-        "command": arguments.command_line,
+        **asdict(origin),
         "data_set": str(arguments.bop),
         "split": arguments.split,
         "images": len(dataset.images),
@@ -84,8 +84,17 @@ def _run(arguments: argparse.Namespace) -> int:
             seconds_per_image=sum(record.time_s for record in results.records) / len(results.records),
             stages_s=report.stage_means(results.records),
         )
+    figures = {"images": len(dataset.images), **report.figures(evaluation, names)}
+    scores = None
+    if part is not None:
+        scores = report.score(dataset, evaluation.targets, models, results.boxes, arguments.gt_box, part)
+        context["part"] = figures["part"] = {"images": len(part), **report.figures(scores, names)}
     _write(arguments, evaluation, results.estimates, models, names, context, dataset)
+    if arguments.result is not None:
+        write_result(arguments.result, origin, figures)
     _print(evaluation, names, context)
+    if scores is not None:
+        print(f"\nimages {arguments.part} alone:\n{report.format_table(scores, names)}")
     return 0
 
 
@@ -131,47 +140,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("--resume: needs the --csv of the interrupted run, the finished images lie beside it")
     if arguments.candidates < 1:
         raise ValueError(f"--candidates {arguments.candidates}: expected at least 1")
-
-
-def _dataset(arguments: argparse.Namespace) -> BopDataset:
-    dataset = BopDataset(arguments.bop, arguments.split)
-    if arguments.image_range is not None:
-        try:
-            parts = [int(part) if part else None for part in arguments.image_range.split(":")]
-            chosen = dataset.images[slice(*parts)] if 2 <= len(parts) <= 3 else None
-        except ValueError:
-            chosen = None
-        if not chosen:
-            raise ValueError(
-                f"--image-range {arguments.image_range}: expected A:B[:STEP] within 0:{len(dataset.images)}"
-            )
-        dataset.images = chosen
-    if arguments.images is not None:
-        if arguments.images < 1:
-            raise ValueError(f"--images {arguments.images}: expected at least 1")
-        dataset.images = dataset.images[: arguments.images]
-    return dataset
-
-
-def _targets(
-    arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle | None
-) -> tuple[list[BopTarget], list[str]]:
-    """Return the targets of the chosen images and notes on what is left out."""
-    everything = read_targets(arguments.targets) if arguments.targets else dataset.targets
-    there = {image.key for image in dataset.images}
-    targets = [target for target in everything if (target.scene_id, target.image_id) in there]
-    notes = []
-    if len(targets) < len(everything):
-        notes.append(f"{len(everything) - len(targets)} of {len(everything)} targets are of other images")
-    known: Catalog | None = bundle.catalog if bundle is not None else None
-    if known is not None:
-        missing = sorted({item.object_id for item in targets if known.index_of_id(item.object_id) is None})
-        if missing:
-            notes.append(f"objects that the bundle does not know are left out: {', '.join(map(str, missing))}")
-        targets = [target for target in targets if target.object_id not in missing]
-    if not targets:
-        raise ValueError(f"{arguments.bop}: no targets in {len(there)} images; expected ground truth of known objects")
-    return targets, notes
 
 
 def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle, run: RunSettings) -> Runner:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from pose_estimation_ros.cli.settings_options import add_settings_option
+from pose_estimation_ros.evaluation.results import add_result_option
 from pose_estimation_ros.methods.registry import choices
 
 
@@ -32,6 +33,7 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
     add("--targets", type=Path, metavar="FILE", help="targets file (default: the data set's test_targets_bop19.json)")
     add("--images", type=int, metavar="N", help="only the first N images")
     add("--image-range", metavar="A:B[:STEP]", help="only these images, counted from 0, B excluded")
+    add("--part", metavar="A:B[:STEP]", help="score these of the images by themselves as well")
     add("--no-vsd", action="store_true", help="leave out VSD where the data set has depth")
 
 
@@ -72,4 +74,5 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     add("--csv", type=Path, metavar="FILE", help="poses as BOP'19 results")
     add("--poses-dir", type=Path, metavar="DIR", help="each pose [R|t] (metres) as DIR/OBJECT/FRAME.txt")
     add("--report", type=Path, metavar="FILE", help="all numbers as JSON")
+    add_result_option(group)
     add("--plots", type=Path, metavar="DIR", help="overlays, error curves and the worst failures as pictures")

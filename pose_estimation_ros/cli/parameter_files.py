@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -14,7 +14,7 @@ import yaml
 from pose_estimation_ros.methods.registry import methods
 from pose_estimation_ros.node_settings import NodeSettings, known_parameters
 from pose_estimation_ros.pipeline_settings import PipelineSettings
-from pose_estimation_ros.settings import Layer, SettingInfo, SettingsError, flatten, list_settings, load_yaml
+from pose_estimation_ros.settings import Layer, SettingInfo, SettingsError, dump_yaml, flatten, list_settings, load_yaml
 
 NODE = "pose_estimation"  # name of the node
 _WIDTH = 120
@@ -88,7 +88,7 @@ def parameter_file(values: Mapping[str, Any]) -> str:
 def _entry(info: SettingInfo, name: str, value: Any, depth: int) -> list[str]:
     when = "; at run time" if info.at_run_time else ""
     comment = _comment(f"{info.description} ({_values(info)}{when})", depth)
-    return [*comment, "  " * depth + f"{name}: {yaml_value(value)}"]
+    return [*comment, "  " * depth + f"{name}: {dump_yaml(value)}"]
 
 
 def _comment(text: str, depth: int) -> list[str]:
@@ -101,23 +101,22 @@ def _values(info: SettingInfo) -> str:
     return "a text" if info.pattern else info.expected
 
 
-def yaml_value(value: Any) -> str:
-    """Return a value as both YAML and ROS read it back, on one line."""
-    plain = list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("...\n").rstrip()
-
-
 def markdown(values: Mapping[str, Any]) -> str:
     """Return tables of the settings with these names, their defaults and meaning."""
     lines = [_MARKDOWN_HEAD.rstrip()]
     for group in _groups(values):
-        lines += ["", f"## {group.title}", group.summary, ""]
-        lines += ["| parameter | default | values | at run time | meaning |", "|---|---|---|---|---|"]
-        for info in group.settings:
-            when = "yes" if info.at_run_time else "no"
-            meaning = info.description.replace("<", "&lt;")  # Markdown takes <name> for a tag and shows nothing
-            lines.append(f"| `{info.name}` | `{yaml_value(info.default)}` | {_values(info)} | {when} | {meaning} |")
+        lines += ["", f"## {group.title}", group.summary, "", *markdown_table(group.settings)]
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(settings: Iterable[SettingInfo]) -> list[str]:
+    """Return the lines of a table of settings."""
+    lines = ["| parameter | default | values | at run time | meaning |", "|---|---|---|---|---|"]
+    for info in settings:
+        when = "yes" if info.at_run_time else "no"
+        meaning = info.description.replace("<", "&lt;")  # Markdown takes <name> for a tag and shows nothing
+        lines.append(f"| `{info.name}` | `{dump_yaml(info.default)}` | {_values(info)} | {when} | {meaning} |")
+    return lines
 
 
 def read_parameter_file(path: Path) -> Layer:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pose_estimation_ros.cli.parameter_files import markdown, parameter_file, read_parameter_file, yaml_value
+from pose_estimation_ros.cli.parameter_files import markdown, parameter_file, read_parameter_file
 from pose_estimation_ros.cli.settings_options import add_settings_option
 from pose_estimation_ros.node_settings import NodeSettings, known_parameters, split_parameters
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.pipeline_settings import resolve_run
-from pose_estimation_ros.settings import DEFAULT, Layer, parse_assignments, resolve, values_of
+from pose_estimation_ros.settings import DEFAULT, Layer, dump_yaml, parse_assignments, resolve, values_of
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"pose_settings: error: {error}", file=sys.stderr)
         return 2
     if arguments.format == "table":
-        print(table(found))
+        print(table(found), end="")
     else:
-        print((parameter_file if arguments.format == "yaml" else markdown)(found.values), end="")
+        print({"yaml": parameter_file, "markdown": markdown}[arguments.format](found.values), end="")
     return 0
 
 
@@ -100,11 +100,10 @@ def table(found: InForce) -> str:
     infos, rows = known_parameters(), []
     for name, value in found.values.items():
         when = " Changes at run time." if infos[name].at_run_time else ""
-        rows.append((name, yaml_value(value), found.origins[name], infos[name].description + when))
+        rows.append((name, dump_yaml(value), found.origins[name], infos[name].description + when))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
-    )
+    lines = [[*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]] for row in rows]
+    return "".join("  ".join(line) + "\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pose_estimation_ros.cli.recipes import read_recipe
+from pose_estimation_ros.cli.train_set import train_set
 from pose_estimation_ros.methods.base import Training
 from pose_estimation_ros.methods.registry import find_training, trained_networks
 from pose_estimation_ros.networks.device import resolve_device
-from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle, save_bundle
-from pose_estimation_ros.objects.catalog import UNITS_M, Catalog, ObjectModel, catalog_from_bop
-from pose_estimation_ros.objects.categories import catalog_from_categories, object_name
-from pose_estimation_ros.settings import Layer, parse_assignments
+from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle
+from pose_estimation_ros.objects.bundle_source import BundleSource, MeshSource
+from pose_estimation_ros.objects.catalog import UNITS_M
+from pose_estimation_ros.settings import parse_assignments
 
-_UNIT = "m"  # of mesh files where nothing is said
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.recipes is None and not (arguments.bundle and arguments.network):
+        parser.error("expected --bundle and --network, or --recipes")
+    if arguments.replace and arguments.recipes is None:
+        parser.error("--replace is for --recipes; a single network is trained anew without --resume")
     try:
+        if arguments.recipes is not None:
+            return _train_set(parser, arguments)
         training = find_training(arguments.network).training
         assert training is not None
         recipe = read_recipe(training, arguments.config, parse_assignments(arguments.assignments))
@@ -39,34 +44,24 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def read_recipe(training: Training, path: Path | None, changes: Layer) -> Any:
-    """Read a recipe from a YAML file, or take the default one, and change keys of it.
-
-    Raises:
-        ValueError: if the file is no mapping, or a key or a value is bad.
-    """
-    content: Any = {}
-    if path is not None:
-        try:
-            content = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: {error}") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"{path}: expected a mapping of recipe keys")
-    for name, value in changes.values.items():
-        place = content
-        for part in name.split(".")[:-1]:
-            place = place.setdefault(part, {})
-            if not isinstance(place, dict):
-                raise ValueError(f"{changes.origin} {name}: {part} has no keys")
-        place[name.split(".")[-1]] = value
-    return training.recipe_model().model_validate(content)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pose_train", description=__doc__)
-    parser.add_argument("--bundle", required=True, type=Path, help="folder of the bundle; made if it does not exist")
-    parser.add_argument("--network", required=True, help=f"which network to train: {', '.join(trained_networks())}")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        help="folder of the bundle; made if it does not exist (default with --recipes: models/NAME of their folder)",
+    )
+    parser.add_argument("--network", help=f"which network to train: {', '.join(trained_networks())}")
+    parser.add_argument(
+        "--recipes",
+        type=Path,
+        metavar="DIR",
+        help="train a whole bundle: the recipes of a folder in order (see config/train/lmo); what is finished is "
+        "skipped, what was interrupted goes on",
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="with --recipes: train anew what was trained by other recipes"
+    )
     source = parser.add_argument_group("objects of a new bundle")
     source.add_argument(
         "--bop", type=Path, help="BOP data set whose models folder holds the meshes (referenced, not copied)"
@@ -96,9 +91,30 @@ def _parser() -> argparse.ArgumentParser:
         help="change a key of the recipe, repeatable: --set optimiser.batch=16",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
-    parser.add_argument("--work-dir", type=Path, help="checkpoints and log (default: runs/BUNDLE/NETWORK)")
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        help="checkpoints and log (default: runs/BUNDLE/NETWORK); with --recipes of all networks (runs/BUNDLE)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     return parser
+
+
+def _train_set(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Train a bundle by its recipes, which say what other options say of a single network."""
+    allowed = ("recipes", "bundle", "bop", "categories", "device", "work_dir", "replace")
+    for name, value in vars(arguments).items():
+        if name not in allowed and value != parser.get_default(name):
+            option = "--set" if name == "assignments" else f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option}: not with --recipes, whose files say it; edit a copy of {arguments.recipes}")
+    return train_set(
+        arguments.recipes,
+        arguments.bundle,
+        {"bop": arguments.bop, "categories": arguments.categories},
+        str(resolve_device(arguments.device)),
+        arguments.work_dir,
+        arguments.replace,
+    )
 
 
 def _train(arguments: argparse.Namespace, training: Training, bundle: Bundle, recipe: Any) -> None:
@@ -148,17 +164,8 @@ def open_or_create(arguments: argparse.Namespace) -> Bundle:
         raise ValueError("--unit: is for --mesh and --categories; the meshes of a BOP data set are in millimetres")
     if arguments.held_out and not arguments.categories:
         raise ValueError("--held-out: is for --categories, whose last meshes it leaves out")
-    bundle = Bundle(
-        path=arguments.bundle,
-        name=arguments.bundle.resolve().name,
-        catalog=_catalog(arguments),
-        networks={},
-        pose_prior=PosePrior.model_validate(_prior_fields(arguments)),
-        meshes="meshes" if arguments.mesh else None,
-        mesh_source=_mesh_source(arguments),
-    )
-    save_bundle(bundle)
-    return bundle
+    prior = PosePrior.model_validate(_prior_fields(arguments))
+    return BundleSource(meshes=_mesh_source(arguments), pose_prior=prior).make(arguments.bundle)
 
 
 def _prior_fields(arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
@@ -167,49 +174,14 @@ def _prior_fields(arguments: argparse.Namespace) -> dict[str, tuple[float, float
     return {key: tuple(value) for key, value in given.items() if value is not None}
 
 
-def _mesh_source(arguments: argparse.Namespace) -> str:
-    """Say where the meshes are that the bundle does not ship."""
-    if arguments.bop:
-        return "Use the models folder of the BOP data set the bundle was made from."
-    return "Use the folder of categories the bundle was made from." if arguments.categories else ""
-
-
-def _catalog(arguments: argparse.Namespace) -> Catalog:
-    if arguments.categories:
-        return catalog_from_categories(arguments.categories, arguments.unit or _UNIT, arguments.held_out)
-    if arguments.bop:
-        return catalog_from_bop(arguments.bop / "models")
-    return Catalog(tuple(_adopt(arguments, index, path) for index, path in enumerate(arguments.mesh, start=1)))
-
-
-def _adopt(arguments: argparse.Namespace, number: int, path: Path) -> ObjectModel:
-    """Copy a mesh into the bundle, with its materials and textures, and measure it."""
-    from pose_estimation_ros.objects.mesh import companion_files, diameter, load_mesh
-
-    unit = arguments.unit or _UNIT
-    mesh = load_mesh(path, unit)
-    for file in [path, *companion_files(path)]:
-        _copy(file, path.parent, arguments.bundle / "meshes")
-    low, high = mesh.bounds
-    return ObjectModel(
-        object_id=number,
-        name=object_name(path.stem),
-        diameter_m=diameter(mesh.vertices),
-        bounds_m=(tuple(low.tolist()), tuple(high.tolist())),
-        mesh=Path(path.name),
-        mesh_unit=unit,
+def _mesh_source(arguments: argparse.Namespace) -> MeshSource:
+    return MeshSource(
+        bop=arguments.bop,
+        mesh=tuple(arguments.mesh or ()),
+        categories=arguments.categories,
+        unit=arguments.unit,
+        held_out=arguments.held_out,
     )
-
-
-def _copy(file: Path, source: Path, target: Path) -> None:
-    """Copy a file to where it lies below the source folder."""
-    if source.resolve() not in file.resolve().parents:
-        raise ValueError(f"{file}: expected below {source}, where the mesh is, so that the bundle can hold a copy")
-    copy = target / file.resolve().relative_to(source.resolve())
-    if copy.is_file() and copy.read_bytes() != file.read_bytes():
-        raise ValueError(f"{file}: {copy} is another file of the same name; rename one of them")
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, copy)
 
 
 if __name__ == "__main__":

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pose_estimation_ros.data.bop import MIN_VISIBILITY, BopDataset, BopTarget
+from pose_estimation_ros.data.bop import MIN_VISIBILITY, BopDataset, BopImage, BopTarget
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection, BoxTruth, average_precision
 from pose_estimation_ros.evaluation.localisation import TargetErrors, target_errors
 from pose_estimation_ros.evaluation.metrics import DepthRenderer, ObjectPoints
+from pose_estimation_ros.evaluation.results import plain
 from pose_estimation_ros.evaluation.run import GtBox, ImageRecord
 from pose_estimation_ros.evaluation.scores import mean_scores, score_objects, score_targets, target_rows
 
@@ -66,17 +65,32 @@ def evaluate(
 ) -> Evaluation:
     """Score poses, and 2D detections where there are some, against the ground truth of a data set."""
     results = target_errors(dataset, targets, estimates, models, render_depth, progress)
+    return replace(score(dataset, results, models, boxes, gt_box), seconds_per_image=_seconds(estimates))
+
+
+def score(
+    dataset: BopDataset,
+    results: Sequence[TargetErrors],
+    models: dict[int, ObjectPoints],
+    boxes: Sequence[BoxDetection] | None = None,
+    gt_box: GtBox = "full",
+    images: Sequence[BopImage] | None = None,
+) -> Evaluation:
+    """Score errors that were measured before, and 2D detections where there are some; in some of the images or all."""
+    keys = {image.key for image in (dataset.images if images is None else images)}
+    results = [item for item in results if (item.target.scene_id, item.target.image_id) in keys]
     objects, everything = score_objects(results, models), score_targets(results, models)
     if boxes is not None:
-        asked = {target.object_id for target in targets}
+        boxes = [box for box in boxes if box.image in keys]
         for kind in ("full", "visible"):
-            precision = average_precision(boxes, box_truths(dataset, asked, kind))  # type: ignore[arg-type]
+            truths = box_truths(dataset, objects, kind)  # type: ignore[arg-type]
+            precision = average_precision(boxes, [item for item in truths if item.image in keys])
             for object_id, scores in objects.items():
                 found = precision.get(object_id, {"ap": math.nan, "ap50": math.nan})
                 scores |= {f"{key}_{kind}": value for key, value in found.items()}
                 if kind == gt_box:
                     scores |= found
-    return Evaluation(objects, mean_scores(objects), everything, tuple(results), _seconds(estimates), {})
+    return Evaluation(objects, mean_scores(objects), everything, tuple(results), None, {})
 
 
 def box_truths(dataset: BopDataset, object_ids: Iterable[int], kind: GtBox) -> list[BoxTruth]:
@@ -122,14 +136,24 @@ def format_table(evaluation: Evaluation, names: dict[int, str]) -> str:
     return "\n".join(lines)
 
 
+def figures(evaluation: Evaluation, names: dict[int, str]) -> dict[str, Any]:
+    """Return the columns of the table: of every object, their mean, and over all targets."""
+    columns = [key for key, _, _, _ in _COLUMNS]
+
+    def chosen(scores: dict[str, float]) -> dict[str, float]:
+        return {key: scores[key] for key in columns if _known(scores.get(key))}
+
+    objects = {names.get(key, f"obj_{key:06d}"): chosen(scores) for key, scores in evaluation.objects.items()}
+    return {"mean": chosen(evaluation.mean), "all": chosen(evaluation.all), "objects": objects}
+
+
 def report_content(
     evaluation: Evaluation, models: dict[int, ObjectPoints], names: dict[int, str], context: dict[str, Any]
 ) -> dict[str, Any]:
     """Return everything there is to keep of an evaluation, ready for JSON; what is unknown or infinite is None."""
-    return _plain(
+    return plain(
         {
             **context,
-            "machine": describe_machine(),
             "objects": {
                 names.get(key, f"obj_{key:06d}"): {"object_id": key, **scores}
                 for key, scores in evaluation.objects.items()
@@ -152,21 +176,6 @@ def write_report(path: str | Path, content: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def describe_machine() -> dict[str, Any]:
-    """Describe what the numbers were measured on."""
-    import torch
-
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = info.read_text().splitlines()
-        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        cpu = models[0] if models else cpu
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    machine = {"cpu": cpu, "cores": cores, "python": platform.python_version(), "torch": torch.__version__}
-    return machine | {"gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
-
-
 def _seconds(estimates: Sequence[Estimate]) -> float | None:
     times = {(item.scene_id, item.image_id): item.time_s for item in estimates if item.time_s >= 0}
     return float(np.mean(list(times.values()))) if times else None
@@ -174,13 +183,3 @@ def _seconds(estimates: Sequence[Estimate]) -> float | None:
 
 def _known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, (np.floating, float)):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

@@ -1,14 +1,12 @@
-"""What a speed measurement is, and the machine it was made on."""
+"""What a speed measurement is, and how it is shown."""
 
 from __future__ import annotations
 
-import os
-import platform
 import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +24,7 @@ class Spread:
 class Measurement:
     """What a run showed; written as JSON."""
 
-    machine: dict[str, str | int]
+    machine: dict[str, Any]
     bundle: str
     backend: str
     refiner: str
@@ -50,29 +48,6 @@ def spreads(timings: Sequence[dict[str, float]]) -> dict[str, Spread]:
         stage: Spread(*(1e3 * float(value) for value in np.percentile([item[stage] for item in timings], [50, 90])))
         for stage in timings[0]
     }
-
-
-def machine(device: torch.device) -> dict[str, str | int]:
-    """Name the machine: a number without one says nothing."""
-    named: dict[str, str | int] = {
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-    if device.type == "cuda":
-        named["gpu"] = torch.cuda.get_device_name(device)
-    return named
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def peak_memory_mb(device: torch.device) -> dict[str, float]:

@@ -114,3 +114,34 @@ def updated_poses(camera_from_object: Tensor, centre: Tensor, cameras: VirtualCa
     new[:, :3, 3] = (back @ (moved[:, :, None] - rotation @ centre[:, :, None]))[:, :, 0]
     new[:, 3, 3] = 1.0
     return new
+
+
+def update_jacobian(camera_from_object: Tensor, centre: Tensor, cameras: VirtualCameras) -> Tensor:
+    """Return how poses change by small updates.
+
+    Args:
+        camera_from_object: poses (B, 4, 4), metres.
+        centre: of the objects in their own frames (B, 3), metres.
+        cameras: that look at them.
+
+    Returns:
+        Derivatives (B, 6, 6) of x y z rx ry rz, in the real camera's axes about the objects' origins, by the updates'
+        shift, logarithm of the distance and axis-angle vector.
+    """
+    old = cameras.poses(camera_from_object)
+    at = transform_points(centre[:, None], old)[:, 0]
+    move = torch.zeros(len(old), 3, 6, dtype=old.dtype, device=old.device)  # of the centre
+    move[:, 0, 0] = move[:, 1, 1] = at[:, 2] * cameras.size / cameras.intrinsics[:, 0, 0]
+    move[:, :, 2] = at
+    turn = _skew(at) @ move / at.square().sum(dim=1)[:, None, None]  # the object goes on showing the same side
+    turn[:, :, 3:] += torch.eye(3, dtype=old.dtype, device=old.device)
+    origin = move + _skew(at - old[:, :3, 3]) @ turn
+    back = cameras.virtual_from_camera.transpose(1, 2)
+    return torch.cat([back @ origin, back @ turn], dim=1)
+
+
+def _skew(vectors: Tensor) -> Tensor:
+    """Return matrices (B, 3, 3) that vectors (B, 3) multiply others with from the left in a cross product."""
+    x, y, z = vectors.unbind(1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).unflatten(1, (3, 3))

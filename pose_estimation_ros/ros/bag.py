@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,12 +36,13 @@ def message_definition(type_name: str) -> str:
 
 
 def _read_definition(package: str, name: str) -> str:
-    prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
-    for prefix in [*prefixes, Path(sys.prefix)]:
-        path = prefix / "share" / package / "msg" / f"{name}.msg"
-        if path.is_file():
-            return path.read_text()
-    raise FileNotFoundError(f"share/{package}/msg/{name}.msg: not found in AMENT_PREFIX_PATH; source scripts/env.sh")
+    from ament_index_python.packages import get_package_share_path
+
+    try:
+        return (get_package_share_path(package) / "msg" / f"{name}.msg").read_text()
+    except (LookupError, OSError) as error:  # no such package, no such file, no AMENT_PREFIX_PATH
+        text = f"share/{package}/msg/{name}.msg: not found in AMENT_PREFIX_PATH; source scripts/env.sh"
+        raise FileNotFoundError(text) from error
 
 
 def _types_in(definition: str, package: str) -> list[str]:

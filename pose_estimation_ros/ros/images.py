@@ -1,4 +1,8 @@
-"""sensor_msgs/Image and CompressedImage to RGB arrays and back, in plain numpy and OpenCV."""
+"""sensor_msgs/Image and CompressedImage to RGB arrays and back.
+
+Plain numpy and OpenCV for the encodings below, with or without cv_bridge: the same pixels everywhere, and no copy where
+the encoding allows. cv_bridge, where it is installed, takes any other.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pose_estimation_ros.ros.ecosystem import cv_bridge
 from pose_estimation_ros.ros.input_error import ImageError
 
 
@@ -54,7 +59,8 @@ ENCODINGS: dict[str, Encoding] = {
 def image_to_rgb(message: Any) -> np.ndarray:
     """Read a sensor_msgs/Image.
 
-    16-bit images keep their high byte. `rgb8` is a view of the message, no copy.
+    16-bit images keep their high byte, which is one level at most from the rounding of cv_bridge. `rgb8` is a view of
+    the message, no copy.
 
     Args:
         message: anything with the fields of sensor_msgs/Image.
@@ -106,14 +112,12 @@ def _pixels(message: Any, encoding: Encoding) -> np.ndarray:
 
 
 def _through_cv_bridge(message: Any) -> np.ndarray:
+    library = cv_bridge()
+    if library is None:
+        text = f"image: encoding = {message.encoding!r}: expected one of {', '.join(sorted(ENCODINGS))}"
+        raise ImageError("encoding", text)
     try:
-        from cv_bridge import CvBridge
-    except Exception as error:  # absent, or built against another NumPy
-        raise ImageError(
-            "encoding", f"image: encoding = {message.encoding!r}: expected one of {', '.join(sorted(ENCODINGS))}"
-        ) from error
-    try:
-        return np.asarray(CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8"))
+        return np.asarray(library.CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8"))
     except Exception as error:
         text = f"image: encoding = {message.encoding!r}: cv_bridge fails with: {error}"
         raise ImageError("encoding", text) from error

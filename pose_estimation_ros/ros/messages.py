@@ -1,4 +1,4 @@
-"""Poses and detections as TF, Detection3DArray and Detection2DArray: arrays in, message out."""
+"""Poses and detections as transforms, Detection3DArray and Detection2DArray: arrays in, message out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
 from std_msgs.msg import Header
 
 from pose_estimation_ros.data.frame import Detection
-from pose_estimation_ros.geometry.rotations import quaternion_from_matrix
 from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.ros.ecosystem import quaternions_from_matrices
 
 try:
-    from tf2_msgs.msg import TFMessage
     from vision_msgs.msg import (
         BoundingBox2D,
         BoundingBox3D,
@@ -43,8 +41,7 @@ def quaternions_of(poses: Sequence[Any]) -> np.ndarray:
     """Return the rotations of N poses as quaternions xyzw, shape (N, 4)."""
     if not poses:
         return np.zeros((0, 4))
-    rotations = np.stack([pose.camera_from_object[:3, :3] for pose in poses]).astype(np.float64)
-    return quaternion_from_matrix(torch.from_numpy(rotations)).numpy()
+    return quaternions_from_matrices(np.stack([pose.camera_from_object for pose in poses]))
 
 
 def pose_message(position: np.ndarray, quaternion: np.ndarray) -> Pose:
@@ -54,7 +51,7 @@ def pose_message(position: np.ndarray, quaternion: np.ndarray) -> Pose:
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
-def tf_message(header: Header, poses: Sequence[Any], prefix: str) -> TFMessage:
+def stamped_transforms(header: Header, poses: Sequence[Any], prefix: str) -> list[TransformStamped]:
     """Build the transforms from the camera frame to every object.
 
     Args:
@@ -73,7 +70,7 @@ def tf_message(header: Header, poses: Sequence[Any], prefix: str) -> TFMessage:
                 transform=Transform(translation=translation, rotation=placed.orientation),
             )
         )
-    return TFMessage(transforms=transforms)
+    return transforms
 
 
 def detections_3d(header: Header, poses: Sequence[Any], catalog: Catalog) -> Detection3DArray:

@@ -10,15 +10,15 @@ import numpy as np
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2DArray, Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.ros.diagnostics import Problem
+from pose_estimation_ros.ros.ecosystem import transform_broadcaster
 from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.markers import Track, marker_array
-from pose_estimation_ros.ros.messages import detections_2d, detections_3d, stamp_to_ns, tf_message
+from pose_estimation_ros.ros.messages import detections_2d, detections_3d, stamp_to_ns, stamped_transforms
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -34,7 +34,6 @@ def reliable(depth: int) -> QoSProfile:
     )
 
 
-TF_QOS = reliable(100)  # as tf2_ros broadcasts
 OVERLAY = "overlay"
 
 
@@ -56,7 +55,7 @@ class Outputs:
         self._node = node
         self._loaded = loaded
         self._frame_prefix = frame_prefix
-        self._tf = node.create_publisher(TFMessage, "/tf", TF_QOS)
+        self._tf = transform_broadcaster(node)
         self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", reliable(10))
         self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", reliable(10))
         self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(10))
@@ -81,7 +80,7 @@ class Outputs:
             text = f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
             return Problem("tf stamp", text)
         self._sent_stamps_ns.append(stamp_ns)
-        self._tf.publish(tf_message(header, poses, self._frame_prefix))
+        self._tf.sendTransform(stamped_transforms(header, poses, self._frame_prefix))
         return None
 
     def publish_poses(self, header: Header, result: Any) -> None:
@@ -116,6 +115,6 @@ class Outputs:
 
     def destroy(self) -> None:
         """Destroy the publishers."""
-        always = (self._tf, self._detections_3d, self._detections_2d, self._markers)
+        always = (self._tf.pub_tf, self._detections_3d, self._detections_2d, self._markers)
         for publisher in (*always, *self._images.values()):
             self._node.destroy_publisher(publisher)

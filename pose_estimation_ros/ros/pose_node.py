@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import signal
 import sys
@@ -14,9 +13,6 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.utilities import remove_ros_args
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
@@ -30,19 +26,16 @@ from pose_estimation_ros.ros.diagnostics import (
     diagnostic_array,
     exception_kind,
 )
-from pose_estimation_ros.ros.intake import WAIT_S, Arrival, Intake
+from pose_estimation_ros.ros.inputs import Inputs
+from pose_estimation_ros.ros.intake import Arrival
 from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
-from pose_estimation_ros.ros.messages import stamp_to_ns
 from pose_estimation_ros.ros.outputs import Outputs, reliable
 from pose_estimation_ros.ros.parameters import NodeParameters
 from pose_estimation_ros.ros.processing import FrameProcessor
-from pose_estimation_ros.ros.running import until_shutdown
+from pose_estimation_ros.ros.running import refuse_other_arguments, until_shutdown
 from pose_estimation_ros.ros.worker import Worker
 
 SILENCE_S = 3.0  # without an image for so long, diagnostics warn
-_NEWEST = {"history": HistoryPolicy.KEEP_LAST, "durability": DurabilityPolicy.VOLATILE}
-IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, **_NEWEST)
-INFO_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT, **_NEWEST)
 
 PipelineFactory = Callable[[Mapping[str, Any]], LoadedPipeline]
 
@@ -66,9 +59,8 @@ class PoseNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._processor: FrameProcessor | None = None
         self._worker: Worker[Arrival] | None = None
-        self._intake: Intake | None = None
+        self._inputs: Inputs | None = None
         self._dropped_before = 0
-        self._inputs: list[Any] = []
         self._declared = NodeParameters(self)
         self._settings = self._declared.values
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when simulated time stands still
@@ -76,7 +68,6 @@ class PoseNode(LifecycleNode):
         self.create_timer(self._settings["diagnostics_period_s"], self.publish_diagnostics, clock=steady)
         self._cuda_is_lost = False
         self._cuda_guard = self.create_guard_condition(self._on_cuda_lost)  # from the worker's thread to the node's
-        self._hold_timer = self.create_timer(WAIT_S, self._on_hold_timeout, clock=steady, autostart=False)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
         if self._settings["autostart"]:
@@ -95,7 +86,9 @@ class PoseNode(LifecycleNode):
         self.get_logger().info(f"loading bundle {self._settings['bundle']!r}")
         start_s = time.perf_counter()
         try:
-            self._loaded = self._pipeline_factory(self._declared.given)
+            loaded = self._pipeline_factory(self._declared.given)
+            moved = ", ".join(self._declared.adopt(loaded.settings))
+            self._outputs = Outputs(self, loaded, self._settings["frame_prefix"])
         except Exception as error:  # whatever is wrong with a bundle, the node lives
             if self._has_lost_cuda(error):
                 return TransitionCallbackReturn.ERROR
@@ -103,12 +96,11 @@ class PoseNode(LifecycleNode):
             self._complain(Problem("configure", text))
             self.publish_diagnostics()
             return TransitionCallbackReturn.FAILURE
-        moved = ", ".join(self._declared.adopt(self._loaded.settings))
         if moved:
             self.get_logger().warning(f"new values from the bundle, shown as parameters after a restart: {moved}")
-        self._outputs = Outputs(self, self._loaded, self._settings["frame_prefix"])
-        self._processor = FrameProcessor(self._loaded, self._outputs, self._settings, self._statistics, self._complain)
-        names = ", ".join(model.name for model in self._loaded.catalog)
+        self._loaded = loaded
+        self._processor = FrameProcessor(loaded, self._outputs, self._settings, self._statistics, self._complain)
+        names = ", ".join(model.name for model in loaded.catalog)
         self.get_logger().info(f"ready after {time.perf_counter() - start_s:.1f} s, objects: {names}")
         return super().on_configure(state)
 
@@ -117,14 +109,7 @@ class PoseNode(LifecycleNode):
         assert self._processor is not None
         self._worker = Worker(self._processor.handle, self._on_pipeline_error)
         self._worker.start()
-        self._intake = Intake(self._worker.put)
-        # camera_info first: the executor looks at subscriptions in the order of their creation.
-        self._inputs = [self.create_subscription(CameraInfo, "camera_info", self._on_info, INFO_QOS)]
-        if self._settings["image_transport"] == "compressed":
-            image = self.create_subscription(CompressedImage, "image/compressed", self._on_image, IMAGE_QOS)
-        else:
-            image = self.create_subscription(Image, "image", self._on_image, IMAGE_QOS)
-        self._inputs.append(image)
+        self._inputs = Inputs(self, self._settings["image_transport"], self._accept_image, self._worker.put)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -153,14 +138,12 @@ class PoseNode(LifecycleNode):
         self._free()
 
     def _stop(self) -> None:
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs = []
-        self._hold_timer.cancel()
+        if self._inputs is not None:
+            self._inputs.destroy()
         if self._worker is not None:
             self._worker.stop()
-            self._dropped_before = self.frames_dropped
-            self._worker = self._intake = None
+        self._dropped_before = self.frames_dropped
+        self._worker = self._inputs = None
         if self._outputs is not None and self.context.ok():
             self._outputs.clear_markers()
 
@@ -177,25 +160,11 @@ class PoseNode(LifecycleNode):
         if self.state == "unconfigured" and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
-    # Inputs
+    # What happens to images
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
-        received_s = time.perf_counter()
+    def _accept_image(self) -> bool:
         self._statistics.received()
-        if self._intake is None or self._processor is None or not self._processor.is_enabled:
-            return
-        self._intake.image(stamp_to_ns(message.header.stamp), message, received_s)
-        if self._intake.is_holding:
-            self._hold_timer.reset()
-
-    def _on_info(self, message: CameraInfo) -> None:
-        if self._intake is not None:
-            self._intake.info(stamp_to_ns(message.header.stamp), message)
-
-    def _on_hold_timeout(self) -> None:
-        self._hold_timer.cancel()
-        if self._intake is not None:
-            self._intake.timeout()
+        return self._processor is not None and self._processor.is_enabled
 
     def _on_pipeline_error(self, error: Exception) -> None:
         if self.context.ok():
@@ -246,8 +215,8 @@ class PoseNode(LifecycleNode):
     @property
     def frames_dropped(self) -> int:
         """Images that never came to their turn because a newer one arrived."""
-        current = 0 if self._worker is None or self._intake is None else self._worker.dropped + self._intake.dropped
-        return self._dropped_before + current
+        waiting = (self._worker, self._inputs)
+        return self._dropped_before + sum(place.dropped for place in waiting if place is not None)
 
     def _complain(self, problem: Problem | None) -> None:
         if self._cuda_is_lost:
@@ -276,26 +245,25 @@ class PoseNode(LifecycleNode):
         """Return the level and the sentence that describe how the node is."""
         if self._problems.current:
             return ERROR, self._problems.current
-        if self.state != "active" or self._processor is None or self._intake is None:
+        if self.state != "active" or self._processor is None or self._inputs is None:
             return (OK if self.state == "inactive" else WARN), self.state
         if not self._processor.is_enabled:
             return OK, "disabled by the service enable"
         silent_s = self._statistics.seconds_since_image()
         if silent_s is None or silent_s > SILENCE_S:
-            topic = self._inputs[1].topic_name
-            publishers = self.count_publishers(topic)
-            return WARN, f"no image on {topic} ({publishers} publishers)"
-        missing = self._intake.missing()
+            topic = self._inputs.image_topic
+            return WARN, f"no image on {topic} ({self.count_publishers(topic)} publishers)"
+        missing = self._inputs.missing()
         if missing:
-            return WARN, f"{missing} on {self._inputs[0].topic_name}"
+            return WARN, missing
         count = self._processor.pose_count
         return OK, f"{count} objects" if count else (self._processor.reason or "no objects")
 
 
 def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:
     """Run the node until it is interrupted."""
-    _parser().parse_args(remove_ros_args(argv)[1:])
     try:
+        refuse_other_arguments("pose_node", __doc__, argv)
         rclpy.init(args=argv)
     except RuntimeError as error:  # a parameter file that is none, for example
         return _refuse(error)
@@ -315,15 +283,6 @@ def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load
         rclpy.try_shutdown()
         signal.signal(signal.SIGINT, previous)
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog="pose_node",
-        description=__doc__,
-        usage="pose_node [-h] [--ros-args [-p NAME:=VALUE] [--params-file FILE] [-r FROM:=TO] ...]",
-        epilog="pose_settings lists the parameters.",
-    )
 
 
 def _refuse(error: Exception) -> int:

@@ -5,18 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
-
-from pose_estimation_ros.geometry.rotations import matrix_from_quaternion
+from pose_estimation_ros.ros.ecosystem import matrix_from_quaternion
 from pose_estimation_ros.ros.messages import stamp_to_ns
 
 
 def matrix_of(position: Any, orientation: Any) -> list[list[float]]:
     """Return a 4x4 transform as nested lists from a position and a quaternion message."""
-    quaternion = torch.tensor([orientation.x, orientation.y, orientation.z, orientation.w], dtype=torch.float64)
-    matrix = np.eye(4)
-    matrix[:3, :3] = matrix_from_quaternion(quaternion).numpy()
+    matrix = matrix_from_quaternion((orientation.x, orientation.y, orientation.z, orientation.w))
     matrix[:3, 3] = (position.x, position.y, position.z)
     return matrix.tolist()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.geometry.pose_covariance import about_point
 from pose_estimation_ros.geometry.symmetry import canonicalise, symmetry_transforms
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
@@ -71,7 +72,7 @@ class Tracker:
             own = self._update_object(index, [hypotheses[position] for position in positions], stamp_ns)
             chosen.update(zip(positions, own, strict=True))
         return [
-            object_pose(self._catalog, hypotheses[position], detections, track.track_id, track.filter.pose)
+            object_pose(self._catalog, _smoothed(hypotheses[position], track.filter), detections, track.track_id)
             for position, track in sorted(chosen.items())
             if track.hits >= self._settings.min_hits
         ]
@@ -80,23 +81,25 @@ class Tracker:
         """Return the track of every hypothesis of one object; age and drop the tracks without one."""
         tracks = self._tracks.setdefault(index, [])
         poses = [np.asarray(item.camera_from_object, dtype=np.float64) for item in hypotheses]
+        transforms = self._transforms[index]
         reach_m = self._settings.gate_diameters * self._catalog[index].diameter_m
-        pairs = associate([track.filter.pose for track in tracks], poses, self._transforms[index], reach_m)
+        pairs = associate([track.filter.pose for track in tracks], poses, transforms, reach_m)
         found = {column: tracks[row] for row, column in pairs}
         for column, track in found.items():
-            self._follow(track, canonicalise(poses[column], self._transforms[index], track.filter.pose), stamp_ns)
+            self._follow(track, _equivalent(hypotheses[column], transforms, track.filter.pose), stamp_ns)
         seen = {id(track) for track in found.values()}
         self._tracks[index] = tracks = [track for track in tracks if id(track) in seen or self._keeps(track, stamp_ns)]
         # New instances get their numbers best first.
         for column in sorted(set(range(len(poses))) - set(found), key=lambda item: -hypotheses[item].score):
-            found[column] = self._begin(index, tracks, poses[column], stamp_ns)
+            found[column] = self._begin(index, tracks, _equivalent(hypotheses[column], transforms), stamp_ns)
         return [found[column] for column in range(len(poses))]
 
-    def _follow(self, track: _Track, pose: np.ndarray, stamp_ns: int) -> None:
+    def _follow(self, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> None:
+        pose, covariance = hypothesis.camera_from_object, hypothesis.covariance
         if self._settings.smoothing != "none":
-            track.filter.update(pose, stamp_ns)
+            track.filter.update(pose, stamp_ns, covariance)
         else:
-            track.filter.pose = pose
+            track.filter.restart(pose, stamp_ns, covariance)
         track.seen_ns, track.missed, track.hits = stamp_ns, 0, track.hits + 1
 
     def _keeps(self, track: _Track, stamp_ns: int) -> bool:
@@ -104,14 +107,33 @@ class Tracker:
         unseen_s = (stamp_ns - track.seen_ns) / 1e9
         return track.missed <= self._settings.max_missed and unseen_s <= self._settings.max_unseen_s
 
-    def _begin(self, index: int, tracks: list[_Track], pose: np.ndarray, stamp_ns: int) -> _Track:
+    def _begin(self, index: int, tracks: list[_Track], hypothesis: PoseHypothesis, stamp_ns: int) -> _Track:
         taken = {track.track_id for track in tracks}
         free = next(number for number in range(len(tracks) + 1) if number not in taken)
-        first = canonicalise(pose, self._transforms[index])
-        model = self._catalog[index]
-        track = _Track(free, PoseFilter(first, stamp_ns, model.diameter_m, filter_settings(self._settings)), stamp_ns)
-        tracks.append(track)
-        return track
+        smoother = PoseFilter(
+            hypothesis.camera_from_object,
+            stamp_ns,
+            self._catalog[index].diameter_m,
+            filter_settings(self._settings),
+            hypothesis.covariance,
+        )
+        tracks.append(_Track(free, smoother, stamp_ns))
+        return tracks[-1]
+
+
+def _equivalent(
+    hypothesis: PoseHypothesis, transforms: np.ndarray, reference: np.ndarray | None = None
+) -> PoseHypothesis:
+    """Return the one of the poses that look the same that lies nearest to a reference, see `canonicalise`."""
+    before = np.asarray(hypothesis.camera_from_object, dtype=np.float64)
+    pose, covariance = canonicalise(before, transforms, reference), hypothesis.covariance
+    if covariance is not None:  # a symmetry about an axis beside the origin moves the origin
+        covariance = about_point(covariance, pose[:3, 3] - before[:3, 3])
+    return replace(hypothesis, camera_from_object=pose, covariance=covariance)
+
+
+def _smoothed(hypothesis: PoseHypothesis, smoother: PoseFilter) -> PoseHypothesis:
+    return replace(hypothesis, camera_from_object=smoother.pose, covariance=smoother.covariance)
 
 
 def filter_settings(settings: TrackerSettings) -> FilterSettings:
@@ -134,11 +156,7 @@ def object_symmetries(model: ObjectModel) -> np.ndarray:
 
 
 def object_pose(
-    catalog: Catalog,
-    hypothesis: PoseHypothesis,
-    detections: Sequence[Detection],
-    track_id: int,
-    camera_from_object: np.ndarray,
+    catalog: Catalog, hypothesis: PoseHypothesis, detections: Sequence[Detection], track_id: int
 ) -> ObjectPose:
     """Join an estimate, its detection and the instance it belongs to."""
     detection = detections[hypothesis.detection_index]
@@ -146,7 +164,7 @@ def object_pose(
         name=catalog[hypothesis.object_index].name,
         object_index=hypothesis.object_index,
         track_id=track_id,
-        camera_from_object=np.array(camera_from_object, dtype=np.float64),
+        camera_from_object=np.array(hypothesis.camera_from_object, dtype=np.float64),
         score=float(hypothesis.score),
         covariance=hypothesis.covariance,
         box=detection.box,
@@ -165,5 +183,5 @@ def untracked(
     for hypothesis in hypotheses:
         number = counts.get(hypothesis.object_index, 0)
         counts[hypothesis.object_index] = number + 1
-        poses.append(object_pose(catalog, hypothesis, detections, number, hypothesis.camera_from_object))
+        poses.append(object_pose(catalog, hypothesis, detections, number))
     return poses

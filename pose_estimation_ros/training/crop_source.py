@@ -1,11 +1,9 @@
-"""Where the crops of every training come from: the bank of views, backgrounds, and processes that compose them."""
+"""Where the crops of every training come from: the bank of views, backgrounds, and the weights they start with."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +17,8 @@ from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
 from pose_estimation_ros.objects.bundle_file import entry_from_object
+from pose_estimation_ros.training.batch_stream import Draw
 
-Batch = TypeVar("Batch")
 Network = TypeVar("Network", bound=nn.Module)
 _BANK_FORMAT = "3"  # of the files that hold banks
 
@@ -88,69 +86,15 @@ def open_bank(
     return bank, backgrounds.to(bank.surface.device)
 
 
-class _Endless(torch.utils.data.IterableDataset):
-    """Batches for DataLoader workers, a different stream for each."""
+def crop_maker(bank: ViewBank, backgrounds: Tensor, config: CropConfig, weights: Tensor) -> Draw[CropBatch]:
+    """Return what makes training crops from a seed, for `batch_stream`."""
+    source = CropSource(bank, backgrounds, config, weights=weights)
 
-    def __init__(self, make: Callable[[int], Callable[[int], Any]], batch: int, seed: int) -> None:
-        self.make = make
-        self.batch = batch
-        self.seed = seed
+    def draw(seed: int, samples: int) -> CropBatch:
+        source.generator.manual_seed(seed)
+        return source.batch(samples)
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        torch.set_num_threads(1)
-        worker = torch.utils.data.get_worker_info()
-        draw = self.make(self.seed * 1000 + (worker.id if worker else 0))
-        while True:
-            yield _joined([draw(min(16, self.batch)) for _ in range(max(1, self.batch // 16))])
-
-
-def _joined(parts: list[Any]) -> dict[str, Tensor]:
-    """Join small batches; small ones stay in the processor's cache while they are made."""
-    return {field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(parts[0])}
-
-
-def endless_batches(
-    make: Callable[[int], Callable[[int], Batch]],
-    kind: type[Batch],
-    batch: int,
-    seed: int,
-    workers: int,
-    on_gpu: bool,
-) -> Iterator[Batch]:
-    """Yield batches without end, made by worker processes on a CPU or in this process on a GPU.
-
-    Args:
-        make: returns, for a seed, what makes batches of a wanted length.
-        kind: the batches' class, a dataclass of tensors.
-        batch: their length.
-        seed: same seed, same batches.
-        workers: processes; 0 makes the batches in this one.
-        on_gpu: whether they are made on a GPU.
-    """
-    if on_gpu:
-        draw = make(seed)
-        while True:
-            yield draw(batch)
-    dataset = _Endless(make, batch, seed)
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_size=None, num_workers=workers, prefetch_factor=6 if workers else None
-    )
-    for item in loader:
-        yield kind(**item)
-
-
-def _crop_maker(
-    bank: ViewBank, backgrounds: Tensor, config: CropConfig, weights: Tensor, stream: int
-) -> Callable[[int], CropBatch]:
-    return CropSource(bank, backgrounds, config, stream, weights).batch
-
-
-def crop_batches(
-    bank: ViewBank, backgrounds: Tensor, config: CropConfig, batch: int, seed: int, weights: Tensor, workers: int
-) -> Iterator[CropBatch]:
-    """Yield training crops without end, see `endless_batches`."""
-    make = partial(_crop_maker, bank, backgrounds, config, weights)
-    return endless_batches(make, CropBatch, batch, seed, workers, bank.surface.is_cuda)
+    return draw
 
 
 def object_weights(bundle: Bundle, by_name: dict[str, float]) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,14 +12,11 @@ from torch import nn
 
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
-from pose_estimation_ros.training.crop_source import (
-    BankConfig,
-    crop_batches,
-    load_start,
-    object_weights,
-    open_bank,
-)
+from pose_estimation_ros.training.batch_stream import Draw, batch_stream
+from pose_estimation_ros.training.crop_source import BankConfig, crop_maker, load_start, object_weights, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
+
+Batch = TypeVar("Batch")
 
 
 class CropRecipe(BaseModel):
@@ -66,27 +64,21 @@ class CropTraining:
         recipe, run = self.recipe, self.run
         network = network.to(self.device).to(memory_format=torch.channels_last).train()
         factors = {"encoder.": 0.0} if getattr(network, "frozen", False) else {}
-        return Trainer(network, recipe.optimiser, total_samples, run.folder, run.resume, factors, recipe)
+        return Trainer(network, recipe.optimiser, total_samples, run.folder, run.resume, factors, recipe, recipe.seed)
 
     def crop_config(self, size: int) -> CropConfig:
         """Return how crops of a size are made of this bundle's objects."""
         return self.recipe.crops.model_copy(update={"roll_deg": self.run.bundle.pose_prior.roll_deg, "size": size})
 
-    def stream(self, trainer: Trainer) -> int:
-        """Return the seed of the crops: a resumed run goes on with new ones."""
-        return self.recipe.seed + trainer.samples
-
     def batches(self, trainer: Trainer, size: int) -> Iterator[CropBatch]:
-        """Yield crops of a size without end."""
-        return crop_batches(
-            self.bank,
-            self.backgrounds,
-            self.crop_config(size),
-            self.recipe.optimiser.batch,
-            self.stream(trainer),
-            self.weights,
-            self.recipe.workers,
-        )
+        """Yield crops of a size without end, from the batch that the trainer has come to."""
+        make = partial(crop_maker, self.bank, self.backgrounds, self.crop_config(size), self.weights)
+        return self.stream(trainer, make)
+
+    def stream(self, trainer: Trainer, make: Callable[[], Draw[Batch]]) -> Iterator[Batch]:
+        """Yield batches of what is made from seeds, from the one that the trainer has come to."""
+        recipe, on_gpu = self.recipe, self.bank.surface.is_cuda
+        return batch_stream(make, recipe.seed, trainer.steps, recipe.optimiser.batch, recipe.workers, on_gpu)
 
     def save(self, trainer: Trainer, architecture: dict[str, Any], size: int, finished: bool) -> Bundle:
         """Write the averaged weights into the bundle, with the recipe that made them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,10 +16,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.training.checkpoint import read_checkpoint, write_checkpoint
 from pose_estimation_ros.training.muon import Muon
+from pose_estimation_ros.training.reproducibility import deterministic_sums, seed_step
+from pose_estimation_ros.training.stop_signals import StopSignals
 
-_MAY_CHANGE = {"samples", "stages", "workers"}  # of a recipe between a checkpoint and its resumption
 AVERAGE_EVERY = 8  # steps between updates of the averaged weights
+_LOG_EVERY = 50  # steps that a line of the log is the mean of
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,14 @@ class OptimiserConfig(BaseModel):
     ema_samples: int = 30_000  # the average of the weights forgets over so many samples
     checkpoint_minutes: float = 3.0
     snapshot_samples: int = 50_000  # keep the averaged weights every so many samples, for the scaling curve
-    bf16: bool = True  # autocast in bfloat16
+    bf16: bool = True  # in bfloat16 where the hardware, or POSE_PRECISION, says so; false: never
 
 
 class Trainer:
-    """Trains one network and can stop and go on at any time.
+    """Trains one network and can stop and go on at any time, on a CPU to the last bit as if it had never stopped.
+
+    What a step draws comes from torch's default generators, which are seeded for every step; what it remembers is in
+    the network.
 
     Args:
         network: the network, on its device.
@@ -67,9 +72,14 @@ class Trainer:
         rate_factors: factors on the learning rate by prefix of the parameter's name; 0 freezes.
         recipe: kept in the checkpoint, so that none goes on with another one; only its length and `workers` may change.
             Checkpoints of trainings without a recipe go on with any.
+        seed: of what the steps draw.
+
+    Attributes:
+        samples: seen so far.
+        steps: taken so far, which is the number of the next batch.
 
     Raises:
-        ValueError: if the checkpoint is of another network or another recipe.
+        ValueError: if the checkpoint is of another network, another recipe or another version.
     """
 
     def __init__(
@@ -81,20 +91,23 @@ class Trainer:
         resume: bool = False,
         rate_factors: dict[str, float] | None = None,
         recipe: BaseModel | None = None,
+        seed: int = 0,
     ) -> None:
         self.network = network
+        self.device = next(network.parameters()).device
         self.config = config
         self.total_samples = total_samples
         self.recipe = recipe.model_dump(mode="json") if recipe is not None else None
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.samples = 0
+        self.seed = seed
+        self.samples = self.steps = 0
         self.seconds = 0.0
         self.optimisers = _optimisers(network, config, rate_factors or {})
         self.average = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
-        self._steps = 0
         self._stage = ""
-        self._stop = False
+        self._half_a_step = False
+        self._figures: dict[str, list[float]] = {}  # of the steps since the last line of the log
         checkpoint = self.folder / "checkpoint.pt"
         if resume and checkpoint.is_file():
             self._load(checkpoint)
@@ -111,7 +124,7 @@ class Trainer:
         """Train until so many samples have been seen.
 
         Args:
-            batches: yields batches with a length.
+            batches: yields batches with a length, the first of them number `steps`.
             step: returns the loss of a batch and the figures to log.
             until_samples: when to stop.
             description: shown beside the progress bar.
@@ -121,38 +134,33 @@ class Trainer:
 
         Raises:
             FloatingPointError: if the loss is not finite; the last checkpoint stays.
+            KeyboardInterrupt: if a step was cut short, as by a second Ctrl-C; the last checkpoint stays.
         """
-        previous = signal.getsignal(signal.SIGTERM)
-        self._stop, self._stage = False, description
-        signal.signal(signal.SIGTERM, self._request_stop)
+        self._stage = description
         saved = started = time.monotonic()
-        figures: dict[str, list[float]] = {}
         bar = tqdm(total=until_samples, initial=self.samples, desc=description, unit="img", mininterval=5.0)
-        try:
-            while self.samples < until_samples and not self._stop:
-                count, values = self._step(next(batches), step)
-                for key, value in values.items():
-                    figures.setdefault(key, []).append(float(value))
-                bar.update(count)
-                if len(next(iter(figures.values()))) >= 50:
-                    means = {key: sum(items) / len(items) for key, items in figures.items()}
-                    self._log(description, means, self.seconds + time.monotonic() - started)
-                    bar.set_postfix({key: f"{value:.3f}" for key, value in means.items()}, refresh=False)
-                    figures.clear()
-                if time.monotonic() - saved > self.config.checkpoint_minutes * 60.0:
-                    self.save(self.seconds + time.monotonic() - started)
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            self._stop = True
-        except RuntimeError:
-            if not self._stop:  # workers that were told to stop as well end the stream with an error
-                raise
-        finally:
-            bar.close()
-            signal.signal(signal.SIGTERM, previous)
+        with bar, StopSignals() as stop, deterministic_sums(self.device):
+            try:
+                while self.samples < until_samples and not stop.received:
+                    bar.update(self._step(next(batches), step))
+                    now = self.seconds + time.monotonic() - started
+                    if len(self._figures["loss"]) >= _LOG_EVERY:
+                        bar.set_postfix(self._log(now), refresh=False)
+                    if time.monotonic() - saved > self.config.checkpoint_minutes * 60.0:
+                        self.save(now)
+                        saved = time.monotonic()
+            except (KeyboardInterrupt, RuntimeError) as error:
+                # Processes that make batches and were told to stop as well end the stream with an error.
+                stop.received |= isinstance(error, KeyboardInterrupt)
+                if not stop.received:
+                    raise
+                if self._half_a_step:  # nothing to go on from
+                    raise KeyboardInterrupt from error
         self.seconds += time.monotonic() - started
+        if not stop.received:
+            self._figures.clear()
         self.save(self.seconds)
-        return not self._stop
+        return not stop.received
 
     def averaged_state(self) -> dict[str, Tensor]:
         """Return the averaged weights, the ones to ship."""
@@ -171,17 +179,17 @@ class Trainer:
 
     def save(self, seconds: float) -> None:
         """Write the checkpoint; the old one stays until the new one is complete."""
-        temporary = self.folder / "checkpoint.part"
         content = {
             "network": self.network.state_dict(),
             "average": self.average,
             "optimisers": [item.state_dict() for item in self.optimisers],
             "samples": self.samples,
+            "steps": self.steps,
+            "figures": self._figures,
             "seconds": seconds,
             "recipe": self.recipe,
         }
-        torch.save(content, temporary)
-        temporary.replace(self.folder / "checkpoint.pt")
+        write_checkpoint(self.folder / "checkpoint.pt", content)
 
     def _snapshot(self) -> None:
         from safetensors.torch import save_file
@@ -193,8 +201,7 @@ class Trainer:
         save_file(half, file, metadata={"stage": self._stage})
 
     def _load(self, path: Path) -> None:
-        content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
-        self._check_recipe(path, content.get("recipe"))
+        content = read_checkpoint(path, self.recipe, self.device)
         try:
             self.network.load_state_dict(content["network"])
             for item, state in zip(self.optimisers, content["optimisers"], strict=True):
@@ -204,50 +211,46 @@ class Trainer:
             raise ValueError(
                 f"{path}: made with another network; start over without --resume, or take its recipe ({reason})"
             ) from error
-        self.average = content["average"]
-        self.samples, self.seconds = content["samples"], content["seconds"]
+        self.average, self._figures = content["average"], content["figures"]
+        self.samples, self.steps, self.seconds = (content[key] for key in ("samples", "steps", "seconds"))
+        self._forget_log()
 
-    def _check_recipe(self, path: Path, before: dict[str, Any] | None) -> None:
-        if before is None or self.recipe is None:
-            return
-        changed = [
-            f"{key} = {self.recipe.get(key)!r} instead of {before.get(key)!r}"
-            for key in sorted(before.keys() | self.recipe.keys())
-            if key not in _MAY_CHANGE and before.get(key) != self.recipe.get(key)
-        ]
-        if changed:
-            raise ValueError(
-                f"{path}: made with another recipe ({'; '.join(changed)}); start over without --resume, take its "
-                "recipe, or work in another folder (--work-dir)"
-            )
+    def _forget_log(self) -> None:
+        """Drop what was logged after the checkpoint, by a training that was killed: it is about to be logged again."""
+        file = self.folder / "log.jsonl"
+        lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
+        file.write_text("".join(line for line in lines if json.loads(line)["samples"] <= self.samples))
 
-    def _request_stop(self, *_: object) -> None:
-        self._stop = True
-
-    def _step(
-        self, batch: Any, step: Callable[[nn.Module, Any], tuple[Tensor, Mapping[str, float | Tensor]]]
-    ) -> tuple[int, dict[str, float | Tensor]]:
+    def _step(self, batch: Any, step: Callable[[nn.Module, Any], tuple[Tensor, Mapping[str, float | Tensor]]]) -> int:
+        """Take a step and return how many samples it saw."""
+        self._half_a_step = True
         config, rate = self.config, self._rate()
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["factor"]
+        seed_step(self.seed, self.steps, self.device)
         loss, values = step(self.network, batch)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss is {loss.item()} after {self.samples} samples; resume with a lower rate")
+            raise FloatingPointError(
+                f"loss is {loss.item()} after {self.samples} samples; start over with a lower optimiser.learning_rate"
+            )
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_norm)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_norm)
         for optimiser in self.optimisers:
             optimiser.step()
         count = len(batch)
         before, self.samples = self.samples, self.samples + count
-        self._steps += 1
-        if self._steps % AVERAGE_EVERY == 0:
+        self.steps += 1
+        if self.steps % AVERAGE_EVERY == 0:
             self._update_average(count * AVERAGE_EVERY)
+        for key, value in {"loss": loss.detach(), **values}.items():
+            self._figures.setdefault(key, []).append(float(value))
+        self._half_a_step = False
         if before // config.snapshot_samples != self.samples // config.snapshot_samples:
             self._snapshot()
-        return count, {"loss": loss.detach(), **values}
+        return count
 
     def _rate(self) -> float:
         config = self.config
@@ -268,10 +271,14 @@ class Trainer:
             if not value.is_floating_point():
                 self.average[key] = value.detach().clone()
 
-    def _log(self, description: str, means: dict[str, float], seconds: float) -> None:
-        entry = {"stage": description, "samples": self.samples, "seconds": round(seconds, 1), "rate": self._rate()}
+    def _log(self, seconds: float) -> dict[str, str]:
+        """Write a line of the log; return its figures as text."""
+        means = {key: sum(items) / len(items) for key, items in self._figures.items()}
+        self._figures.clear()
+        entry = {"stage": self._stage, "samples": self.samples, "seconds": round(seconds, 1), "rate": self._rate()}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps({**entry, **{key: round(value, 5) for key, value in means.items()}}) + "\n")
+        return {key: f"{value:.3f}" for key, value in means.items()}
 
 
 def _optimisers(network: nn.Module, config: OptimiserConfig, factors: dict[str, float]) -> list[torch.optim.Optimizer]:

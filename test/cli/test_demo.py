@@ -34,7 +34,6 @@ dataset = BopDataset(bundle.path / "sequence")
 images = [(dataset.read_rgb(image)[::8, ::8].astype(int), image.ground_truth) for image in dataset.images[:4]]
 
 class Pipeline:
-    debug_names = ()
     def process(self, frame):
         poses = []
         _, truths = min(images, key=lambda item: np.abs(item[0] - frame.rgb[::8, ::8]).mean())
@@ -45,7 +44,7 @@ class Pipeline:
                 pose[2, 3] += 0.04
             if model.name != "mug":
                 poses.append(SimpleNamespace(name=model.name, object_index=truth.object_id - 1, track_id=number,
-                    camera_from_object=pose, score=0.9, covariance=np.zeros((6, 6)), box=truth.box_full, mask=None))
+                    camera_from_object=pose, score=0.9, covariance=None, box=truth.box_full, mask=None))
         detections = [Detection(pose.object_index, 0.9, pose.box) for pose in poses]
         return SimpleNamespace(poses=poses, detections=detections, timings_s={"total": 0.001}, reason=None)
     def reset_tracks(self):

@@ -82,6 +82,19 @@ def test_a_choice_of_images_restricts_the_targets(tiny_bop: Path, truth_csv: Pat
     assert "3 of 5 targets are of other images" in capsys.readouterr().out
 
 
+def test_a_part_of_the_images_is_scored_by_itself_too(tiny_bop: Path, truth_csv: Path, tmp_path: Path, capsys) -> None:
+    results = {}
+    arguments = ["--bop", str(tiny_bop), "--from-csv", str(truth_csv), "--no-vsd"]
+    for name, options in {"part": ["--part", "1:2"], "alone": ["--image-range", "1:2"]}.items():
+        assert main([*arguments, *options, "--result", str(tmp_path / f"{name}.json")]) == 0
+        results[name] = json.loads((tmp_path / f"{name}.json").read_text())
+    assert results["part"]["command"].startswith("pose_evaluate --bop ")
+    assert results["part"]["figures"]["all"]["add_s_0_1d"] == pytest.approx(4 / 6, abs=1e-5)
+    assert results["part"]["figures"]["part"] == results["alone"]["figures"]
+    assert results["alone"]["figures"]["images"] == 1
+    assert "images 1:2 alone:" in capsys.readouterr().out
+
+
 def test_a_bundle_is_run_and_its_poses_written(tiny_bop: Path, bundle: Path, tmp_path: Path, capsys) -> None:
     csv, report = tmp_path / "pix2pose_tiny-test.csv", tmp_path / "report.json"
     arguments = ["--bop", str(tiny_bop), "--bundle", str(bundle), "--detections", "gt", "--device", "cpu"]
@@ -104,6 +117,7 @@ def test_a_bundle_is_run_and_its_poses_written(tiny_bop: Path, bundle: Path, tmp
         (["--from-csv", "x.csv", "--resume"], "--resume: needs the --csv"),
         (["--from-csv", "x.csv", "--image-range", "7"], "--image-range 7: expected A:B"),
         (["--from-csv", "x.csv", "--image-range", "5:9"], "within 0:3"),
+        (["--from-csv", "x.csv", "--part", "5:9"], "--part 5:9: expected A:B[:STEP] within 0:3"),
         (["--from-csv", "x.csv", "--images", "0"], "--images 0"),
         (["--from-csv", "x.csv", "--split", "val"], "val: no such split"),
         (["--bundle", "no_such_bundle"], "no_such_bundle"),

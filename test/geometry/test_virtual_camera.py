@@ -14,6 +14,7 @@ from pose_estimation_ros.geometry.virtual_camera import (
     PoseUpdate,
     VirtualCameras,
     rotation_between,
+    update_jacobian,
     updated_poses,
     virtual_cameras,
 )
@@ -96,3 +97,17 @@ def test_rotation_between_turns_one_direction_into_the_other(direction):
     rotation = rotation_between(source, target)
     torch.testing.assert_close((rotation @ source[:, :, None])[:, :, 0], target * source.norm())
     torch.testing.assert_close(rotation @ rotation.transpose(1, 2), torch.eye(3, dtype=torch.float64)[None])
+
+
+def test_derivatives_of_poses_by_updates_are_those_of_finite_differences():
+    poses, centre, outline = _poses(6)
+    cameras = virtual_cameras(_disturbed(poses, 7), centre, outline, SIZE, 1.3)  # looks a little beside the objects
+    exact = update_jacobian(poses, centre, cameras)
+    step = 1e-6
+    for column in range(6):
+        update = torch.zeros(20, 6, dtype=torch.float64)
+        update[:, column] = step
+        moved = updated_poses(poses, centre, cameras, PoseUpdate(update[:, :2], update[:, 2], update[:, 3:]))
+        turn = axis_angle_from_matrix(moved[:, :3, :3] @ poses[:, :3, :3].transpose(1, 2))
+        numeric = torch.cat([moved[:, :3, 3] - poses[:, :3, 3], turn], dim=1) / step
+        torch.testing.assert_close(exact[:, :, column], numeric, atol=1e-5, rtol=1e-5)

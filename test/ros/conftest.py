@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ def make_pose(index: int, name: str, track_id: int, camera_from_object: np.ndarr
         track_id=track_id,
         camera_from_object=camera_from_object,
         score=0.9 - 0.1 * index,
-        covariance=np.diag([1e-4, 2e-4, 3e-4, 0.01, 0.02, 0.03]) * (1 - index),
+        covariance=None if index else np.diag([1e-4, 2e-4, 3e-4, 0.01, 0.02, 0.03]),
         box=np.array([10.0, 20.0, 50.0, 80.0]) + 100.0 * index,
         mask=None,
         inliers=50,
@@ -75,16 +76,17 @@ class FakePipeline:
     frames: list[Frame] = field(default_factory=list)
     thresholds: list[float] = field(default_factory=list)
     resets: int = 0
-    explained: int = 0
+    drawn: int = 0
     drawing_s: float = 0.0
     error: Exception | None = None  # raised by the next frame
     debug_names: tuple[str, ...] = ("votes", "glances")
 
-    def explain(self, frame: Frame, detections: list[Detection], names=None) -> dict[str, np.ndarray]:
-        self.explained += 1
+    def draw_debug(self, result: Any, names: Collection[str]) -> dict[str, np.ndarray]:
+        self.drawn += 1
         time.sleep(self.drawing_s)
-        pictures = {"votes": np.full_like(frame.rgb, 7 * len(detections)), "glances": np.full_like(frame.rgb, 9)}
-        return {name: pictures[name] for name in self.debug_names if names is None or name in names}
+        plain = np.ones_like(self.frames[-1].rgb)
+        pictures = {"votes": 7 * len(result.detections) * plain, "glances": 9 * plain}
+        return {name: pictures[name] for name in names}
 
     def process(self, frame: Frame) -> SimpleNamespace:
         self.frames.append(frame)
@@ -106,6 +108,25 @@ class FakePipeline:
 
     def reset_tracks(self) -> None:
         self.resets += 1
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Any], None]]:
+    """Return a function that makes a module of the ecosystem another one, or absent (None), until the test ends."""
+    from pose_estimation_ros.ros import ecosystem
+
+    choices = (ecosystem.cv_bridge, ecosystem.tf_transformations, ecosystem.tf2_ros)
+
+    def choose_anew() -> None:
+        for choice in choices:
+            choice.cache_clear()
+
+    def put(name: str, module: Any) -> None:
+        monkeypatch.setitem(sys.modules, name, module)
+        choose_anew()
+
+    yield put
+    choose_anew()
 
 
 class Bench:
@@ -224,7 +245,8 @@ def make_bench(domain_id: int, pipeline: FakePipeline, catalog: Catalog) -> Iter
     benches: list[Bench] = []
 
     def make(factory: Callable | None = None, **parameters: Any) -> Bench:
-        loaded = LoadedPipeline(pipeline, catalog, {"box": "file:///box.ply"})
+        debug = {"debug_names": pipeline.debug_names, "draw_debug": pipeline.draw_debug}
+        loaded = LoadedPipeline(pipeline, catalog, {"box": "file:///box.ply"}, **debug)
         values = {name.replace("__", "."): value for name, value in parameters.items()}
         benches.append(Bench(context, factory or (lambda _: loaded), **values))
         return benches[-1]

@@ -28,9 +28,16 @@ def test_definition_contains_every_type_once():
     assert "builtin_interfaces/Time" in parts
 
 
-def test_unknown_type_is_named():
-    with pytest.raises(FileNotFoundError, match="share/no_msgs/msg/Such.msg"):
-        message_definition("no_msgs/msg/Such")
+@pytest.mark.parametrize("type_name", ["no_msgs/msg/Such", "vision_msgs/msg/Such"])
+def test_unknown_type_is_named(type_name):
+    with pytest.raises(FileNotFoundError, match=f"share/{type_name}.msg"):
+        message_definition(type_name)
+
+
+def test_what_to_do_without_an_environment_is_said(monkeypatch):
+    monkeypatch.delenv("AMENT_PREFIX_PATH")
+    with pytest.raises(FileNotFoundError, match="share/std_msgs/msg/Header.msg: not found .* source scripts/env.sh"):
+        message_definition("std_msgs/msg/Header")
 
 
 def test_what_rclpy_serializes_is_what_mcap_readers_decode(tmp_path):

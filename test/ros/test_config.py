@@ -1,54 +1,71 @@
-"""config/pose.yaml and the parameter table of the node say the same."""
+"""config/pose.yaml and docs/parameters.md say what the settings models say."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from pose_estimation_ros.ros.parameters import TABLE, problem_with
+from pose_estimation_ros.cli import settings as pose_settings
+from pose_estimation_ros.node_settings import known_parameters
+from pose_estimation_ros.settings import flatten
 
-CONFIG = Path(__file__).resolve().parents[2] / "config" / "pose.yaml"
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join nested names with dots, as ROS does when it reads a parameter file."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat.update(flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
-    return flat
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "config" / "pose.yaml"
 
 
 def parameters() -> dict[str, Any]:
     return flatten(yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"])
 
 
+def comments() -> dict[str, str]:
+    """Return what stands above the line of every parameter, by its name."""
+    found, above, path = {}, [], []
+    for line in CONFIG.read_text().partition("ros__parameters:\n")[2].splitlines():
+        text, depth = line.strip(), (len(line) - len(line.lstrip())) // 2 - 2
+        if text.startswith("#"):
+            above.append(text.removeprefix("# "))
+            continue
+        if text:
+            key, _, value = text.partition(":")
+            path = [*path[:depth], key]
+            if value:
+                found[".".join(path)] = " ".join(above)
+        above = []
+    return found
+
+
 def test_the_file_names_every_parameter_and_no_other() -> None:
-    assert set(parameters()) == {parameter.name for parameter in TABLE}
+    assert list(parameters()) == list(known_parameters())
 
 
-def test_the_file_holds_the_defaults() -> None:
+def test_the_file_holds_the_defaults_with_their_types() -> None:
     values = parameters()
-    for parameter in TABLE:
-        value = values[parameter.name]
-        assert value == parameter.default, parameter.name
-        assert type(value) is type(parameter.default), parameter.name  # ROS tells 1 from 1.0
+    for name, info in known_parameters().items():
+        value = values[name]
+        if info.type is tuple:
+            assert all(type(item) is float for item in value), name  # ROS has lists of one type
+            value = tuple(value)
+        assert value == info.default, name
+        assert type(value) is info.type, name  # ROS tells 1 from 1.0
 
 
-def test_the_node_accepts_the_file() -> None:
-    assert problem_with(parameters()) is None
+def test_every_parameter_is_described_and_those_of_run_time_are_marked() -> None:
+    found = comments()
+    for name, info in known_parameters().items():
+        assert info.description.endswith("."), name
+        assert info.description in found[name], name
+        assert ("at run time" in found[name]) == info.at_run_time, name
 
 
-def test_every_parameter_is_explained() -> None:
-    lines = CONFIG.read_text().splitlines()
-    for parameter in TABLE:
-        key = parameter.name.rsplit(".", 1)[-1]
-        hits = [line for line in lines if line.strip().startswith(f"{key}:")]
-        assert any("#" in line for line in hits), f"{parameter.name}: no comment in {CONFIG.name}"
+@pytest.mark.parametrize(("form", "file"), [("yaml", CONFIG), ("markdown", ROOT / "docs" / "parameters.md")])
+def test_the_file_is_what_the_command_writes(form: str, file: Path, capsys) -> None:
+    assert pose_settings.main(["--format", form]) == 0
+    path = file.relative_to(ROOT)
+    assert capsys.readouterr().out == file.read_text(), f"pose_settings --format {form} > {path}"
 
 
-def test_the_file_says_which_parameters_change_at_run_time() -> None:
-    lines = [line.strip() for line in CONFIG.read_text().splitlines() if "at run time" in line and ":" in line]
-    marked = [line.split(":")[0] for line in lines if not line.startswith("#")]
-    assert sorted(marked) == sorted(item.name.rsplit(".", 1)[-1] for item in TABLE if not item.read_only)
+def test_the_readme_links_the_parameters() -> None:
+    assert "(docs/parameters.md)" in (ROOT / "README.md").read_text()

@@ -53,7 +53,7 @@ def test_calibration_file_of_camera_calibration_is_read_and_its_size_checked(tmp
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (YAML.replace("plumb_bob", "equidistant"), "distortion_model = 'equidistant', expected plumb_bob"),
         ("image_width: [64", r"camera\.yaml: while parsing"),
@@ -61,10 +61,10 @@ def test_calibration_file_of_camera_calibration_is_read_and_its_size_checked(tmp
     ],
     ids=["fisheye", "no YAML", "empty"],
 )
-def test_calibration_that_would_be_misread_is_refused(tmp_path, content, prediction):
+def test_calibration_that_would_be_misread_is_refused(tmp_path, content, message):
     path = tmp_path / "camera.yaml"
     path.write_text(content)
-    with pytest.raises(ValueError, match=prediction):
+    with pytest.raises(ValueError, match=message):
         calibration_from_file(path)
 
 

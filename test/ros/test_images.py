@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import array
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -105,8 +104,8 @@ def test_yuv422_gives_the_colour_of_bt601(encoding):
         ({"data": array.array("B")}, "data has 0 bytes"),
     ],
 )
-def test_contradictions_are_named_with_value_and_expectation(change, text, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cv_bridge", None)
+def test_contradictions_are_named_with_value_and_expectation(change, text, install):
+    install("cv_bridge", None)
     source = message(RGB, "rgb8")
     for name, value in change.items():
         setattr(source, name, value)
@@ -125,16 +124,51 @@ def test_missing_padding_after_the_last_row_is_no_error():
     assert np.array_equal(image_to_rgb(source), RGB)
 
 
-def test_cv_bridge_takes_other_encodings_where_it_is_installed(monkeypatch):
-    class Bridge:
-        def imgmsg_to_cv2(self, source, desired_encoding):
-            assert (source.encoding, desired_encoding) == ("nv21", "rgb8")
-            return RGB
+class Bridge:
+    """Stand in for cv_bridge.CvBridge, which knows one encoding more here and refuses all others."""
 
-    module = ModuleType("cv_bridge")
-    module.CvBridge = Bridge
-    monkeypatch.setitem(sys.modules, "cv_bridge", module)
+    def imgmsg_to_cv2(self, source, desired_encoding):
+        assert desired_encoding == "rgb8"
+        if source.encoding != "nv21":
+            raise TypeError(f"[{source.encoding}] is not a color format")
+        return RGB
+
+
+def test_cv_bridge_takes_other_encodings_where_it_is_installed(install):
+    install("cv_bridge", SimpleNamespace(CvBridge=Bridge))
     assert np.array_equal(image_to_rgb(message(RGB, "nv21")), RGB)
+    with pytest.raises(ImageError, match="encoding = '32FC1': cv_bridge fails with: .32FC1. is not a color format"):
+        image_to_rgb(message(RGB, "32FC1"))
+
+
+def test_known_encodings_need_no_cv_bridge_where_it_is_installed(install):
+    install("cv_bridge", SimpleNamespace())
+    assert np.array_equal(image_to_rgb(message(RGB, "rgb8")), RGB)
+
+
+def test_cv_bridge_reads_the_same_pixels():
+    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
+    from sensor_msgs.msg import Image
+
+    height, width = 48, 64
+    for encoding in set(ENCODINGS) - {"8UC1", "8UC3", "uyvy", "yuyv"}:  # it refuses these
+        layout = ENCODINGS[encoding]
+        step = width * layout.channels * layout.depth_bytes
+        data = np.random.default_rng(3).integers(0, 256, height * step, dtype=np.uint8)
+        source = Image(height=height, width=width, encoding=encoding, step=step, data=array.array("B", data.tobytes()))
+        theirs = cv_bridge.CvBridge().imgmsg_to_cv2(source, desired_encoding="rgb8")
+        most = 0 if layout.depth_bytes == 1 else 1  # it rounds 16 bits to 8
+        assert np.abs(image_to_rgb(source).astype(int) - theirs).max() <= most, encoding
+
+
+def test_cv_bridge_reads_what_we_publish():
+    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
+    from std_msgs.msg import Header
+
+    from pose_estimation_ros.ros.images import rgb_to_image
+
+    read = cv_bridge.CvBridge().imgmsg_to_cv2(rgb_to_image(RGB, Header()), desired_encoding="rgb8")
+    assert np.array_equal(read, RGB)
 
 
 def test_the_issue_s_encodings_are_all_there():

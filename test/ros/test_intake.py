@@ -74,8 +74,12 @@ def test_camera_info_from_the_future_only_is_explained():
     assert "newer than the image, by 2.500 s" in intake.missing()
 
 
-def test_memory_is_bounded():
-    intake, _ = make()
+def test_only_the_newest_camera_infos_are_remembered():
+    intake, pairs = make()
     for stamp in range(1000):
-        intake.info(stamp, "info")
-    assert len(intake._infos) == 30
+        intake.info(stamp, f"info {stamp}")
+    for stamp in (970, 969):
+        intake.image(stamp, f"image {stamp}", 0.0)
+    assert pairs == [("image 970", "info 970")]
+    intake.timeout()  # no earlier one is left either
+    assert intake.is_holding

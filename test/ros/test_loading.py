@@ -9,7 +9,6 @@ import pytest
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, NetworkEntry, PosePrior, save_bundle
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.ros.loading import load_pipeline, mesh_uris
-from pose_estimation_ros.ros.parameters import defaults
 
 CUBE = ObjectModel(1, "cube", 0.1733, ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05)), Path("cube.ply"))
 
@@ -21,7 +20,7 @@ def bundle_at(path: Path, **networks: NetworkEntry) -> Bundle:
 
 
 def parameters(path: Path, **changes) -> dict:
-    return {**defaults(), "bundle": str(path), "device": "cpu", **changes}
+    return {"bundle": str(path), "device": "cpu", **changes}
 
 
 def test_bundle_without_networks_says_how_to_train_them(tmp_path):

@@ -16,7 +16,7 @@ from pose_estimation_ros.ros.messages import (
     detections_2d,
     detections_3d,
     quaternions_of,
-    tf_message,
+    stamped_transforms,
 )
 
 HEADER = Header(frame_id="camera_optical")
@@ -31,14 +31,14 @@ def as_matrix(pose) -> np.ndarray:
 
 
 def test_transforms_place_the_objects_in_the_camera(poses):
-    message = tf_message(HEADER, poses, "arm/")
-    assert [item.child_frame_id for item in message.transforms] == ["arm/box_1", "arm/can_2"]
-    first = message.transforms[0].transform
+    transforms = stamped_transforms(HEADER, poses, "arm/")
+    assert [item.child_frame_id for item in transforms] == ["arm/box_1", "arm/can_2"]
+    first = transforms[0].transform
     assert (first.translation.x, first.translation.y, first.translation.z) == (0.1, -0.05, 0.8)
     # 90 degrees about z.
     half = np.sqrt(0.5)
     assert [first.rotation.x, first.rotation.y, first.rotation.z, first.rotation.w] == pytest.approx([0, 0, half, half])
-    assert message.transforms[1].header == HEADER
+    assert transforms[1].header == HEADER
 
 
 def test_quaternions_are_those_of_scipy(poses):
@@ -79,6 +79,6 @@ def test_boxes_of_all_detections_come_out_with_the_track_where_there_is_one(pose
 
 
 def test_nothing_seen_is_an_empty_array_with_the_header(catalog):
-    assert tf_message(HEADER, [], "").transforms == []
+    assert stamped_transforms(HEADER, [], "") == []
     message = detections_3d(HEADER, [], catalog)
     assert (message.header, message.detections) == (HEADER, [])

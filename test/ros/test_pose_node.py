@@ -213,7 +213,7 @@ def test_pictures_of_the_backend_are_drawn_only_while_somebody_subscribes(make_b
     bench.wait_until_connected()
     send_until_processed(bench, 1)
     bench.wait(lambda: bench.value("frames_processed") == "1", "the end of the first frame")
-    assert pipeline.explained == 0
+    assert pipeline.drawn == 0
     bench.listen("/pose_estimation/debug/votes", Image)
     bench.wait(lambda: bench.node.count_subscribers("/pose_estimation/debug/votes"), "the subscription")
     time.sleep(0.1)
@@ -222,7 +222,7 @@ def test_pictures_of_the_backend_are_drawn_only_while_somebody_subscribes(make_b
     picture = bench.received["votes"][0]
     assert picture.header == header(2)
     assert set(bytes(picture.data)) == {14}  # seven for each of two detections; the other picture has no listener
-    assert pipeline.explained == 1
+    assert pipeline.drawn == 1
 
 
 def test_compressed_images_are_taken_when_asked_for(make_bench, pipeline):

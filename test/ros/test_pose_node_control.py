@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 
 import pytest
 import torch
@@ -12,23 +13,22 @@ pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: 
 
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
-from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
+from pose_estimation_ros.objects.bundle import BundleError  # noqa: E402
+from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline  # noqa: E402
+
 from .camera_messages import image, info, send_until_processed  # noqa: E402
+from .conftest import FakePipeline  # noqa: E402
 
 
 def test_bundle_that_cannot_be_loaded_leaves_the_node_alive_and_unconfigured(make_bench, catalog, pipeline):
-    from pose_estimation_ros.objects.bundle import BundleError
-    from pose_estimation_ros.ros.loading import LoadedPipeline
-
     attempts = []
 
-    def factory(parameters):
-        attempts.append(parameters["bundle"])
+    def factory(given):
+        attempts.append(given["bundle"])
         if len(attempts) == 1:
             raise BundleError("models/x/pix2pose.safetensors: weights of network 'pix2pose' not found")
         return LoadedPipeline(pipeline, catalog)
@@ -45,8 +45,6 @@ def test_bundle_that_cannot_be_loaded_leaves_the_node_alive_and_unconfigured(mak
 
 
 def test_real_bundles_that_are_missing_or_corrupt_are_refused_by_name(make_bench, tmp_path):
-    from pose_estimation_ros.ros.loading import load_pipeline
-
     (tmp_path / "bundle.yaml").write_text("name: broken\nobjects: [{id: 1, name: cube, diameter_m: 102.1}]\n")
     bench = make_bench(load_pipeline, bundle=str(tmp_path))
     bench.wait(lambda: "bundle.yaml: objects.0.mesh" in bench.status_message(), "the field that is wrong")
@@ -54,8 +52,15 @@ def test_real_bundles_that_are_missing_or_corrupt_are_refused_by_name(make_bench
     absent.wait(lambda: "no bundle.yaml in" in absent.status_message(), "the places searched")
 
 
-def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_bench):
-    bench = make_bench(autostart=False)
+def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_bench, catalog, poses):
+    pipelines = []
+
+    def factory(given):
+        pipeline = FakePipeline(poses)
+        pipelines.append(weakref.ref(pipeline))
+        return LoadedPipeline(pipeline, catalog)
+
+    bench = make_bench(factory, autostart=False)
     bench.wait(lambda: bench.status_message() == "unconfigured", "the state")
 
     def change(number: int) -> bool:
@@ -77,35 +82,7 @@ def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_benc
     assert change(Transition.TRANSITION_DEACTIVATE)
     assert change(Transition.TRANSITION_CLEANUP)
     assert bench.node.state == "unconfigured"
-    assert bench.node._loaded is None
-
-
-def test_thresholds_change_between_frames_and_bad_or_read_only_values_are_refused(make_bench, pipeline):
-    bench = make_bench()
-    bench.wait_until_connected()
-    send_until_processed(bench, 1)
-
-    def set_parameter(name: str, **value):
-        request = SetParametersAtomically.Request(parameters=[Parameter(name=name, value=ParameterValue(**value))])
-        return bench.call(SetParametersAtomically, "/pose_estimation/set_parameters_atomically", request).result
-
-    double = ParameterType.PARAMETER_DOUBLE
-    assert set_parameter("detector.score_threshold", type=double, double_value=0.75).successful
-    send_until_processed(bench, 2)
-    assert pipeline.thresholds == [0.5, 0.75]
-    refused = set_parameter("detector.score_threshold", type=double, double_value=1.5)
-    assert not refused.successful
-    assert "detector.score_threshold" in refused.reason
-    fixed = set_parameter("backend", type=ParameterType.PARAMETER_STRING, string_value="other")
-    assert not fixed.successful
-    assert "read-only" in fixed.reason
-
-
-def test_bad_start_value_is_refused_with_the_reason(make_bench):
-    with pytest.raises(ValueError, match=r"parameter detector.score_threshold = 3: expected 0 to 1"):
-        make_bench(detector__score_threshold=3.0)
-    with pytest.raises(ValueError, match=r"parameter image_transport = 'pigeon': expected one of raw, compressed"):
-        make_bench(image_transport="pigeon")
+    assert [pipeline() for pipeline in pipelines] == [None]
 
 
 def test_enable_and_reset_services(make_bench, pipeline):
@@ -135,7 +112,7 @@ def test_a_pause_does_not_wait_for_drawing_and_what_was_drawn_is_not_published(m
     assert enable.wait_for_service(10.0)
     time.sleep(0.1)  # the publishers know of the subscriptions a little later than the graph
     bench.send(image(1), info(1))
-    bench.wait(lambda: pipeline.explained, "drawing to begin")
+    bench.wait(lambda: pipeline.drawn, "drawing to begin")
     asked_s = time.monotonic()
     answer = enable.call_async(SetBool.Request(data=False))
     bench.wait(answer.done, "an answer")

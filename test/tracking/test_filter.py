@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pose_estimation_ros.tracking.filter import PoseFilter
+from pose_estimation_ros.tracking.filter import PoseFilter, blended
 from pose_estimation_ros.tracking.settings import FilterSettings
 
 DIAMETER_M = 0.15
@@ -106,3 +106,71 @@ def test_unchanging_input_stays_exactly():
     smoother = PoseFilter(truth, 0, DIAMETER_M)
     for index in range(5):
         np.testing.assert_allclose(smoother.update(truth, index * FRAME_NS), truth, atol=1e-12)
+
+
+def _covariance(rng: np.random.Generator, size: int = 6) -> np.ndarray:
+    factor = rng.normal(size=(size, size))
+    return factor @ factor.T
+
+
+@given(seed=st.integers(0, 2**31 - 1), gain=st.floats(0.0, 1.0))
+@settings(max_examples=60, deadline=None)
+def test_no_correlation_of_two_errors_makes_their_mean_worse_than_said(seed, gain):
+    joint = _covariance(np.random.default_rng(seed), 12)  # of both errors, correlated somehow
+    mean = np.hstack([(1.0 - gain) * np.eye(6), gain * np.eye(6)])
+    said = blended(joint[:6, :6], joint[6:, 6:], np.full(6, gain))
+    assert np.linalg.eigvalsh(said - mean @ joint @ mean.T).min() > -1e-9
+
+
+def test_errors_that_are_one_stay_as_large_whatever_the_gains():
+    covariance = _covariance(np.random.default_rng(0))
+    found = blended(covariance, covariance, np.repeat([0.2, 0.7], 3))
+    np.testing.assert_allclose(found[:3, :3], covariance[:3, :3])
+    np.testing.assert_allclose(found[3:, 3:], covariance[3:, 3:])
+    assert np.linalg.eigvalsh(found).min() > 0.0
+
+
+def test_a_smoothed_pose_has_the_covariance_of_the_smoothed_pose():
+    """Errors of which a part stays and a part is new in every frame: they are as large as said, not as one frame's."""
+    rng = np.random.default_rng(3)
+    lasting, new = 0.003, 0.004
+    truth, squared, said = _pose([0.1, 0.0, 0.8]), [], []
+    for _ in range(40):
+        offset = rng.normal(0.0, lasting, 3)
+        smoother = None
+        for index in range(40):
+            estimate = _pose(truth[:3, 3] + offset + rng.normal(0.0, new, 3))
+            covariance = np.diag([lasting**2 + new**2] * 3 + [1e-4] * 3)
+            if smoother is None:
+                smoother = PoseFilter(estimate, 0, DIAMETER_M, covariance=covariance)
+                np.testing.assert_array_equal(smoother.covariance, covariance)
+            else:
+                smoother.update(estimate, index * FRAME_NS, covariance)
+        error = smoother.pose[:3, 3] - truth[:3, 3]
+        squared.append(error @ np.linalg.solve(smoother.covariance[:3, :3], error))
+        said.append(np.trace(smoother.covariance[:3, :3]))
+    assert 0.5 < np.mean(squared) < 3.3  # cautious, but not by much
+    assert np.mean(said) < 2.5 * 3.0 * (lasting**2 + new**2)
+
+
+def test_a_pose_that_lags_behind_says_so():
+    covariance = np.diag([1e-8] * 6)
+    smoother = PoseFilter(_pose([0, 0, 1.0]), 0, DIAMETER_M, covariance=covariance)
+    rng = np.random.default_rng(4)
+    for index in range(1, 60):  # noise first, so that the gain is low
+        smoother.update(_pose(rng.normal([0.0, 0.0, 1.0], 0.002)), index * FRAME_NS, covariance)
+    result = smoother.update(_pose([0.03, 0.0, 1.0]), 60 * FRAME_NS, covariance)
+    behind = 0.03 - result[0, 3]
+    assert behind > 0.005
+    assert np.sqrt(smoother.covariance[0, 0]) >= 0.9 * behind
+
+
+def test_an_unknown_covariance_stays_unknown_until_the_filter_starts_afresh():
+    known = np.diag([1e-6] * 6)
+    smoother = PoseFilter(_pose([0, 0, 1.0]), 0, DIAMETER_M, covariance=known)
+    smoother.update(_pose([0.001, 0, 1.0]), FRAME_NS)
+    assert smoother.covariance is None
+    smoother.update(_pose([0.001, 0, 1.0]), 2 * FRAME_NS, known)
+    assert smoother.covariance is None  # a part of the pose is still the one of which nothing is known
+    smoother.update(_pose([0.2, 0, 1.0]), 3 * FRAME_NS, known)
+    np.testing.assert_array_equal(smoother.covariance, known)

@@ -173,3 +173,48 @@ def test_without_tracking_poses_stay_as_they_are():
     assert [item.track_id for item in found] == [0, 1]
     assert found[0].box[0] == pytest.approx(5.0)
     np.testing.assert_array_equal(found[0].camera_from_object, pose)
+
+
+def test_the_covariance_is_that_of_the_published_pose():
+    estimate, frames = np.diag([1e-6] * 3 + [1e-4] * 3), []
+    for smoothing in ("none", "light"):
+        tracker = Tracker(CATALOG, TrackerSettings(smoothing=smoothing))
+        for frame, x in enumerate((0.1, 0.11, 0.1)):
+            hypothesis = PoseHypothesis(MUG, 0, _at(x), 0.9, covariance=estimate)
+            frames.append(tracker.update([hypothesis], [Detection(MUG, 0.9, np.zeros(4))], frame * FRAME_NS)[0])
+    unsmoothed, smoothed = frames[2], frames[5]
+    np.testing.assert_allclose(unsmoothed.covariance, estimate)
+    assert smoothed.covariance[0, 0] > estimate[0, 0]  # it lies between 0.1 and 0.11
+    np.testing.assert_allclose(smoothed.covariance[1, 1], estimate[1, 1])
+    assert _run(Tracker(CATALOG), 0, (MUG, _at(0.1), 0.8))[0].covariance is None
+
+
+def test_an_equivalent_pose_with_another_origin_has_its_covariance():
+    """Turned about an axis beside the origin, the object has its origin elsewhere, where rotations move it."""
+    beside = _model(1, "lid", discrete_symmetries=(rotation_about((0, 0, 1), (0.03, 0, 0), math.pi),))
+    catalog = Catalog((beside,))
+    covariance = np.diag([0.0, 0.0, 0.0, 0.0, 0.0, 0.01])
+    upright = np.eye(4)
+    upright[2, 3] = 0.8
+    turned = upright @ beside.discrete_symmetries[0]
+    found = Tracker(catalog).update(
+        [PoseHypothesis(0, 0, turned, 0.9, covariance=covariance)], [Detection(0, 0.9, np.zeros(4))], 0
+    )[0]
+    np.testing.assert_allclose(found.camera_from_object, upright, atol=1e-12)
+    # About z by w, 0.06 to the left of where it was: the origin moves by 0.06 w across.
+    np.testing.assert_allclose(np.diag(found.covariance), [0.0, 0.06**2 * 0.01, 0.0, 0.0, 0.0, 0.01], atol=1e-12)
+
+
+def test_smoothing_is_none_light_or_strong():
+    noise = 0.002 * np.random.default_rng(3).normal(size=40)
+    spread = {}
+    for smoothing in ("none", "light", "strong"):
+        tracker = Tracker(CATALOG, TrackerSettings(smoothing=smoothing))
+        x = [
+            _run(tracker, frame, (MUG, _at(value), 0.9))[0].camera_from_object[0, 3]
+            for frame, value in enumerate(noise)
+        ]
+        spread[smoothing] = np.std(x[10:])
+        if smoothing == "none":
+            np.testing.assert_allclose(x, noise, atol=1e-12)
+    assert spread["strong"] < 0.7 * spread["light"] < 0.7 * spread["none"]

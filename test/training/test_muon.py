@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pose_estimation_ros.networks.precision import chosen_precision, use_precision
 from pose_estimation_ros.training.muon import Muon, orthogonalised
+
+
+@pytest.fixture(autouse=True, params=["float32", "bfloat16"])
+def _precision(request):
+    with use_precision(request.param):
+        yield
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
@@ -20,7 +27,9 @@ def test_directions_are_kept():
     matrix = torch.randn(12, 12, generator=torch.Generator().manual_seed(4))
     u, _, v = torch.linalg.svd(matrix)
     mixed = u.T @ orthogonalised(matrix).float() @ v.T
-    assert float((mixed - torch.diag(torch.diagonal(mixed))).abs().max()) < 0.05
+    off_diagonal = float((mixed - torch.diag(torch.diagonal(mixed))).abs().max())
+    # Iterations stretch short directions, up to 3.4 times each, and their roundings: 2^-9 in bfloat16, else 2^-24.
+    assert off_diagonal < (0.05 if chosen_precision() == "bfloat16" else 1e-5)
 
 
 def test_a_convolution_is_learnt():

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +46,106 @@ def test_learns_a_linear_function_and_logs_it(tmp_path: Path) -> None:
     assert log[-1]["samples"] == 8000
 
 
-def test_resumes_where_it_stopped(tmp_path: Path) -> None:
+def equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Tell whether two nested states are the same to the last bit."""
+    flat = [torch.utils._pytree.tree_flatten(item) for item in (one, other)]
+    same = [torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in zip(flat[0][0], flat[1][0], strict=True)]
+    return flat[0][1] == flat[1][1] and all(same)
+
+
+def state(run: Trainer) -> dict[str, Any]:
+    optimisers = [item.state_dict() for item in run.optimisers]
+    counts = {"samples": run.samples, "steps": run.steps}
+    return {"network": run.network.state_dict(), "average": run.averaged_state(), "optimisers": optimisers, **counts}
+
+
+def noisy_step(network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Draw as the losses of the methods do, from the default generator."""
+    chosen = torch.multinomial(torch.ones(len(batch)), 4)
+    return step(network, batch[chosen] + 0.1 * torch.randn(4, 2))
+
+
+def numbered(first: int) -> Iterator[Tensor]:
+    for number in count(first):
+        yield torch.rand(8, 2, generator=torch.Generator().manual_seed(number))
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_two_halves_are_one_whole_to_the_last_bit(tmp_path: Path, kind: str) -> None:
+    config = CONFIG.model_copy(update={"kind": kind})
+
+    def train_to(steps: int, folder: Path, resume: bool = False) -> Trainer:
+        torch.manual_seed(steps)  # what was drawn before does not matter
+        network = nn.Sequential(nn.Unflatten(1, (2, 1, 1)), nn.Conv2d(2, 6, 1), nn.BatchNorm2d(6), nn.Dropout(0.2))
+        network.extend([nn.Conv2d(6, 1, 1), nn.Flatten()])
+        for number, weight in enumerate(network.parameters()):
+            nn.init.normal_(weight, generator=torch.Generator().manual_seed(number))
+        run = Trainer(network, config, 800, folder, resume, seed=5)
+        assert run.train(numbered(run.steps), noisy_step, 8 * steps, "part")
+        return run
+
+    whole = train_to(100, tmp_path / "whole")
+    train_to(50, tmp_path / "parts")  # no multiple of the steps between updates of the average
+    again = train_to(100, tmp_path / "parts", resume=True)
+    assert again.steps == 100 and equal(state(again), state(whole))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_training_after_its_step(tmp_path: Path, number: signal.Signals) -> None:
+    def signalled(network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if run.steps == 30:
+            os.kill(os.getpid(), number)
+        return noisy_step(network, batch)
+
     whole = trainer(tmp_path / "whole")
-    stream = batches()
-    whole.train(stream, step, 1600, "whole")
-    parts = trainer(tmp_path / "parts")
-    stream = batches()
-    parts.train(stream, step, 800, "first")
+    whole.train(numbered(0), noisy_step, 800, "all")
+    run = trainer(tmp_path / "parts")
+    before = signal.getsignal(number)
+    assert not run.train(numbered(0), signalled, 800, "all")
+    assert run.steps == 31 and signal.getsignal(number) == before
     again = trainer(tmp_path / "parts", resume=True)
-    assert again.samples == 800
-    again.train(stream, step, 1600, "second")
-    torch.testing.assert_close(again.network.weight, whole.network.weight)
+    assert again.train(numbered(again.steps), noisy_step, 800, "all")
+    assert equal(state(again), state(whole))
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "parts")]
+    lines = [[json.loads(line) | {"seconds": 0} for line in log] for log in logs]
+    assert lines[0] == lines[1]
+
+
+def test_half_a_step_is_not_kept(tmp_path: Path) -> None:
+    """A second Ctrl-C does not wait for the step to end; the training goes on from the last checkpoint."""
+
+    def impatient(network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if run.steps == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return noisy_step(network, batch)
+
+    run = trainer(tmp_path)
+    assert run.train(numbered(0), noisy_step, 160, "first")
+    with pytest.raises(KeyboardInterrupt):
+        run.train(numbered(20), impatient, 800, "second")
+    assert trainer(tmp_path, resume=True).steps == 20
+
+
+def test_what_a_killed_training_logged_after_its_checkpoint_is_not_logged_twice(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.train(numbered(0), step, 800, "all")
+    checkpoint = (tmp_path / "checkpoint.pt").read_bytes()
+    run.train(numbered(100), step, 2400, "all")
+    (tmp_path / "checkpoint.pt").write_bytes(checkpoint)
+    again = trainer(tmp_path, resume=True)
+    again.train(numbered(again.steps), step, 2400, "all")
+    samples = [json.loads(line)["samples"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert samples == [400, 800, 1200, 1600, 2000, 2400]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    trainer(tmp_path).train(batches(), step, 80, "first")
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del content["format"], content["steps"]
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: format 1, expected 2: .*start over without --resume"):
+        trainer(tmp_path, resume=True)
 
 
 def test_muon_takes_the_kernels_and_resumes(tmp_path: Path) -> None:
@@ -135,3 +227,28 @@ def test_a_checkpoint_refuses_another_recipe_but_may_become_longer(tmp_path: Pat
     assert open_trainer(seed=3, samples=16000, workers=0).samples == 80
     with pytest.raises(ValueError, match=r"checkpoint\.pt: made with another recipe \(seed = 4 instead of 3\)"):
         open_trainer(seed=4, samples=8000)
+
+
+def test_threads_add_in_one_order(tmp_path: Path) -> None:
+    """Gradients of rows that were picked several times are sums, which threads would add as they come."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    generator = torch.Generator().manual_seed(0)
+    picked = torch.randint(4, (32,), generator=generator)
+    factors = torch.randn(32, 1000, 64, generator=generator)
+
+    def pick(network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return (network.weight.view(4, 1000, 64)[picked] * factors).mean(), {}
+
+    def trained(name: str) -> Tensor:
+        network = nn.Linear(64, 4000, bias=False)
+        nn.init.zeros_(network.weight)
+        Trainer(network, CONFIG, 80, tmp_path / name).train(numbered(0), pick, 80, "rows")
+        return network.weight
+
+    try:
+        first = trained("first")
+        assert all(torch.equal(first, trained(str(number))) for number in range(4))
+    finally:
+        torch.set_num_threads(threads)
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -17,16 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
+from pose_estimation_ros.methods.attention.flow import TYPICAL_ERRORS, solve_updates
 from pose_estimation_ros.networks.encoder import ResidualBlock, ResNetEncoder
 
 STREAMS = ("shift", "distance", "rotation")
 RENDERED = 7  # channels of a rendering: colour, points about the centre in camera axes, mask
-_NEWTON_STEPS = 3
 _STRIP = 5  # most lines of cells that are compared at a time
 CELL = 4  # pixels a side of the cells that are attended to
 DIVISOR = 8  # of the side of the images
-TYPICAL_ERRORS = (0.05, 0.05, 0.06, 0.2, 0.2, 0.2)  # errors of shift (2), logarithm of the distance, axis and angle (3)
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class Comparison:
     flow: Tensor | None = None  # (B, 2, h, w) where the rendered points went, cells
     log_scale: Tensor | None = None  # (B, h, w) logarithm of the flow's expected error, cells
     similarity: Tensor | None = None  # (B,) mean cosine of the features of image and rendering on the object
+    update_covariance: Tensor | None = None  # (B, 6, 6) of shift, logarithm of the distance, axis and angle
 
 
 class AttentionNet(nn.Module):
@@ -131,6 +130,7 @@ class AttentionNet(nn.Module):
             flow,
             log_scale,
             _mean_over(unmoved, shown).detach(),
+            updates.covariance,
         )
 
     @torch.no_grad()
@@ -152,103 +152,6 @@ def rename_old_weights(module: nn.Module, state: dict[str, Tensor], prefix: str,
     """Take weights of bundles that were written when the error head had another name."""
     for key in [key for key in state if key.startswith(f"{prefix}doubts.")]:
         state[key.replace("doubts.", "error_head.", 1)] = state.pop(key)
-
-
-@dataclass(frozen=True)
-class Updates:
-    """Least-squares updates as every stream sees them."""
-
-    all: Tensor  # (B, 3, 6): shift, logarithm of the distance, axis and angle; by stream
-
-    @property
-    def combined(self) -> Tensor:
-        """Return (B, 6), each part from the stream that is there for it."""
-        return torch.cat([self.all[:, 0, :2], self.all[:, 1, 2:3], self.all[:, 2, 3:]], dim=1)
-
-
-def solve_updates(
-    points: Tensor, flow: Tensor, share: Tensor, stiffness: Tensor, distance: Tensor, extent: Tensor
-) -> Updates:
-    """Find the updates that move rendered points as a flow says, by weighted least squares (Gauss and Newton).
-
-    One linear step is not enough: a rotation by fifteen degrees also narrows what is seen by three per cent, and would
-    be taken for as much of distance.
-
-    Args:
-        points: about the objects' centres in camera axes, over the radius, shape (B, 3, h, w).
-        flow: (B, 2, h, w) cells.
-        share: weights (B, 3, h * w) of the cells in every stream.
-        stiffness: logarithms (6,) of the weight of no update.
-        distance: of the centres (B,), diameters.
-        extent: diameters that the side of the image spans at that distance (B,).
-    """
-    streams, cells = share.shape[1], points.shape[-1]
-    before = points.flatten(2).repeat_interleave(streams, 0) / 2.0  # (B * streams, 3, n) diameters
-    wanted = flow.flatten(2).transpose(1, 2).repeat_interleave(streams, 0)
-    weights = share.flatten(0, 1)[:, :, None, None]
-    far, wide = distance.repeat_interleave(streams), extent.repeat_interleave(streams)
-    usual = before.new_tensor(TYPICAL_ERRORS)
-    hold = stiffness.exp()
-    update = before.new_zeros(len(before), 6)  # in units of `usual`
-    for _ in range(_NEWTON_STEPS):
-        prediction = update * usual
-        after = matrix_from_axis_angle(prediction[:, 3:]) @ before
-        moved = point_flow(before, after, prediction[:, :2], prediction[:, 2], far, wide, cells)
-        ratio = prediction[:, 2].exp()
-        jacobian = flow_jacobian(after, far * ratio, wide * ratio, cells) * usual  # (B * streams, n, 2, 6)
-        weighted = jacobian * weights
-        normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + torch.diag(hold)
-        right = torch.einsum("bnij,bni->bj", weighted, wanted - moved) - hold * update
-        change = torch.linalg.solve(normal, right)
-        turned = matrix_from_axis_angle(change[:, 3:] * usual[3:]) @ matrix_from_axis_angle(prediction[:, 3:])
-        turn = axis_angle_from_matrix(turned) / usual[3:]
-        update = torch.cat([update[:, :3] + change[:, :3], turn], dim=1)
-    return Updates((update * usual).unflatten(0, (-1, streams)))
-
-
-def point_flow(
-    before: Tensor,
-    after: Tensor,
-    shift: Tensor,
-    log_distance: Tensor,
-    distance: Tensor,
-    extent: Tensor,
-    cells: int,
-    seen_from: Tensor | None = None,
-) -> Tensor:
-    """Return how far points move in the image (B, n, 2), in cells.
-
-    Args:
-        before: points about the object's centre in camera axes, shape (B, 3, n), diameters.
-        after: the same points after the rotation.
-        shift: of the centre in the image (B, 2), share of its side.
-        log_distance: logarithm of the new distance over the old (B,).
-        distance: of the centre before (B,), diameters.
-        extent: diameters that the side of the image spans at that distance (B,).
-        cells: along the side of the image.
-        seen_from: distance from which the moved points really are seen, zoomed to the same size (B,), diameters.
-    """
-    far = distance * log_distance.exp()
-    seen_from = far if seen_from is None else seen_from
-    zoom = (seen_from / far)[:, None, None]
-    focal = (cells * distance / extent)[:, None, None]
-    start = before[:, :2] / (distance[:, None] + before[:, 2]).clamp(min=0.1)[:, None]
-    end = zoom * after[:, :2] / (seen_from[:, None] + after[:, 2]).clamp(min=0.1)[:, None]
-    return (focal * (end - start) + cells * shift[:, :, None]).transpose(1, 2)
-
-
-def flow_jacobian(points: Tensor, distance: Tensor, extent: Tensor, cells: int) -> Tensor:
-    """Return how points (B, 3, n), in diameters, move by shift, distance and rotation: (B, n, 2, 6), in cells."""
-    x, y, z = points.unbind(1)
-    depth = (distance[:, None] + z).clamp(min=0.1)
-    focal = (cells * distance / extent)[:, None]
-    zero, one = torch.zeros_like(x), torch.ones_like(x)
-    near = focal / depth
-    across = torch.stack([cells * one, zero, -near * x * distance[:, None] / depth, -near * x * y / depth], dim=-1)
-    down = torch.stack([zero, cells * one, -near * y * distance[:, None] / depth, -near * (z + y * y / depth)], dim=-1)
-    rest_across = torch.stack([near * (z + x * x / depth), -near * y], dim=-1)
-    rest_down = torch.stack([near * x * y / depth, near * x], dim=-1)
-    return torch.stack([torch.cat([across, rest_across], -1), torch.cat([down, rest_down], -1)], dim=2)
 
 
 def correlation(here: Tensor, there: Tensor, reach: int) -> Tensor:

@@ -23,7 +23,9 @@ from pose_estimation_ros.methods.attention.paper import PaperAttentionNet, make_
 from pose_estimation_ros.methods.attention.rotation_hypotheses import Outcome, right_angle_rotations, rotated_poses
 from pose_estimation_ros.methods.attention.selection import Stage, chosen_updates, has_strayed
 from pose_estimation_ros.methods.attention.settings import AttentionSettings
+from pose_estimation_ros.methods.attention.uncertainty import chosen_covariances
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
+from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
@@ -110,8 +112,8 @@ class Attention:
         for following objects, which do not turn over from one frame to the next.
 
         The score becomes the detection's times the chance that the error is below the setting
-        `accepted_error_diameters`; half of that where the pose was rejected. What was known of the covariance is no
-        longer true of a pose that has moved.
+        `accepted_error_diameters`; half of that where the pose was rejected. The covariance is that of the refinement,
+        and None where the pose that was taken is the last one, which nothing was compared with any more.
 
         Args:
             frame: the image.
@@ -128,14 +130,15 @@ class Attention:
         index, start = self._start(hypotheses)
         picture, sizes = self._picture(frame), self._sizes(stages)
         first = None if sizes[0] == self.size else self._similarity(picture, index, start)
-        outcome = self._outcome(start, *self._run(picture, index, start, sizes), first)
+        outcome = self._outcome(index, start, *self._run(picture, index, start, sizes), first)
         comparisons = torch.full((len(start),), len(sizes), device=self.device)
         if stages is None:
             outcome, more = self._with_other_rotations(picture, index, start, outcome)
             comparisons += more
         chance = self.success_probability(outcome.log_error).nan_to_num(0.0).tolist()
         poses = outcome.poses.double().cpu().numpy()
-        rejected, has_moved, spent = outcome.rejected.tolist(), outcome.moved.tolist(), comparisons.tolist()
+        covariances = outcome.covariance.double().cpu().numpy()
+        rejected, spent = outcome.rejected.tolist(), comparisons.tolist()
         refined = []
         for number, item in enumerate(hypotheses):
             score = float(np.clip(detections[item.detection_index].score * chance[number], 0.0, 1.0))
@@ -143,12 +146,13 @@ class Attention:
                 self._count_rejected(self.names[item.object_index])
                 refined.append(replace(item, score=0.5 * score, rejected=True, comparisons=spent[number]))
                 continue
+            covariance = published_covariance(covariances[number], poses[number], self.settings.covariance_scale)
             refined.append(
                 replace(
                     item,
                     camera_from_object=poses[number],
                     score=score,
-                    covariance=None if has_moved[number] else item.covariance,
+                    covariance=covariance,
                     rejected=False,
                     comparisons=spent[number],
                 )
@@ -181,24 +185,24 @@ class Attention:
         likely = cost.argsort(dim=1)[:, : settings.rotation_hypotheses]
         begun = moved[-1].reshape(turned.shape)[torch.arange(len(rows), device=self.device)[:, None], likely]
         begun = begun.transpose(0, 1).flatten(0, 1)
-        tried = self._outcome(begun, *self._run(picture, index[rows].repeat(likely.shape[1]), begun, sizes[1:]), None)
-        tried = replace(tried, moved=torch.ones_like(tried.moved))  # the rotation itself moved them
+        again = index[rows].repeat(likely.shape[1])
+        tried = self._outcome(again, begun, *self._run(picture, again, begun, sizes[1:]), None)
         for part in torch.arange(len(begun), device=self.device).reshape(-1, len(rows)):
             outcome = outcome.improved(tried.part(part), rows, settings.min_cost_gain)
         spent[rows] = len(self._rotations) + likely.shape[1] * (len(sizes) - 1)
         return outcome, spent
 
     def _outcome(
-        self, start: Tensor, trace: Sequence[Stage], poses: Tensor, broken: Tensor, first: Tensor | None
+        self, index: Tensor, start: Tensor, trace: Sequence[Stage], poses: Tensor, broken: Tensor, first: Tensor | None
     ) -> Outcome:
         """Choose among the poses (N + 1, B, 4, 4) that N stages went through; `first` is what `_choose` wants."""
         chosen = chosen_updates(trace, first, self.settings.similarity_margin)
         rows = torch.arange(len(start), device=self.device)
         found = poses[chosen, rows]
         errors = torch.stack([stage.prediction.log_error for stage in trace])[(chosen - 1).clamp(min=0), rows]
-        return Outcome(
-            found, errors, self._cost(trace[-1]), chosen > 0, broken | has_strayed(start, found, self.settings)
-        )
+        covariance = chosen_covariances(trace, poses, self._centre[index], chosen)
+        rejected = broken | has_strayed(start, found, self.settings)
+        return Outcome(found, errors, self._cost(trace[-1]), rejected, covariance)
 
     def _cost(self, stage: Stage) -> Tensor:
         """Return how little the poses (B,) that a stage began with fit the image."""

@@ -18,8 +18,8 @@ class Outcome:
     poses: Tensor  # (B, 4, 4) metres
     log_error: Tensor  # (B,) logarithm of the error that is expected to remain, diameters
     cost: Tensor  # (B,) how little the pose fits the image; of one object, the lower the better
-    moved: Tensor  # (B,) bool, moved from where they began
     rejected: Tensor  # (B,) bool, moved farther than a pose worth refining is wrong
+    covariance: Tensor  # (B, 6, 6) of the poses; not a number where unknown
 
     def improved(self, tried: Outcome, rows: Tensor, gain: float) -> Outcome:
         """Return the outcome with other poses where they fit better.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pose_estimation_ros.methods.covariance import CovarianceScale
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -34,3 +35,4 @@ class AttentionSettings(Settings):
     similarity_weight: float = setting(
         3.0, "The cost is the logarithm of the expected error minus the similarity times this.", ge=0.0
     )
+    covariance_scale: CovarianceScale = CovarianceScale()

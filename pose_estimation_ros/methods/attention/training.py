@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -15,13 +14,15 @@ from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
 from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
-from pose_estimation_ros.methods.attention.network import CELL, DIVISOR, Comparison, point_flow
+from pose_estimation_ros.methods.attention.flow import point_flow
+from pose_estimation_ros.methods.attention.network import CELL, DIVISOR, Comparison
 from pose_estimation_ros.methods.attention.paper import make_attention_net
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries, object_sizes
-from pose_estimation_ros.training.crop_source import build_network, endless_batches, refuse_arguments
+from pose_estimation_ros.training.batch_stream import Draw
+from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 from pose_estimation_ros.training.trial import TINY, Trial
@@ -169,8 +170,7 @@ def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
     trainer = training.trainer(network, recipe.samples)
     crops, sizes = training.crop_config(recipe.size), object_sizes(bundle.catalog, device)
     make = partial(_pair_maker, bank, training.backgrounds, crops, recipe.pairs, sizes, training.weights)
-    seed = training.stream(trainer)
-    batches = endless_batches(make, PairBatch, recipe.optimiser.batch, seed, recipe.workers, bank.surface.is_cuda)
+    batches = training.stream(trainer, make)
     step = AttentionStep(bundle.catalog, bank.outline, recipe, device)
     finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
     return training.save(trainer, architecture, recipe.fine_size or recipe.size, finished)
@@ -183,9 +183,14 @@ def _pair_maker(
     pairs: PairConfig,
     sizes: tuple[Tensor, Tensor, Tensor],
     weights: Tensor,
-    stream: int,
-) -> Callable[[int], PairBatch]:
-    return PairSource(bank, backgrounds, crops, pairs, sizes, stream, weights).pair_batch
+) -> Draw[PairBatch]:
+    source = PairSource(bank, backgrounds, crops, pairs, sizes, weights=weights)
+
+    def draw(seed: int, samples: int) -> PairBatch:
+        source.generator.manual_seed(seed)
+        return source.pair_batch(samples)
+
+    return draw
 
 
 TRIAL = Trial(

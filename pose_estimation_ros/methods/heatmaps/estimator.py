@@ -15,6 +15,7 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.box_prior import BoxUncertainty, translation_prior_from_box
 from pose_estimation_ros.geometry.pnp import PnpResult, solve_pnp
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
+from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.methods.heatmaps.settings import HeatmapsSettings
 from pose_estimation_ros.networks.heatmap_net import (
     STRIDE,
@@ -102,7 +103,9 @@ class Heatmaps:
                     camera_from_object=result.camera_from_object,
                     score=float(np.clip(detection.score * score, 0.0, 1.0)),
                     inliers=int(result.inliers.sum()),
-                    covariance=result.covariance,
+                    covariance=published_covariance(
+                        result.covariance, result.camera_from_object, self.settings.covariance_scale
+                    ),
                 )
             )
         return hypotheses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pose_estimation_ros.methods.covariance import ACROSS, ALONG, ROTATION, CovarianceScale
 from pose_estimation_ros.settings import Settings, setting
 
 Points = Literal["corners", "surface", "all"]
@@ -16,6 +17,14 @@ class BoxPriorSettings(Settings):
     centre_sigma: float = setting(0.03, "Standard deviation of their centres, in sides of the box.", gt=0.0)
     log_size_sigma: float = setting(0.03, "Standard deviation of the logarithm of their size.", gt=0.0)
     redundancy: float = setting(4.0, "Number of correspondences that err together.", ge=1.0)
+
+
+class HeatmapsCovarianceScale(CovarianceScale):
+    """Errors over those expected, as seen on renderings of the demo's objects."""
+
+    across: float = setting(0.9, ACROSS, gt=0.0)
+    along: float = setting(2.0, ALONG, gt=0.0)
+    rotation: float = setting(1.9, ROTATION, gt=0.0)
 
 
 class HeatmapsSettings(Settings):
@@ -39,4 +48,5 @@ class HeatmapsSettings(Settings):
     )
     ransac_iterations: int = setting(500, "Most iterations of RANSAC.", ge=1, le=100_000)
     box_prior: BoxPriorSettings = BoxPriorSettings()
+    covariance_scale: HeatmapsCovarianceScale = HeatmapsCovarianceScale()
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)

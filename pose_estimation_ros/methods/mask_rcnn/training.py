@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from pose_estimation_ros.methods.mask_rcnn.network import (
 )
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
+from pose_estimation_ros.training.batch_stream import Draw, batch_stream
 from pose_estimation_ros.training.crop_source import BankConfig, load_matching, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 from pose_estimation_ros.training.trial import TINY, Trial
@@ -121,30 +123,15 @@ class DetectorStep:
         return sum(losses.values()), {name.removeprefix("loss_"): value.detach() for name, value in losses.items()}
 
 
-class _Endless(torch.utils.data.IterableDataset):
-    """Scenes for DataLoader workers, a different stream for each."""
+def scene_maker(bank: ViewBank, backgrounds: Tensor, config: SceneConfig) -> Draw[SceneBatch]:
+    """Return what makes training scenes from a seed, for `batch_stream`."""
+    source = SceneSource(bank, backgrounds, config)
 
-    def __init__(self, bank: ViewBank, backgrounds: Tensor, recipe: DetectorRecipe, seed: int) -> None:
-        self.arguments = (bank, backgrounds, recipe.scenes)
-        self.batch = recipe.optimiser.batch
-        self.seed = seed
+    def draw(seed: int, samples: int) -> SceneBatch:
+        source.generator.manual_seed(seed)
+        return source.batch(samples)
 
-    def __iter__(self) -> Iterator[SceneBatch]:
-        worker = torch.utils.data.get_worker_info()
-        if worker is not None:
-            torch.set_num_threads(1)
-        source = SceneSource(*self.arguments, seed=self.seed * 1000 + (worker.id if worker else 0))
-        while True:
-            yield source.batch(self.batch)
-
-
-def scene_batches(bank: ViewBank, backgrounds: Tensor, recipe: DetectorRecipe, seed: int) -> Iterator[SceneBatch]:
-    """Yield training scenes without end, made by worker processes on a CPU or in this process on a GPU."""
-    scenes = _Endless(bank, backgrounds, recipe, seed)
-    workers = 0 if bank.surface.is_cuda else recipe.workers
-    yield from torch.utils.data.DataLoader(
-        scenes, batch_size=None, num_workers=workers, prefetch_factor=6 if workers else None
-    )
+    return draw
 
 
 def train_detector(run: TrainingRun, recipe: DetectorRecipe) -> Bundle:
@@ -152,10 +139,10 @@ def train_detector(run: TrainingRun, recipe: DetectorRecipe) -> Bundle:
     bundle, folder, device = run.bundle, run.folder, run.device
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
     prior = {"roll_deg": bundle.pose_prior.roll_deg, "distance_m": bundle.pose_prior.distance_m}
-    recipe = recipe.model_copy(update={"scenes": recipe.scenes.model_copy(update=prior)})
+    make = partial(scene_maker, bank, backgrounds, recipe.scenes.model_copy(update=prior))
 
-    def scenes(seen: int) -> Iterator[SceneBatch]:
-        return scene_batches(bank, backgrounds, recipe, recipe.seed + seen)
+    def scenes(first: int) -> Iterator[SceneBatch]:
+        return batch_stream(make, recipe.seed, first, recipe.optimiser.batch, recipe.workers, bank.surface.is_cuda)
 
     return train_on_scenes(bundle, recipe, scenes, folder, torch.device(device), run.resume)
 
@@ -173,7 +160,7 @@ def train_on_scenes(
     Args:
         bundle: the objects; the weights are added to it.
         recipe: what to do.
-        scenes: gives batches without end, different ones for every number of samples already seen.
+        scenes: gives batches without end, from one of a given number on.
         folder: checkpoints and log.
         device: where to train.
         resume: go on from the last checkpoint.
@@ -185,8 +172,8 @@ def train_on_scenes(
     network, architecture = new_network(bundle, recipe)
     network = network.to(device).to(memory_format=torch.channels_last)
     factors = {_trunk(network)[0]: recipe.encoder_rate}
-    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, factors, recipe)
-    finished = trainer.train(scenes(trainer.samples), DetectorStep(recipe, device), recipe.samples, ROLE)
+    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, factors, recipe, recipe.seed)
+    finished = trainer.train(scenes(trainer.steps), DetectorStep(recipe, device), recipe.samples, ROLE)
     training = trainer.record(recipe, finished)
     return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.input_width, training)
 

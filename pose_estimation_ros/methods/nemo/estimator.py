@@ -11,8 +11,10 @@ from torch import Tensor
 
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.geometry.pose_covariance import about_point
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
-from pose_estimation_ros.methods.nemo.fit import fit_poses
+from pose_estimation_ros.methods.covariance import published_covariance
+from pose_estimation_ros.methods.nemo.fit import Targets, fit_poses, pose_covariances
 from pose_estimation_ros.methods.nemo.grid import RotationGrid, matched_poses, starting_poses
 from pose_estimation_ros.methods.nemo.network import NemoNet
 from pose_estimation_ros.methods.nemo.paper import PaperProcedure
@@ -42,6 +44,7 @@ class Fits:
     mesh: Tensor  # (N,) which mesh was fitted
     pose: Tensor  # (N, 4, 4) camera_from_object
     share: Tensor  # (N,) of the visible surface that the object explains better than clutter
+    covariance: Tensor | None  # (N, 6, 6) of x y z rx ry rz in camera axes, about the centres of the meshes
 
 
 class Nemo:
@@ -96,6 +99,7 @@ class Nemo:
                 detection_index=number,
                 camera_from_object=poses[number],
                 score=float(np.clip(detection.score * shares[number], 0.0, 1.0)),
+                covariance=self._covariance(fits, number, poses[number]),
             )
             for number, detection in enumerate(detections)
             if np.isfinite(poses[number]).all() and poses[number][2, 3] > 0.0
@@ -133,9 +137,14 @@ class Nemo:
             count = poses.shape[1]
             which = torch.arange(len(pairs), device=self.device).repeat_interleave(count)
             scores = score_poses(self.network, similarity, which, poses.flatten(0, 1), self.settings.occluder_model)
-        gain, share = scores.gain.unflatten(0, (-1, count)).nan_to_num(-1e9), scores.share.unflatten(0, (-1, count))
-        whole = from_centre(poses.flatten(0, 1), centres(self.network)[mesh].repeat_interleave(count, dim=0))
-        return _best(crop, mesh, whole.unflatten(0, (-1, count)), gain, share, len(crops))
+            pair, start = _best(crop, scores.gain.unflatten(0, (-1, count)).nan_to_num(-1e9), len(crops))
+            best = poses[pair, start]
+            covariance = None
+            if self.settings.procedure == "fast":  # the other is no least squares
+                targets = Targets(self.network, similarity, pair, cells[pair], sure[crop[pair]], self.settings.fit)
+                covariance = pose_covariances(targets, best, self.settings.fit)
+        share, mesh = scores.share.unflatten(0, (-1, count))[pair, start].clone(), mesh[pair]
+        return Fits(mesh, from_centre(best, centres(self.network)[mesh]), share, covariance)
 
     def _fast(self, similarity: Similarity, boxes: Tensor, sure: Tensor) -> Tensor:
         """Return fitted poses of the meshes' centres (P, K, 4, 4)."""
@@ -146,10 +155,16 @@ class Nemo:
             starts = torch.cat([starts, matched[:, None]], dim=1)
         count = starts.shape[1]
         which = torch.arange(len(starts), device=self.device).repeat_interleave(count)
-        moved = fit_poses(
-            self.network, similarity, which, starts.flatten(0, 1), boxes[which], sure[which], settings.fit
-        )
-        return moved.unflatten(0, (-1, count))
+        targets = Targets(self.network, similarity, which, boxes[which], sure[which], settings.fit)
+        return fit_poses(targets, starts.flatten(0, 1), settings.fit).unflatten(0, (-1, count))
+
+    def _covariance(self, fits: Fits, number: int, pose: np.ndarray) -> np.ndarray | None:
+        """Return the covariance (6, 6) of one of the poses (4, 4), None where unknown."""
+        if fits.covariance is None:
+            return None
+        centre = centres(self.network)[fits.mesh[number]].double().cpu().numpy()
+        about_origin = about_point(fits.covariance[number].cpu().numpy(), -pose[:3, :3] @ centre)
+        return published_covariance(about_origin, pose, self.settings.covariance_scale)
 
     def _in_cells(self, crops: Crops, boxes: Tensor) -> Tensor:
         """Return boxes (N, 4) of the image in cells of the crops' maps."""
@@ -204,12 +219,12 @@ def _as_mesh(network: NemoNet, number: int) -> Mesh:
     return Mesh(vertices, network.faces[number].cpu().numpy(), normals, np.zeros_like(vertices))
 
 
-def _best(crop: Tensor, mesh: Tensor, poses: Tensor, gain: Tensor, share: Tensor, count: int) -> Fits:
-    """Keep the pose with the largest gain of every crop, over all meshes and starts (P, K)."""
+def _best(crop: Tensor, gain: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the pair (N,) and the start (N,) with the largest gain (P, K) of every crop, over all its meshes."""
     rows = []
     for number in range(count):
         pairs = (crop == number).nonzero()[:, 0]
         best = int(gain[pairs].flatten().argmax())
         rows.append((int(pairs[best // gain.shape[1]]), best % gain.shape[1]))
     pair, start = torch.tensor(rows, device=crop.device).unbind(1)
-    return Fits(mesh[pair], poses[pair, start].clone(), share[pair, start].clone())
+    return pair, start

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -14,15 +17,71 @@ from pose_estimation_ros.methods.nemo.similarity import Projected, Similarity, c
 _NEAREST = 0.05  # depth of the nearest allowed object centre, in diameters
 
 
-def fit_poses(
-    network: NemoNet,
-    similarity: Similarity,
-    which: Tensor,
-    poses: Tensor,
-    boxes: Tensor,
-    inner_edges: Tensor,
-    settings: FitSettings,
-) -> Tensor:
+class Term(NamedTuple):
+    """Residuals of one kind in the image, linearised, for Q poses."""
+
+    jacobian: Tensor  # (Q, N, K, 6) derivatives of N projections, or of K of their coordinates, by the poses
+    miss: Tensor  # (Q, N, K) how far they are from where they should be, cells
+    weight: Tensor  # (Q, N)
+
+
+class Targets:
+    """What Q poses of meshes are compared with.
+
+    Args:
+        network: has the meshes.
+        similarity: P pairs.
+        which: the pair of every pose, shape (Q,).
+        boxes: of the whole objects, in cells x0 y0 x1 y1, shape (Q, 4); they say more of the distance than features do.
+        inner_edges: which edges of the boxes are the object's, not the image's, shape (Q, 4).
+        settings: steps and widths.
+    """
+
+    def __init__(
+        self,
+        network: NemoNet,
+        similarity: Similarity,
+        which: Tensor,
+        boxes: Tensor,
+        inner_edges: Tensor,
+        settings: FitSettings,
+    ) -> None:
+        self._network, self._similarity, self._which, self._settings = network, similarity, which, settings
+        self._boxes, self._inner_edges = boxes, inner_edges
+        self._mesh = mesh = similarity.mesh[which]
+        self._centre = centres(network)[mesh]
+        self._every = network.vertices[mesh] - self._centre[:, None]
+        self.length = (self._every.amax(dim=1) - self._every.amin(dim=1)).norm(dim=1)  # of the meshes (Q,)
+        self._chosen = torch.stack([spread(row, settings.vertices) for row in network.known])[mesh]  # (Q, S)
+        self._vertices = self._every.gather(1, self._chosen[..., None].expand(-1, -1, 3))
+        self._camera = similarity.camera[which]
+        self._outline = network.outline[mesh] - self._centre[:, None]
+        self._known = network.known[mesh]
+        self._each = self._known.sum(dim=1, keepdim=True) / settings.vertices  # vertices one of the chosen stands for
+
+    def terms(self, poses: Tensor, deviation: float) -> list[Term]:
+        """Return what vertices, cells and the box's edges have against poses of the centres (Q, 4, 4).
+
+        Args:
+            poses: rotations, and where the centres of the meshes are.
+            deviation: cells that matches may be off.
+        """
+        settings, which, camera, length = self._settings, self._which, self._camera, self.length
+        weights = self._network.view_weights(self._mesh, from_centre(poses, self._centre)) * self._known
+        weights = weights.gather(1, self._chosen)
+        weights = weights**2 * self._each  # squared: the slanted ones sit at the rim, where all matches lie inside
+        projected = project(self._vertices, poses, camera)
+        offset, sure = preferred_offsets(self._similarity, which, self._chosen, projected.pixels, deviation, settings)
+        vertices = Term(projection_jacobian(projected, camera, length), offset, weights * sure)
+        rows, miss, share = matched_cells(self._similarity, which, self._every, poses, length, 2.0 * deviation)
+        cells = Term(rows, miss, settings.cell_weight * share)
+        total = vertices.weight.sum(dim=1) + cells.weight.sum(dim=1)
+        rows, miss = box_edges(self._outline, poses, camera, length, self._boxes)
+        share = settings.box_weight * total[:, None] * self._inner_edges
+        return [vertices, cells, Term(rows[:, :, None], miss[:, :, None], share)]
+
+
+def fit_poses(targets: Targets, poses: Tensor, settings: FitSettings) -> Tensor:
     """Move poses so that vertices come to lie on cells that look like them.
 
     Each step asks visible vertices where near their projections they would rather be, the mean over the cells around
@@ -31,52 +90,65 @@ def fit_poses(
     towards all that. The steps are those of expectation-maximisation with the clutter as the outlier class.
 
     Args:
-        network: has the meshes.
-        similarity: P pairs.
-        which: the pair of every pose, shape (Q,).
+        targets: of Q poses.
         poses: rotations, and where the centres of the meshes are, shape (Q, 4, 4).
-        boxes: of the whole objects, in cells x0 y0 x1 y1, shape (Q, 4); they say more of the distance than features do.
-        inner_edges: which edges of the boxes are the object's, not the image's, shape (Q, 4).
         settings: steps and widths.
 
     Returns:
         The moved poses (Q, 4, 4).
     """
-    mesh = similarity.mesh[which]
-    centre = centres(network)[mesh]
-    every = network.vertices[mesh] - centre[:, None]
-    length = (every.amax(dim=1) - every.amin(dim=1)).norm(dim=1)
-    chosen = torch.stack([spread(row, settings.vertices) for row in network.known])[mesh]  # (Q, S)
-    vertices = every.gather(1, chosen[..., None].expand(-1, -1, 3))
-    camera = similarity.camera[which]
-    outline = network.outline[mesh] - centre[:, None]
-    known = network.known[mesh]
-    each = known.sum(dim=1, keepdim=True) / settings.vertices  # vertices that one of the chosen stands for
     for step in range(settings.steps):
         done = step / max(1, settings.steps - 1)
-        deviation = settings.first_sigma_cells ** (1.0 - done) * settings.last_sigma_cells**done
-        weights = (network.view_weights(mesh, from_centre(poses, centre)) * known).gather(1, chosen)
-        weights = weights**2 * each  # squared: the slanted ones sit at the rim, where all matches lie inside
-        projected = project(vertices, poses, camera)
-        offset, sure = preferred_offsets(similarity, which, chosen, projected.pixels, deviation, settings)
-        jacobian = projection_jacobian(projected, camera, length)
-        weighted = (weights * sure)[..., None, None] * jacobian
-        hessian = torch.einsum("qvai,qvaj->qij", weighted, jacobian)
-        gradient = torch.einsum("qvai,qva->qi", weighted, offset)
-        rows, miss, share = matched_cells(similarity, which, every, poses, length, 2.0 * deviation)
-        share = settings.cell_weight * share
-        total = (weights * sure).sum(dim=1) + share.sum(dim=1)
-        hessian = hessian + torch.einsum("qc,qcai,qcaj->qij", share, rows, rows)
-        gradient = gradient + torch.einsum("qc,qcai,qca->qi", share, rows, miss)
-        rows, miss = box_edges(outline, poses, camera, length, boxes)
-        share = settings.box_weight * total[:, None] * inner_edges
-        hessian = hessian + torch.einsum("qe,qei,qej->qij", share, rows, rows)
-        gradient = gradient + torch.einsum("qe,qei,qe->qi", share, rows, miss)
+        terms = targets.terms(poses, settings.first_sigma_cells ** (1.0 - done) * settings.last_sigma_cells**done)
+        hessian = _hessian(terms)
+        gradient = torch.stack([_pulls(item).sum(dim=1) for item in terms]).sum(dim=0)
         trace = hessian.diagonal(dim1=1, dim2=2)
         damped = hessian + torch.diag_embed(settings.damping * trace + 1e-6)
         update = torch.linalg.solve(damped.double(), gradient.double()).float()
-        poses = moved_poses(poses, update.clamp(-0.5, 0.5), length)
+        poses = moved_poses(poses, update.clamp(-0.5, 0.5), targets.length)
     return poses
+
+
+def pose_covariances(targets: Targets, poses: Tensor, settings: FitSettings) -> Tensor:
+    """Return how exact fitted poses are, if the matches of vertices, those of cells and the edges err independently.
+
+    Errors and weights of matches have little to do with each other, so that the inverse of the Hessian says nothing;
+    how matches disagree with the pose that they lead to does (White, A heteroskedasticity-consistent covariance matrix
+    estimator, Econometrica 1980).
+
+    Args:
+        targets: of Q poses.
+        poses: fitted, of the centres of the meshes (Q, 4, 4).
+        settings: those of the fit.
+
+    Returns:
+        Covariances (Q, 6, 6) of x y z rx ry rz in camera axes about the centres, metres and radians; zeros where
+        nothing speaks for the pose.
+    """
+    terms = targets.terms(poses, settings.last_sigma_cells)
+    hessian = _hessian(terms).double()
+    trace = hessian.diagonal(dim1=1, dim2=2).sum(dim=1)
+    ridge = (1e-9 * trace + 1e-12)[:, None, None] * torch.eye(6, dtype=hessian.dtype, device=hessian.device)
+    pulls = torch.cat([_pulls(item) for item in terms], dim=1).double()
+    spread_of_pulls = pulls.transpose(1, 2) @ pulls
+    inverse = torch.linalg.inv_ex(hessian + ridge).inverse
+    covariance = inverse @ spread_of_pulls @ inverse
+    units = torch.cat([targets.length[:, None].expand(-1, 3), torch.ones_like(poses[:, :3, 3])], dim=1).double()
+    return covariance * units[:, :, None] * units[:, None]
+
+
+def _weighted(term: Term) -> Tensor:
+    return term.weight[..., None, None] * term.jacobian
+
+
+def _pulls(term: Term) -> Tensor:
+    """Return where each residual would have the poses go (Q, N, 6)."""
+    return torch.einsum("qnai,qna->qni", _weighted(term), term.miss)
+
+
+def _hessian(terms: Sequence[Term]) -> Tensor:
+    """Return the matrices (Q, 6, 6) of Gauss and Newton."""
+    return torch.stack([torch.einsum("qnai,qnaj->qij", _weighted(item), item.jacobian) for item in terms]).sum(dim=0)
 
 
 def preferred_offsets(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pose_estimation_ros.methods.covariance import ACROSS, ALONG, ROTATION, CovarianceScale
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -27,6 +28,14 @@ class FitSettings(Settings):
     )
 
 
+class NemoCovarianceScale(CovarianceScale):
+    """Errors over those expected, as seen on renderings of the demo's objects."""
+
+    across: float = setting(3.5, ACROSS, gt=0.0)
+    along: float = setting(2.5, ALONG, gt=0.0)
+    rotation: float = setting(3.0, ROTATION, gt=0.0)
+
+
 class NemoSettings(Settings):
     """How poses are found."""
 
@@ -42,4 +51,5 @@ class NemoSettings(Settings):
     grid_starts: int = setting(2, "Poses of the grid that are moved.", ge=1, le=100)
     match_start: bool = setting(True, "Move the pose as well that PnP finds from the best vertex of every cell.")
     fit: FitSettings = FitSettings()
+    covariance_scale: NemoCovarianceScale = NemoCovarianceScale()
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)

@@ -14,6 +14,7 @@ from pose_estimation_ros.data.crops import Crops, cut_squares
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.pnp import PnpResult, TranslationPrior, solve_pnp
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
+from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.methods.pix2pose.network import ERROR_FLOOR, STRIDE, CoordinateMaps, Pix2PoseNet
 from pose_estimation_ros.methods.pix2pose.settings import Pix2PoseSettings
 from pose_estimation_ros.networks.placement import depth_of
@@ -214,7 +215,9 @@ class Pix2Pose:
             camera_from_object=candidate.pose.camera_from_object,
             score=float(np.clip(detection.score * candidate.support, 0.0, 1.0)),
             inliers=int(candidate.pose.inliers.sum()),
-            covariance=candidate.pose.covariance,
+            covariance=published_covariance(
+                candidate.pose.covariance, candidate.pose.camera_from_object, self.settings.covariance_scale
+            ),
         )
 
 

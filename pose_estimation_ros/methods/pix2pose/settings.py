@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
+from pose_estimation_ros.methods.covariance import ACROSS, ALONG, ROTATION, CovarianceScale
 from pose_estimation_ros.settings import Settings, setting
+
+
+class Pix2PoseCovarianceScale(CovarianceScale):
+    """Errors over those expected, as seen on renderings of the demo's objects."""
+
+    across: float = setting(0.58, ACROSS, gt=0.0)
+    along: float = setting(0.5, ALONG, gt=0.0)
+    rotation: float = setting(0.55, ROTATION, gt=0.0)
 
 
 class Pix2PoseSettings(Settings):
@@ -30,6 +39,7 @@ class Pix2PoseSettings(Settings):
     )
     framing_shifts_x: tuple[float, ...] = setting((0.05, -0.05), "How far each is moved right, in sides of the crop.")
     framing_shifts_y: tuple[float, ...] = setting((0.03, -0.03), "How far each is moved down, in sides of the crop.")
+    covariance_scale: Pix2PoseCovarianceScale = Pix2PoseCovarianceScale()
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)
 
     @model_validator(mode="after")

@@ -9,15 +9,8 @@ from torch import Tensor
 
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 from pose_estimation_ros.methods.attention import network as attention_net
-from pose_estimation_ros.methods.attention.network import (
-    CELL,
-    RENDERED,
-    AttentionNet,
-    correlation,
-    flow_jacobian,
-    point_flow,
-    solve_updates,
-)
+from pose_estimation_ros.methods.attention.flow import Updates, flow_jacobian, point_flow, solve_updates
+from pose_estimation_ros.methods.attention.network import CELL, RENDERED, AttentionNet, correlation
 from pose_estimation_ros.methods.attention.paper import make_attention_net
 
 CELLS = 12
@@ -70,6 +63,30 @@ def test_what_gets_no_attention_changes_nothing():
     share = (share / share.sum(dim=(2, 3), keepdim=True)).flatten(2)
     solved = solve_updates(points, wrong, share, torch.full((6,), -30.0), distance, extent)
     torch.testing.assert_close(solved.combined, update, atol=1e-4, rtol=0.0)
+
+
+@pytest.mark.parametrize(("stream", "axes"), [("shift", slice(0, 2)), ("distance", slice(2, 3)), ("turn", slice(3, 6))])
+def test_updates_scatter_as_said_where_three_cells_are_independent(stream: str, axes: slice) -> None:
+    """Where all of them are, the covariance is too large by their number over three."""
+    points, distance, extent = (item[:1].expand(400, *item.shape[1:]) for item in _scene(5, 1))
+    flow = 0.1 * torch.randn(400, 2, CELLS, CELLS, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    share = torch.full((400, 3, CELLS**2), 1.0 / CELLS**2, dtype=torch.float64)
+    solved = solve_updates(points, flow, share, torch.full((6,), -30.0), distance, extent)
+    update, covariance = solved.combined[:, axes], solved.covariance[:, axes, axes]
+    squared = torch.einsum("bi,bij,bj->b", update, torch.linalg.inv(covariance), update) * CELLS**2 / 3.0
+    assert 0.8 < float(squared.mean()) / update.shape[1] < 1.2, stream
+
+
+def test_the_covariance_of_updates_grows_with_what_the_flow_cannot_explain() -> None:
+    points, distance, extent = _scene(7, 2)
+    noise = torch.randn(2, 2, CELLS, CELLS, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    share = torch.full((2, 3, CELLS * CELLS), 1.0 / CELLS**2, dtype=torch.float64)
+    arguments = (share, torch.full((6,), -30.0), distance, extent)
+    small, large = (solve_updates(points, scale * noise, *arguments).covariance for scale in (0.01, 0.02))
+    torch.testing.assert_close(large, 4.0 * small, rtol=1e-2, atol=0.0)
+    torch.testing.assert_close(small, small.mT)
+    assert float(torch.linalg.eigvalsh(small).min()) > 0.0
+    assert not small[:, 2, [0, 1, 3, 4, 5]].any()  # streams do not mix
 
 
 def test_correlation_is_the_cosine_with_every_near_cell():
@@ -157,7 +174,7 @@ def test_the_network_of_the_paper_takes_the_usual_sizes_and_answers_in_single_pr
 def test_eight_bit_networks_solve_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def spy(*arguments: Tensor) -> attention_net.Updates:
+    def spy(*arguments: Tensor) -> Updates:
         calls.append((arguments, solve_updates(*arguments)))
         return calls[-1][1]
 

@@ -15,7 +15,8 @@ def outcome(first: float, cost: list[float], rejected: list[bool]) -> Outcome:
     poses = torch.eye(4).repeat(len(cost), 1, 1)
     poses[:, 2, 3] = first + torch.arange(len(cost))
     fits = torch.tensor(cost)
-    return Outcome(poses, fits + 1.0, fits, torch.full_like(fits, first > 10.0).bool(), torch.tensor(rejected))
+    covariance = torch.eye(6) * poses[:, 2, 3, None, None]
+    return Outcome(poses, fits + 1.0, fits, torch.tensor(rejected), covariance)
 
 
 def test_right_angles_are_all_different() -> None:
@@ -45,7 +46,7 @@ def test_poses_are_replaced_where_others_fit_clearly_better() -> None:
     tried = outcome(20.0, [0.7, 0.9, 0.1, 2.0], [False, False, True, False])
     after = before.improved(tried, torch.tensor([0, 1, 2, 3]), 0.2)
     assert after.poses[:, 2, 3].tolist() == [20.0, 11.0, 12.0, 23.0, 14.0]
-    assert after.moved.tolist() == [True, False, False, True, False]
+    assert after.covariance[:, 0, 0].tolist() == [20.0, 11.0, 12.0, 23.0, 14.0]
     assert after.rejected.tolist() == [False] * 5
     torch.testing.assert_close(after.cost[:4], torch.tensor([0.7, 1.0, 1.0, 2.0]))
     torch.testing.assert_close(after.log_error[:4], torch.tensor([1.7, 2.0, 2.0, 3.0]))

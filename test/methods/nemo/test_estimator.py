@@ -183,6 +183,7 @@ def test_the_paper_s_procedure_finds_the_rotation() -> None:
     backend = Nemo(net, SIZE, PRIOR, NemoSettings(procedure="paper"))
     fits = backend.fit(picture(net, pose), crops(), box_of(net, pose), (640, 480))
     assert errors(fits.pose, pose)[0] < 5.0
+    assert fits.covariance is None  # it is no least squares
 
 
 def test_the_paper_starts_from_144_cameras_that_look_at_the_object() -> None:
@@ -206,6 +207,25 @@ def test_edges_at_the_rim_of_the_image_are_not_believed() -> None:
     wide = backend.fit(picture(net, pose), crops(), cut, (640, 480))
     told = backend.fit(picture(net, pose), crops(), cut, (int(cut[0, 2]) + 1, 480))
     assert errors(told.pose, pose)[1] < 0.5 * errors(wide.pose, pose)[1]
+
+
+def test_covariances_follow_the_scatter_of_fits_to_noisy_features() -> None:
+    """Seen in noise of its own each time, the pose scatters by about what the fits say, where it was and turned."""
+    net, pose = network(), true_pose(1)
+    clean, box = picture(net, pose), box_of(net, pose)
+    backend = Nemo(net, SIZE, PRIOR)
+    generator = torch.Generator().manual_seed(7)
+    found, said = [], []
+    for _ in range(24):
+        noisy = F.normalize(clean + 0.25 * torch.randn(clean.shape, generator=generator), dim=1)
+        fits = backend.fit(noisy, crops(), box, (640, 480))
+        centre = fits.pose[0, :3, :3] @ centres(net)[0] + fits.pose[0, :3, 3]
+        turn = Rotation.from_matrix((fits.pose[0, :3, :3] @ pose[0, :3, :3].T).double().numpy()).as_rotvec()
+        found.append(np.concatenate([centre.double().numpy(), turn]))
+        assert fits.covariance is not None
+        said.append(np.diag(fits.covariance[0].double().numpy()))
+    ratio = np.std(found, axis=0) / np.sqrt(np.mean(said, axis=0))
+    assert ((ratio > 0.5) & (ratio < 2.5)).all(), ratio
 
 
 def test_poses_come_with_their_detections_and_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

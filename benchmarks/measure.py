@@ -1,0 +1,176 @@
+"""Measure everything that the documents show; every command writes one file in benchmarks/results/.
+
+    python benchmarks/measure.py --list            # names, kinds and commands
+    python benchmarks/measure.py --kind accuracy   # what needs no quiet machine
+    python benchmarks/measure.py --kind time       # what does
+    python benchmarks/measure.py 'lmo_nemo*'       # by name; trainings that take hours only run so
+    python benchmarks/measure.py --missing         # only where there is no file yet: goes on after an interruption
+
+Expects Occlusion-LineMOD in BOP layout in ../shared/data/lmo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from tables import BUSY
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path("benchmarks/results")
+LMO = "--bundle models/lmo --bop ../shared/data/lmo"
+DEMO = "--bundle models/demo --bop models/demo/sequence"
+KINDS = ("accuracy", "time", "training")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A command and the name of the file that it writes."""
+
+    name: str
+    kind: str  # time: needs a quiet machine; training: takes hours
+    command: str  # without its --result
+
+    @property
+    def file(self) -> Path:
+        """Where the result lies, relative to the repository."""
+        return RESULTS / f"{self.name}.json"
+
+    @property
+    def whole(self) -> str:
+        """The whole command."""
+        return f"{self.command} --result {self.file}"
+
+
+def evaluations() -> list[Measurement]:
+    """List the evaluations of the shipped bundles; nothing was chosen on the images of --part."""
+    found = []
+    for (name, data, part), backend, refiner, boxes in product(
+        (("lmo", LMO, "1:60:2"), ("demo", DEMO, "1:40:2")),
+        ("pix2pose", "heatmaps", "nemo"),
+        ("none", "attention"),
+        ("gt", "model"),
+    ):
+        method = backend if refiner == "none" else f"{backend}_{refiner}"
+        options = f"--backend {backend} --refiner {refiner} --detections {boxes} --no-vsd --part {part}"
+        found.append(Measurement(f"{name}_{method}_{boxes}", "accuracy", f"pose_evaluate {data} {options}"))
+    return found
+
+
+OTHERS = {
+    "accuracy": {
+        "demo_heatmaps_patches": f"pose_evaluate {DEMO} --backend heatmaps --detections patches --no-vsd --part 1:40:2",
+        "parts_pix2pose": "python benchmarks/pix2pose_parts.py --bop ../shared/data/lmo --image-step 2",
+        "parts_pix2pose_attention": "python benchmarks/pix2pose_parts.py --bop ../shared/data/lmo --image-step 2 "
+        "--refiner attention",
+        "parts_attention": f"python benchmarks/attention_parts.py {LMO} --image-step 2",
+        "parts_heatmaps": f"python benchmarks/heatmaps_reading.py {DEMO} --image-step 4",
+        "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
+        "covariance_lmo": f"python benchmarks/covariance.py {LMO} --image-range 1:60:2",
+        "renders_pix2pose": "python benchmarks/held_out_renders.py --bundle models/lmo "
+        "--mesh-dir ../shared/data/lmo/models",
+        "renders_heatmaps": "python benchmarks/held_out_renders.py --bundle models/lmo "
+        "--mesh-dir ../shared/data/lmo/models --backend heatmaps",
+    },
+    "time": {
+        "time_lmo": f"pose_benchmark {LMO}",
+        "time_lmo_attention": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --refiner attention "
+        "--frames 8",
+        "time_poses_pix2pose": f"pose_benchmark {LMO} --no-detector --backend pix2pose",
+        "time_poses_heatmaps": f"pose_benchmark {LMO} --no-detector --backend heatmaps",
+        "time_poses_nemo": f"pose_benchmark {LMO} --no-detector --backend nemo",
+        "time_nemo_paper": f"pose_benchmark {LMO} --no-detector --backend nemo --compare nemo "
+        "--compare-set nemo.procedure=paper --frames 5",
+        "time_following": "python benchmarks/following.py --bundle models/demo",
+        "time_warm_up": "python benchmarks/warm_up.py --bundle models/demo --refiner attention",
+        "time_demo": "pose_demo",
+        "time_node": "python benchmarks/node_overhead.py",
+        "time_generator": "python benchmarks/generator.py",
+        "bpnp": "python benchmarks/bpnp.py",
+        "pnp": "OMP_NUM_THREADS=1 python benchmarks/pnp.py",
+    },
+    "training": {
+        "scaling_lmo": f"python benchmarks/scaling_curve.py {LMO} --snapshots runs/lmo/pix2pose/snapshots",
+        "bpnp_training": f"python benchmarks/bpnp_training.py {LMO}",
+        "attention_ablation": "python benchmarks/attention_ablation.py --bundle models/demo --pairs 16000",
+        "occlusion_curve": "python benchmarks/occlusion_curve.py --bundle models/demo --objects mug toy_brick "
+        "--samples 24000",
+        "nemo_occlusion": "python benchmarks/nemo_occlusion.py --categories ../shared/data/category_cad --only cuboid "
+        "'cuboid, no occluder model' 'cuboid, not contrastive' 'pose classifier'",
+        "nemo_occlusion_meshes": "python benchmarks/nemo_occlusion.py --categories ../shared/data/category_cad "
+        "--only cuboid multi-cuboid mesh --cases 480",
+        "nemo_occlusion_seen": "python benchmarks/nemo_occlusion.py --categories ../shared/data/category_cad --seen "
+        "--only cuboid --cases 480",
+    },
+}
+
+
+def measurements() -> list[Measurement]:
+    """List everything."""
+    return evaluations() + [
+        Measurement(name, kind, command) for kind, commands in OTHERS.items() for name, command in commands.items()
+    ]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the commands that are asked for; return 1 if one failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="names, or patterns such as 'lmo_*' (default: all but trainings)")
+    parser.add_argument("--kind", choices=KINDS, help="only these")
+    parser.add_argument("--missing", action="store_true", help="only what has no result file")
+    parser.add_argument("--list", action="store_true", help="print the commands and run nothing")
+    arguments = parser.parse_args(argv)
+    try:
+        chosen = choose(arguments)
+    except ValueError as error:
+        print(f"measure.py: error: {error}", file=sys.stderr)
+        return 2
+    if arguments.list:
+        print("\n".join(f"{item.name:26} {item.kind:9} {item.whole}" for item in chosen))
+        return 0
+    failed = [item.name for item in chosen if not run(item)]
+    if failed:
+        print(f"measure.py: failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def choose(arguments: argparse.Namespace) -> list[Measurement]:
+    """Return what the arguments ask for.
+
+    Raises:
+        ValueError: if a name means nothing.
+    """
+    everything = measurements()
+    for name in arguments.names:
+        if not any(fnmatch.fnmatch(item.name, name) for item in everything):
+            raise ValueError(f"{name}: no such measurement; --list shows them")
+    patterns = arguments.names or ["*"]
+    chosen = [item for item in everything if any(fnmatch.fnmatch(item.name, pattern) for pattern in patterns)]
+    if arguments.kind:
+        chosen = [item for item in chosen if item.kind == arguments.kind]
+    elif not arguments.names and not arguments.list:
+        chosen = [item for item in chosen if item.kind != "training"]
+    return [item for item in chosen if not (arguments.missing and (ROOT / item.file).is_file())]
+
+
+def run(measurement: Measurement) -> bool:
+    """Run a command in the repository; return whether it wrote its file."""
+    load = os.getloadavg()[0]
+    if measurement.kind == "time" and load > BUSY:
+        print(f"note: {measurement.name}: the machine is busy, load {load:.1f}", file=sys.stderr)
+    print(f"$ {measurement.whole}", flush=True)
+    started = time.time()
+    code = subprocess.run(["bash", "-c", measurement.whole], cwd=ROOT, check=False).returncode
+    file = ROOT / measurement.file
+    return code == 0 and file.is_file() and file.stat().st_mtime >= started
+
+
+if __name__ == "__main__":
+    sys.exit(main())
