@@ -122,6 +122,15 @@ def tiny_bop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def write_metadata(site: Path, name: str, entry_points: Mapping[str, str]) -> None:
+    """Write what pip leaves beside the modules of a package: its name, and the methods that it registers."""
+    metadata = site / f"{name}-0.1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    lines = [f"{point} = {value}" for point, value in entry_points.items()]
+    (metadata / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]) + "\n")
+
+
 def _forget_methods() -> None:
     """Let the next look find what is installed now."""
     importlib.invalidate_caches()
@@ -129,15 +138,35 @@ def _forget_methods() -> None:
 
 
 @pytest.fixture
-def install_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+def find_packages_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """Return a function that puts a folder of installed packages on the path until the test ends."""
+    modules_before, sites = set(sys.modules), set()
+
+    def find(site: Path) -> None:
+        if site not in sites:
+            monkeypatch.syspath_prepend(site)
+        sites.add(site)
+        _forget_methods()
+
+    yield find
+    monkeypatch.undo()  # the path first, or what is cleared now is found again
+    for name in set(sys.modules) - modules_before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file is not None and any(site in Path(file).parents for site in sites):
+            del sys.modules[name]
+    _forget_methods()
+
+
+@pytest.fixture
+def install_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, find_packages_in: Callable[[Path], None]
+) -> Callable[..., Path]:
     """Return a function that installs a package with methods until the test ends, as pip would: metadata on sys.path.
 
     `install_method(method, ...)` puts the methods into a module of their own, `NAME_methods`;
     `install_method(entry_points={"toy": "toy_methods:METHOD"})` names modules that exist, or that the test writes into
     the folder that is returned. `name` is that of the package.
     """
-    site = tmp_path / "site"
-    modules_before = set(sys.modules)
 
     def install(*found: Method, name: str = "foreign", entry_points: Mapping[str, str] | None = None) -> Path:
         points = dict(entry_points or {})
@@ -147,19 +176,9 @@ def install_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             for method in found:
                 setattr(module, method.name.upper(), method)
                 points[method.name] = f"{module.__name__}:{method.name.upper()}"
-        metadata = site / f"{name}-0.1.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
-        lines = [f"{point} = {value}" for point, value in points.items()]
-        (metadata / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]) + "\n")
-        if str(site) not in sys.path:
-            monkeypatch.syspath_prepend(site)
-        _forget_methods()
+        site = tmp_path / "site"
+        write_metadata(site, name, points)
+        find_packages_in(site)
         return site
 
-    yield install
-    monkeypatch.undo()  # the path first, or what is cleared now is found again
-    for module_name in set(sys.modules) - modules_before:
-        if str(getattr(sys.modules[module_name], "__file__", None) or "").startswith(str(site)):
-            del sys.modules[module_name]
-    _forget_methods()
+    return install
