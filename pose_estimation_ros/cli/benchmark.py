@@ -94,13 +94,14 @@ def _with_other_backend(arguments: argparse.Namespace) -> argparse.Namespace:
 
 def _fixed(arguments: argparse.Namespace) -> dict[str, object]:
     """Return what the options say of settings; smoothing would mix the poses of different images."""
-    return {
+    chosen = {
         "backend": arguments.backend,
         "refiner": arguments.refiner,
         "device": arguments.device,
         "detector__score_threshold": arguments.score_threshold,
-        "tracking__enabled": not arguments.compare,
+        "tracking__enabled": False if arguments.compare else None,
     }
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _detector(bundle: Bundle, device: torch.device, settings: RunSettings) -> Detector:
@@ -125,8 +126,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="given: the detector runs, but poses are estimated in the boxes of the source, as many in "
                         "every run; model: in the detector's own boxes (default: given)")  # fmt: skip
     parser.add_argument("--no-detector", action="store_true", help="leave the detector out")
-    parser.add_argument("--backend", default="pix2pose", help=f"pose estimator: {method_help('backend')}")
-    parser.add_argument("--refiner", default="none", help=f"refiner: {method_help('refiner')}")
+    parser.add_argument("--backend", help=f"pose estimator: {method_help('backend')}")
+    parser.add_argument("--refiner", help=f"refiner: {method_help('refiner')}")
     add_settings_option(parser)
     parser.add_argument("--compare", metavar="BACKEND",
                         help="afterwards run this pose estimator on the same frames, or the same one with other "
@@ -134,8 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compare-set", action="append", default=[], metavar="NAME=VALUE",
                         help="setting of the second run alone: --compare-set nemo.procedure=paper")  # fmt: skip
     parser.add_argument("--frames", type=int, default=30, help="frames to measure (default: 30)")
-    parser.add_argument("--score-threshold", type=float, default=0.5, help="of the detector (default: 0.5)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--score-threshold", type=float, help="of the detector")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU (default: PyTorch's own choice)")
     parser.add_argument("--mesh-dir", type=Path, help="where the meshes are that the bundle does not ship")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
@@ -156,11 +157,11 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         raise ValueError("--boxes model: needs the detector that --no-detector leaves out")
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    device = resolve_device(arguments.device)
-    source, samples = open_source(arguments, load_bundle(arguments.bundle))
-    start_s = time.perf_counter()
     bundle = load_bundle(arguments.bundle)
     settings = settings_of(arguments, bundle, **_fixed(arguments))
+    device = resolve_device(settings.pipeline.device)
+    source, samples = open_source(arguments, bundle)
+    start_s = time.perf_counter()
     detector = None if arguments.no_detector else _detector(bundle, device, settings)
     fixed = FixedBoxes(detector)
     pipeline = Pipeline(

@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,15 +76,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mesh-dir", type=Path, help="meshes that the bundle does not ship (default: models/ of --bop)"
     )
-    parser.add_argument("--backend", default="pix2pose", help=f"pose estimator: {method_help('backend')}")
-    parser.add_argument("--refiner", default="none", help=f"refiner: {method_help('refiner')}")
+    parser.add_argument("--backend", help=f"pose estimator: {method_help('backend')}")
+    parser.add_argument("--refiner", help=f"refiner: {method_help('refiner')}")
     add_settings_option(parser)
     parser.add_argument(
-        "--tracking-mode", choices=("detect", "refine"), default="detect",
-        help="refine: refine the poses of the frame before and detect now and then; needs a refiner (default: detect)",
+        "--tracking-mode", choices=("detect", "refine"),
+        help="refine: refine the poses of the frame before and detect now and then; needs a refiner",
     )  # fmt: skip
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--score-threshold", type=float, default=0.5, help="least detection score (default: 0.5)")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--score-threshold", type=float, help="least detection score")
     parser.add_argument(
         "--rate", type=float, metavar="HZ", help="images per second (default: what this machine can take)"
     )
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--track", choices=("auto", "on", "off"), default="auto",
         help="keep identities and smooth over time; auto: on for the bundle's own sequence, off for --bop, whose "
-        "images are single images",
+        "images have nothing to do with each other",
     )  # fmt: skip
     parser.add_argument(
         "--transport", choices=("raw", "compressed"), default="compressed",
@@ -155,17 +156,20 @@ def _node_parameters(arguments: argparse.Namespace, plan: Plan) -> list[str]:
     mesh_dir = arguments.mesh_dir
     if mesh_dir is None and plan.bundle.meshes is None and (plan.bop / "models").is_dir():
         mesh_dir = plan.bop / "models"
-    values = {
+    values: dict[str, Any] = {
         "bundle": str(plan.bundle.path.resolve()),
+        "mesh_dir": str(mesh_dir.resolve()) if mesh_dir else "",
+        "tracking.enabled": plan.track,
+        "image_transport": plan.transport,
+    }
+    chosen = {
         "backend": arguments.backend,
         "refiner": arguments.refiner,
         "device": arguments.device,
-        "mesh_dir": str(mesh_dir.resolve()) if mesh_dir else "",
         "detector.score_threshold": arguments.score_threshold,
-        "tracking.enabled": plan.track,
         "tracking.mode": arguments.tracking_mode,
-        "image_transport": plan.transport,
     }
+    values |= {name: value for name, value in chosen.items() if value is not None}
     run = settings_of(arguments, plan.bundle).values()
     values |= {name: run[name] for name in parse_assignments(arguments.assignments).values}
     return ["--ros-args", *(item for name in values for item in ("-p", f"{name}:={dump_yaml(values[name])}"))]

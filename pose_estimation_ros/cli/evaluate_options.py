@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pose_estimation_ros.cli.settings_options import add_settings_option
+from pose_estimation_ros.cli.settings_options import add_settings_option, method_help
 from pose_estimation_ros.evaluation.results import add_result_option
 from pose_estimation_ros.methods.registry import choices
 
@@ -39,8 +39,8 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
 
 def _add_method(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--backend", help=f"pose estimator: {', '.join(choices('backend'))} (default: the settings')")
-    add("--refiner", help=f"pose refiner: {', '.join(choices('refiner'))} (default: the settings')")
+    add("--backend", help=f"pose estimator: {method_help('backend')}")
+    add("--refiner", help=f"pose refiner: {method_help('refiner')}")
     add(
         "--detections",
         default="model",

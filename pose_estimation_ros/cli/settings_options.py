@@ -24,7 +24,7 @@ def add_settings_option(group: argparse._ActionsContainer) -> None:
 
 def method_help(kind: str) -> str:
     """Say which methods there are."""
-    return f"{', '.join(choices(kind))} (default: %(default)s)"  # type: ignore[arg-type]
+    return f"{', '.join(choices(kind))} (default: what the settings say)"  # type: ignore[arg-type]
 
 
 def settings_of(arguments: argparse.Namespace, bundle: Bundle | None, **fixed: object) -> RunSettings:

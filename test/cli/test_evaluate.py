@@ -55,7 +55,7 @@ def test_scores_of_a_result_file(tiny_bop: Path, truth_csv: Path, tmp_path: Path
     assert report["all"]["ar_vsd"] is not None
     assert report["seconds_per_image"] == 0.5
     assert report["machine"]["cores"] >= 1
-    assert report["command"].startswith("pose_evaluate --bop ")
+    assert "pose_evaluate --bop " in report["command"]
     assert [row["score"] for row in report["targets"]] == [0.7] * 5 + [None]
     printed = capsys.readouterr().out
     assert "62.5" in printed
@@ -88,7 +88,7 @@ def test_a_part_of_the_images_is_scored_by_itself_too(tiny_bop: Path, truth_csv:
     for name, options in {"part": ["--part", "1:2"], "alone": ["--image-range", "1:2"]}.items():
         assert main([*arguments, *options, "--result", str(tmp_path / f"{name}.json")]) == 0
         results[name] = json.loads((tmp_path / f"{name}.json").read_text())
-    assert results["part"]["command"].startswith("pose_evaluate --bop ")
+    assert "pose_evaluate --bop " in results["part"]["command"]
     assert results["part"]["figures"]["all"]["add_s_0_1d"] == pytest.approx(4 / 6, abs=1e-5)
     assert results["part"]["figures"]["part"] == results["alone"]["figures"]
     assert results["alone"]["figures"]["images"] == 1
