@@ -174,21 +174,21 @@ def test_interrupted_training_goes_on(tmp_path: Path):
     """Two halves with a resume in between see as many samples as one run."""
     bundle, folder = toy_bundle(tmp_path), tmp_path / "run"
 
-    def interrupted(seen: int) -> Iterator[SceneBatch]:
-        source = toy_scenes(4, seed=seen)
+    def interrupted(first: int) -> Iterator[SceneBatch]:
+        source = toy_scenes(4, seed=first)
         yield next(source)
         raise KeyboardInterrupt
 
     half = train_on_scenes(bundle, toy_recipe(12), interrupted, folder, CPU)
     assert half.networks["detector"].training["samples"] == 4
     assert half.networks["detector"].training["finished"] is False
-    seeds = []
+    firsts = []
 
-    def resumed(seen: int) -> Iterator[SceneBatch]:
-        seeds.append(seen)
-        return toy_scenes(4, seed=seen)
+    def resumed(first: int) -> Iterator[SceneBatch]:
+        firsts.append(first)
+        return toy_scenes(4, seed=first)
 
     whole = train_on_scenes(half, toy_recipe(12), resumed, folder, CPU, resume=True)
-    assert seeds == [4]  # new scenes, not those already seen
+    assert firsts == [1]  # the second batch: not the scenes already seen
     assert whole.networks["detector"].training["samples"] == 12
     assert whole.networks["detector"].training["finished"] is True
