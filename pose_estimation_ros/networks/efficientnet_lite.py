@@ -65,14 +65,16 @@ class ConvNorm(nn.Module):
         if not _is_slow_in_bfloat16(x, kernel):
             return F.conv2d(x, kernel, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
         with torch.autocast(x.device.type, enabled=False):
-            out = F.conv2d(x.float(), kernel, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+            bias = None if bias is None else bias.float()
+            out = F.conv2d(x.float(), kernel.float(), bias, conv.stride, conv.padding, conv.dilation, conv.groups)
         return out.to(x.dtype)
 
 
 def _is_slow_in_bfloat16(x: Tensor, kernel: Tensor) -> bool:
     """Tell whether float32 is faster: processors have no fast gradient of large depthwise kernels in bfloat16."""
+    has_gradient = torch.is_grad_enabled() and (x.requires_grad or kernel.requires_grad)
     is_large = kernel.shape[1] == 1 and kernel.shape[2] > 3
-    return is_large and x.device.type == "cpu" and torch.is_grad_enabled() and (x.requires_grad or kernel.requires_grad)
+    return has_gradient and is_large and x.dtype == torch.bfloat16 and x.device.type == "cpu"
 
 
 class InvertedResidual(nn.Module):

@@ -198,17 +198,17 @@ def load_start(
     """
     loaded: set[str] = set()
     public: dict[str, str] = {}
+    kind = getattr(getattr(network, "encoder", None), "kind", None)
     if pretrained is not None:
         public = load_pretrained(network.get_submodule("encoder"), pretrained)
         loaded = {key for key in network.state_dict() if key.startswith("encoder.")}
     elif encoder_from is not None and encoder_from in bundle.networks:
-        refuse_other_encoder(bundle, encoder_from, network.get_submodule("encoder"), f"encoder_from = {encoder_from!r}")
+        refuse_other_encoder(bundle, encoder_from, kind, f"encoder_from = {encoder_from!r}")
         loaded = load_matching(network, str(bundle.path), encoder_from, "encoder.")
         public = public_weights(bundle, encoder_from)
     if initial is not None:
         other = load_bundle(find_bundle(initial))
-        if hasattr(network, "encoder"):
-            refuse_other_encoder(other, role, network.get_submodule("encoder"), f"initial = {initial!r}")
+        refuse_other_encoder(other, role, kind, f"initial = {initial!r}")
         loaded |= load_matching(network, initial, role)
         public = public_weights(other, role) or public
     missing = [key for key in network.state_dict() if key.startswith("encoder.") and key not in loaded]
@@ -227,22 +227,22 @@ def encoder_kind(bundle: Bundle, role: str) -> str:
     return bundle.network(role).architecture.get("encoder", "own")
 
 
-def refuse_other_encoder(bundle: Bundle, role: str, encoder: nn.Module, where: str) -> None:
+def refuse_other_encoder(bundle: Bundle, role: str, kind: str | None, where: str) -> None:
     """Refuse a network whose encoder is of another kind.
 
     Args:
         bundle: has the network.
         role: its name.
-        encoder: what its weights are wanted for.
+        kind: of the encoder that its weights are wanted for; None where there is no encoder.
         where: what in the recipe names the network.
 
     Raises:
         ValueError: if the kinds differ.
     """
-    theirs, ours = encoder_kind(bundle, role), getattr(encoder, "kind", None)
-    if theirs != ours:
+    theirs = encoder_kind(bundle, role)
+    if kind not in (None, theirs):
         raise ValueError(
-            f"{where}: network {role!r} of bundle {bundle.name!r} has encoder {theirs!r}, this one has {ours!r}; "
+            f"{where}: network {role!r} of bundle {bundle.name!r} has encoder {theirs!r}, this one has {kind!r}; "
             f"expected network: {{encoder: {theirs}}}, or another start (encoder_from: null, pretrained: imagenet)"
         )
 

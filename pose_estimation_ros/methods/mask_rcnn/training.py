@@ -76,6 +76,7 @@ def new_network(bundle: Bundle, recipe: DetectorRecipe) -> tuple[MaskRCNNNetwork
     architecture = dict(recipe.network)
     parent = recipe.encoder_from if recipe.encoder_from in bundle.networks else None
     if parent is not None and architecture.get("backbone", "compact") == "compact":
+        refuse_other_encoder(bundle, parent, architecture.get("encoder"), f"encoder_from = {parent!r}")
         architecture = {**encoder_shape(bundle, parent), **architecture}
     network = build_network(bundle, architecture)
     public: dict[str, str] = {}
@@ -88,15 +89,13 @@ def new_network(bundle: Bundle, recipe: DetectorRecipe) -> tuple[MaskRCNNNetwork
         public = public_weights(bundle, parent)
     if recipe.initial is not None:
         other = load_bundle(find_bundle(recipe.initial))
-        if isinstance(network.backbone, CompactBackbone):
-            refuse_other_encoder(other, ROLE, network.backbone.encoder, f"initial = {recipe.initial!r}")
+        refuse_other_encoder(other, ROLE, getattr(_trunk(network)[1], "kind", None), f"initial = {recipe.initial!r}")
         load_matching(network, recipe.initial, ROLE)
         public = public_weights(other, ROLE) or public
     return network, {"classes": len(bundle.catalog), **architecture}, public
 
 
 def _load_encoder(encoder: nn.Module, bundle: Bundle, role: str) -> None:
-    refuse_other_encoder(bundle, role, encoder, f"encoder_from = {role!r}")
     try:
         encoder.load_state_dict(encoder_weights(bundle, role))
     except RuntimeError as error:
