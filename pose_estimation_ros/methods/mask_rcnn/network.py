@@ -23,7 +23,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
-from pose_estimation_ros.networks.encoder import ResNetEncoder
+from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
 
 STRIDE = 32  # of the coarsest map of the encoder; inputs are padded to a multiple of it
 BACKBONES = ("compact", "resnet50_fpn")
@@ -32,9 +32,11 @@ BACKBONES = ("compact", "resnet50_fpn")
 class CompactBackbone(nn.Module):
     """The encoder shared with the pose networks and a light feature pyramid on its four maps."""
 
-    def __init__(self, widths: Sequence[int], blocks: Sequence[int], channels: int) -> None:
+    def __init__(
+        self, encoder: EncoderKind, widths: Sequence[int] | None, blocks: Sequence[int] | None, channels: int
+    ) -> None:
         super().__init__()
-        self.encoder = ResNetEncoder(widths=tuple(widths), blocks=tuple(blocks))
+        self.encoder = make_encoder(encoder, widths, blocks)
         self.fpn = FeaturePyramidNetwork(list(self.encoder.channels), channels, norm_layer=nn.BatchNorm2d)
         self.out_channels = channels
 
@@ -70,7 +72,7 @@ class MaskRCNNNetwork(nn.Module):
     Args:
         classes: number of object classes, without background.
         backbone: "compact", or "resnet50_fpn" (torchvision's, with its five levels).
-        widths, blocks: of the compact encoder.
+        widths, blocks: of the compact backbone's encoder `own`.
         channels: of the feature pyramid and the mask head.
         box_hidden: width of the box head.
         mask_layers: number of 3x3 convolutions of the mask head.
@@ -80,6 +82,7 @@ class MaskRCNNNetwork(nn.Module):
         region_scale: side in input pixels of a region whose features are read from stride 16; half of it from
             stride 8, and so on. Masks are read one level finer.
         detections_per_image: most detections returned.
+        encoder: kind of the compact backbone's encoder, see `make_encoder`.
 
     Raises:
         ValueError: if a setting is unknown or inconsistent.
@@ -89,8 +92,8 @@ class MaskRCNNNetwork(nn.Module):
         self,
         classes: int,
         backbone: str = "compact",
-        widths: Sequence[int] = (64, 128, 192, 256),
-        blocks: Sequence[int] = (1, 2, 2, 2),
+        widths: Sequence[int] | None = None,
+        blocks: Sequence[int] | None = None,
         channels: int = 64,
         box_hidden: int = 256,
         mask_layers: int = 2,
@@ -100,12 +103,13 @@ class MaskRCNNNetwork(nn.Module):
         box_samples: int = 64,
         region_scale: float = 80.0,
         detections_per_image: int = 30,
+        encoder: EncoderKind = "own",
     ) -> None:
         super().__init__()
         if classes < 1:
             raise ValueError(f"MaskRCNNNetwork: classes = {classes}, expected at least 1")
         self.classes = classes
-        self.backbone = _backbone(backbone, widths, blocks, channels)
+        self.backbone = _backbone(backbone, encoder, widths, blocks, channels)
         levels = 5 if backbone == "resnet50_fpn" else 4
         if len(anchor_sizes) != levels:
             raise ValueError(
@@ -140,10 +144,14 @@ class MaskRCNNNetwork(nn.Module):
         return {**rpn_losses, **roi_losses} if self.training else detections
 
 
-def _backbone(name: str, widths: Sequence[int], blocks: Sequence[int], channels: int) -> nn.Module:
+def _backbone(
+    name: str, encoder: EncoderKind, widths: Sequence[int] | None, blocks: Sequence[int] | None, channels: int
+) -> nn.Module:
     if name == "compact":
-        return CompactBackbone(widths, blocks, channels)
+        return CompactBackbone(encoder, widths, blocks, channels)
     if name == "resnet50_fpn":
+        if encoder != "own":
+            raise ValueError(f"MaskRCNNNetwork: encoder = {encoder!r}: is for backbone compact, not resnet50_fpn")
         if channels != 256:
             raise ValueError(f"MaskRCNNNetwork: channels = {channels}, expected 256 for resnet50_fpn")
         return ResNet50Backbone()
@@ -212,8 +220,11 @@ def _region_heads(
     )
 
 
-def load_coco_weights(network: MaskRCNNNetwork) -> None:
+def load_coco_weights(network: MaskRCNNNetwork) -> dict[str, str]:
     """Take over every weight of torchvision's COCO model whose name and shape fit: all but the class layers.
+
+    Returns:
+        What the bundle says of the weights.
 
     Raises:
         ValueError: if the backbone is not resnet50_fpn.
@@ -223,14 +234,16 @@ def load_coco_weights(network: MaskRCNNNetwork) -> None:
 
     if not isinstance(network.backbone, ResNet50Backbone):
         raise ValueError(
-            "pretrained: true: there are no pretrained weights for the compact backbone, only resnet50_fpn"
+            "pretrained: coco: there are no such weights for the compact backbone, only for resnet50_fpn; expected "
+            "pretrained: imagenet with network: {encoder: lite0}"
         )
     try:
         source = Coco.COCO_V1.get_state_dict(progress=False)
     except OSError as error:
         raise OSError(
-            f"pretrained: true: cannot read {Coco.COCO_V1.url} ({error}); allow network access or set pretrained: false"
+            f"pretrained: coco: cannot read {Coco.COCO_V1.url} ({error}); allow network access or set pretrained: null"
         ) from error
     own = network.state_dict()
     fitting = {name: value for name, value in source.items() if name in own and own[name].shape == value.shape}
     network.load_state_dict(fitting, strict=False)
+    return {"weights": "coco", "package": "torchvision", "file": Coco.COCO_V1.url}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.scenes import SceneBatch, SceneConfig, SceneSource
@@ -21,26 +21,32 @@ from pose_estimation_ros.methods.mask_rcnn.network import (
     load_coco_weights,
 )
 from pose_estimation_ros.networks.precision import autocast
-from pose_estimation_ros.objects.bundle import Bundle, save_weights
+from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle, save_weights
 from pose_estimation_ros.training.batch_stream import Draw, batch_stream
-from pose_estimation_ros.training.crop_source import BankConfig, load_matching, open_bank
+from pose_estimation_ros.training.crop_source import (
+    BankConfig,
+    encoder_kind,
+    load_matching,
+    open_bank,
+    public_weights,
+    refuse_other_encoder,
+)
+from pose_estimation_ros.training.encoder_recipe import EncoderRecipe
+from pose_estimation_ros.training.pretrained import load_pretrained
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 from pose_estimation_ros.training.trial import TINY, Trial
 
 
-class DetectorRecipe(BaseModel):
+class DetectorRecipe(EncoderRecipe):
     """Everything that decides what the training does."""
-
-    model_config = ConfigDict(extra="forbid")
 
     seed: int = 0
     samples: int = Field(default=12_000, ge=1)  # scenes seen
     input_width: int = Field(default=480, ge=64)  # to which camera images are resized at run time, pixels
-    network: dict[str, Any] = {}  # keyword arguments of MaskRCNNNetwork
+    network: dict[str, Any] = Field(default={})  # keyword arguments of MaskRCNNNetwork
     encoder_from: Literal["pix2pose"] | None = "pix2pose"  # network of the bundle whose encoder starts ours
     initial: str | None = None  # bundle whose detector gives the first weights; wins over encoder_from
     encoder_rate: float = Field(default=0.3, ge=0.0)  # learning rate of the encoder, relative; 0 freezes it
-    pretrained: bool = False  # start resnet50_fpn from torchvision's COCO weights
     optimiser: OptimiserConfig = OptimiserConfig(
         batch=6, learning_rate=2e-3, warmup_samples=600, weight_decay=1e-3, ema_samples=1500
     )
@@ -48,48 +54,69 @@ class DetectorRecipe(BaseModel):
     bank: BankConfig = BankConfig()
     workers: int = Field(default=1, ge=0)  # processes that make scenes; 0 makes them in the training process
 
+    @field_validator("pretrained", mode="before")
+    @classmethod
+    def _was_boolean(cls, value: Any) -> Any:
+        """Read what recipes said of torchvision's COCO weights before there were others."""
+        return {True: "coco", False: None}[value] if isinstance(value, bool) else value
 
-def new_network(bundle: Bundle, recipe: DetectorRecipe) -> tuple[MaskRCNNNetwork, dict[str, Any]]:
+
+def new_network(bundle: Bundle, recipe: DetectorRecipe) -> tuple[MaskRCNNNetwork, dict[str, Any], dict[str, str]]:
     """Build the network with its starting weights.
 
     Returns:
-        The network, and the architecture to write into the bundle.
+        The network, the architecture to write into the bundle, and what is known of the public weights that it goes
+        back to.
 
     Raises:
         BundleError: if the architecture is not understood.
-        ValueError: if the encoder of the bundle's pix2pose network does not fit.
+        ValueError: if the encoder of the bundle's pix2pose network, or of the initial one, does not fit.
         OSError: if pretrained weights are wanted and cannot be read.
     """
     architecture = dict(recipe.network)
-    encoder: dict[str, Tensor] = {}
-    if recipe.encoder_from in bundle.networks and architecture.get("backbone", "compact") == "compact":
-        encoder = encoder_weights(bundle, recipe.encoder_from)
-        architecture = {**encoder_shape(encoder), **architecture}
+    parent = recipe.encoder_from if recipe.encoder_from in bundle.networks else None
+    if parent is not None and architecture.get("backbone", "compact") == "compact":
+        refuse_other_encoder(bundle, parent, architecture.get("encoder"), f"encoder_from = {parent!r}")
+        architecture = {**encoder_shape(bundle, parent), **architecture}
     network = build_network(bundle, architecture)
-    if encoder:
-        assert isinstance(network.backbone, CompactBackbone)
-        try:
-            network.backbone.encoder.load_state_dict(encoder)
-        except RuntimeError as error:
-            raise ValueError(
-                f"{bundle.path}: the encoder of network {recipe.encoder_from} does not fit the detector's widths and "
-                f"blocks; leave them out of the recipe or set encoder_from: null ({' '.join(str(error).split())[:200]})"
-            ) from error
-    if recipe.pretrained:
-        load_coco_weights(network)
+    public: dict[str, str] = {}
+    if recipe.pretrained == "coco":
+        public = load_coco_weights(network)
+    elif recipe.pretrained is not None:
+        public = load_pretrained(_trunk(network)[1], recipe.pretrained)
+    elif parent is not None and isinstance(network.backbone, CompactBackbone):
+        _load_encoder(network.backbone.encoder, bundle, parent)
+        public = public_weights(bundle, parent)
     if recipe.initial is not None:
+        other = load_bundle(find_bundle(recipe.initial))
+        refuse_other_encoder(other, ROLE, getattr(_trunk(network)[1], "kind", None), f"initial = {recipe.initial!r}")
         load_matching(network, recipe.initial, ROLE)
-    return network, {"classes": len(bundle.catalog), **architecture}
+        public = public_weights(other, ROLE) or public
+    return network, {"classes": len(bundle.catalog), **architecture}, public
+
+
+def _load_encoder(encoder: nn.Module, bundle: Bundle, role: str) -> None:
+    try:
+        encoder.load_state_dict(encoder_weights(bundle, role))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{bundle.path}: the encoder of network {role} does not fit the detector's widths and blocks; leave them "
+            f"out of the recipe or set encoder_from: null ({' '.join(str(error).split())[:200]})"
+        ) from error
 
 
 def encoder_weights(bundle: Bundle, role: str) -> dict[str, Tensor]:
-    """Return the weights of a network's encoder, named as in `ResNetEncoder`."""
+    """Return the weights of a network's encoder, by their names in the encoder."""
     prefix = "encoder."
     return {name[len(prefix) :]: value for name, value in bundle.weights(role).items() if name.startswith(prefix)}
 
 
-def encoder_shape(weights: Mapping[str, Tensor]) -> dict[str, list[int]]:
-    """Read widths and blocks of a `ResNetEncoder` off its weights."""
+def encoder_shape(bundle: Bundle, role: str) -> dict[str, Any]:
+    """Return the arguments of `make_encoder` for an encoder such as that of a network, sizes as its weights have."""
+    kind = encoder_kind(bundle, role)
+    if kind != "own":
+        return {"encoder": kind}
+    weights = encoder_weights(bundle, role)
     blocks = [sum(f"stages.{level}.{block}.conv2.weight" in weights for block in range(99)) for level in range(4)]
     return {"widths": [len(weights[f"stages.{level}.0.conv2.weight"]) for level in range(4)], "blocks": blocks}
 
@@ -106,7 +133,7 @@ class DetectorStep:
     """The loss of one batch."""
 
     def __init__(self, recipe: DetectorRecipe, device: torch.device) -> None:
-        self.frozen = recipe.encoder_rate == 0.0
+        self.keeps_statistics = recipe.frozen_statistics or recipe.encoder_rate == 0.0
         self.bf16 = recipe.optimiser.bf16
         self.device = device
 
@@ -114,7 +141,7 @@ class DetectorStep:
         """Return the sum of the losses and its parts."""
         assert isinstance(network, MaskRCNNNetwork)
         network.train()
-        if self.frozen:
+        if self.keeps_statistics:
             _trunk(network)[1].eval()
         images = batch.images.to(self.device, non_blocking=True)
         targets = [{name: value.to(self.device) for name, value in target.items()} for target in batch.targets]
@@ -169,12 +196,12 @@ def train_on_scenes(
         The bundle with the weights of an interrupted or a finished training, whichever it was.
     """
     torch.manual_seed(recipe.seed)
-    network, architecture = new_network(bundle, recipe)
+    network, architecture, public = new_network(bundle, recipe)
     network = network.to(device).to(memory_format=torch.channels_last)
     factors = {_trunk(network)[0]: recipe.encoder_rate}
     trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, factors, recipe, recipe.seed)
     finished = trainer.train(scenes(trainer.steps), DetectorStep(recipe, device), recipe.samples, ROLE)
-    training = trainer.record(recipe, finished)
+    training = trainer.record(recipe, finished, public)
     return save_weights(bundle, ROLE, trainer.averaged_state(), architecture, recipe.input_width, training)
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pose_estimation_ros.networks.decoder import ModulatedMerge
-from pose_estimation_ros.networks.encoder import ResNetEncoder
+from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
 
 _STRIDES = {16: 1, 8: 2, 4: 3}  # of the features: steps of the decoder
 
@@ -48,9 +48,10 @@ class NemoNet(nn.Module):
         clutter: features of things that are no object.
         stride: pixels per feature, 4, 8 or 16.
         frozen: leave the encoder as it is; training is then faster.
-        widths: encoder channels.
-        blocks: encoder residual blocks.
+        widths: channels of encoder `own`.
+        blocks: residual blocks of encoder `own`.
         decoder: channels of the decoder from stride 16 on.
+        encoder: its kind, see `make_encoder`.
     """
 
     owner: Tensor
@@ -77,18 +78,20 @@ class NemoNet(nn.Module):
         clutter: int = 512,
         stride: int = 8,
         frozen: bool = False,
-        widths: Sequence[int] = (64, 128, 192, 256),
-        blocks: Sequence[int] = (1, 2, 2, 2),
+        widths: Sequence[int] | None = None,
+        blocks: Sequence[int] | None = None,
         decoder: Sequence[int] = (192, 128, 64),
+        encoder: EncoderKind = "own",
     ) -> None:
         super().__init__()
         if stride not in _STRIDES:
             raise ValueError(f"NemoNet: stride {stride}, expected one of {', '.join(map(str, _STRIDES))}")
         self.stride, self.frozen = stride, frozen
-        self.encoder = ResNetEncoder(widths, blocks)
+        self.encoder = make_encoder(encoder, widths, blocks)
         self.embedding = nn.Embedding(objects, 64)
-        channels, merges = widths[3], []
-        for skip, out in list(zip(reversed(widths[:3]), decoder, strict=True))[: _STRIDES[stride]]:
+        *skips, channels = self.encoder.channels
+        merges = []
+        for skip, out in list(zip(reversed(skips), decoder, strict=True))[: _STRIDES[stride]]:
             merges.append(ModulatedMerge(channels, skip, out, 64))
             channels = out
         self.merges = nn.ModuleList(merges)

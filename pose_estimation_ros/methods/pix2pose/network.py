@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_estimation_ros.networks.decoder import ModulatedMerge
-from pose_estimation_ros.networks.encoder import ResNetEncoder
+from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
 from pose_estimation_ros.networks.placement import PlacementHead
 
 COORDINATE_LIMIT = 1.1  # bins span [-1.1, 1.1] in units of the half box
@@ -37,11 +37,12 @@ class Pix2PoseNet(nn.Module):
 
     Args:
         objects: number of objects.
-        widths: encoder channels.
-        blocks: encoder residual blocks.
+        widths: channels of encoder `own`.
+        blocks: residual blocks of encoder `own`.
         decoder: channels of the decoder at strides 16, 8 and 4.
         bins: bins per axis.
         placement: regress the centre and the apparent size of the object as well.
+        encoder: its kind, see `make_encoder`.
     """
 
     bin_centres: Tensor
@@ -49,20 +50,21 @@ class Pix2PoseNet(nn.Module):
     def __init__(
         self,
         objects: int,
-        widths: Sequence[int] = (64, 128, 192, 256),
-        blocks: Sequence[int] = (1, 2, 2, 2),
+        widths: Sequence[int] | None = None,
+        blocks: Sequence[int] | None = None,
         decoder: Sequence[int] = (192, 128, 64),
         bins: int = 32,
         placement: bool = True,
+        encoder: EncoderKind = "own",
     ) -> None:
         super().__init__()
         self.objects = objects
         self.bins = bins
-        self.encoder = ResNetEncoder(widths, blocks)
+        self.encoder = make_encoder(encoder, widths, blocks)
+        *skips, deepest = self.encoder.channels
         self.embedding = nn.Embedding(objects, 64)
-        channels = widths[3]
-        merges = []
-        for skip, out in zip(reversed(widths[:3]), decoder, strict=True):
+        channels, merges = deepest, []
+        for skip, out in zip(reversed(skips), decoder, strict=True):
             merges.append(ModulatedMerge(channels, skip, out, 64))
             channels = out
         self.merges = nn.ModuleList(merges)
@@ -70,7 +72,7 @@ class Pix2PoseNet(nn.Module):
         self.head_weight = nn.Parameter(torch.randn(objects, self.outputs, channels) * 0.01)
         self.head_bias = nn.Parameter(torch.zeros(objects, self.outputs))
         self.placement = PlacementHead(channels + 5, 64) if placement else None
-        self.classifier = nn.Linear(widths[3], objects)
+        self.classifier = nn.Linear(deepest, objects)
         centres = (torch.arange(bins) + 0.5) / bins * 2.0 - 1.0
         self.register_buffer("bin_centres", centres * COORDINATE_LIMIT, persistent=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,11 @@ class FixedPoses:
         return self.hypotheses[: len(detections)]
 
 
-def make_case(method: Method, data: Path, folder: Path) -> Case:
-    """Train every network that a method needs for seconds, on the objects of a data set."""
+def make_case(method: Method, data: Path, folder: Path, changes: Mapping[str, Any] | None = None) -> Case:
+    """Train every network that a method needs for seconds, on the objects of a data set.
+
+    `changes` are keys of recipes that are other than in the methods' trials.
+    """
     dataset = BopDataset(data)
     bundle = Bundle(folder / "bundle", "trial", dataset.catalog, {}, PosePrior(), meshes=None)
     save_bundle(bundle)
@@ -113,7 +116,7 @@ def make_case(method: Method, data: Path, folder: Path) -> Case:
         training = owner.training
         assert training is not None and training.trial is not None, f"{owner.name}: expected a trial of its training"
         trial = import_object(training.trial)
-        recipe = training.recipe_model().model_validate(dict(trial.recipe))
+        recipe = training.recipe_model().model_validate({**trial.recipe, **(changes or {})})
         run = TrainingRun(load_bundle(bundle.path), folder / "run", data / "models", "cpu")
         bundle = training.function()(run, recipe)
         bundle = replace(bundle, settings={**bundle.settings, owner.name: dict(trial.settings)})

@@ -130,10 +130,10 @@ def test_missing_network_access_is_explained(monkeypatch: pytest.MonkeyPatch):
         raise URLError("no route")
 
     monkeypatch.setattr(MaskRCNN_ResNet50_FPN_Weights, "get_state_dict", refuse)
-    with pytest.raises(OSError, match="pretrained: true: cannot read https.*set pretrained: false"):
+    with pytest.raises(OSError, match="pretrained: coco: cannot read https.*set pretrained: null"):
         load_coco_weights(MaskRCNNNetwork(2, **LARGE))
 
 
 def test_compact_backbone_has_no_pretrained_weights():
-    with pytest.raises(ValueError, match="only resnet50_fpn"):
+    with pytest.raises(ValueError, match="only for resnet50_fpn.*pretrained: imagenet with network: {encoder: lite0}"):
         load_coco_weights(MaskRCNNNetwork(2, **TINY))

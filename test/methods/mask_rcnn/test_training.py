@@ -144,7 +144,7 @@ def bundle_with_pose_network(path: Path, widths: list[int], blocks: list[int]) -
 def test_encoder_of_the_pose_network_is_taken_over(tmp_path: Path):
     """Its shape is read off the weights, whatever the bundle says or leaves out."""
     bundle = bundle_with_pose_network(tmp_path, [8, 8, 16, 24], [1, 3, 1, 2])
-    network, architecture = new_network(bundle, DetectorRecipe(network={"channels": 8, "box_hidden": 8}))
+    network, architecture, _ = new_network(bundle, DetectorRecipe(network={"channels": 8, "box_hidden": 8}))
     assert (architecture["widths"], architecture["blocks"]) == ([8, 8, 16, 24], [1, 3, 1, 2])
     weights = bundle.weights("pix2pose")
     for name, value in network.backbone.encoder.state_dict().items():

@@ -1,0 +1,51 @@
+"""Every method whose network has an encoder can have another one; statistics that are frozen stay as they came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pose_estimation_ros.methods.registry import methods
+from pose_estimation_ros.networks.encoder import make_encoder
+from pose_estimation_ros.training.trainer import AVERAGE_EVERY
+from pose_estimation_ros.training.trial import TINY
+
+from .case import fingerprint, make_case
+
+OPTIMISER = {**TINY["optimiser"], "batch": 2}
+SAMPLES = 2 * AVERAGE_EVERY  # the shipped weights are averages
+RECIPES: dict[str, dict[str, Any]] = {
+    "attention": {"network": {"hidden": 8, "frozen": False}},
+    "heatmaps": {"network": {"trunk": "encoder", "widths": [16], "hidden": 16}},
+    "mask_rcnn": {"network": {"channels": 8, "box_hidden": 16}},
+    "nemo": {"network": {}},
+    "pix2pose": {"network": {"decoder": [16, 16, 16], "bins": 4}, "stages": [{"size": 64, "samples": SAMPLES}]},
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_it_is_trained_stored_and_run_with_lite0(name: str, tiny_bop: Path, tmp_path: Path) -> None:
+    changes = {"optimiser": OPTIMISER, "frozen_statistics": True, **RECIPES[name]}
+    changes["network"] = {**changes["network"], "encoder": "lite0"}
+    if "stages" not in changes:
+        changes["samples"] = SAMPLES
+    case = make_case(methods()[name], tiny_bop, tmp_path, changes)
+    (role,) = case.method.roles
+    assert case.bundle.networks[role].architecture["encoder"] == "lite0"
+    first, second = ([fingerprint(case.run(case.load(), view)) for view in case.views] for _ in range(2))
+    assert first == second
+
+    weights = case.bundle.weights(role)
+    prefix = next(key for key in weights if "encoder.stem" in key).partition("stem")[0]
+    stages = len({key.removeprefix(f"{prefix}stages.")[0] for key in weights if key.startswith(f"{prefix}stages.")})
+    untrained = make_encoder("lite0", stages=stages).state_dict()
+    assert set(untrained) == {key.removeprefix(prefix) for key in weights if key.startswith(prefix)}
+    for key, value in untrained.items():
+        after = weights[prefix + key]
+        if "running" in key:
+            assert torch.equal(after, value), key
+        elif key.endswith("norm.bias"):  # begins at zero
+            assert after.abs().max() > 0.0, key
