@@ -157,7 +157,7 @@ class Trainer:
                 if self._half_a_step:  # nothing to go on from
                     raise KeyboardInterrupt from error
         self.seconds += time.monotonic() - started
-        if not stop.received:
+        if self.samples >= until_samples:
             self._figures.clear()
         self.save(self.seconds)
         return not stop.received

@@ -90,10 +90,11 @@ def test_two_halves_are_one_whole_to_the_last_bit(tmp_path: Path, kind: str) -> 
     assert again.steps == 100 and equal(state(again), state(whole))
 
 
+@pytest.mark.parametrize("last", [30, 99])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_training_after_its_step(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_training_after_its_step(tmp_path: Path, number: signal.Signals, last: int) -> None:
     def signalled(network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        if run.steps == 30:
+        if run.steps == last:
             os.kill(os.getpid(), number)
         return noisy_step(network, batch)
 
@@ -102,7 +103,7 @@ def test_a_signal_ends_the_training_after_its_step(tmp_path: Path, number: signa
     run = trainer(tmp_path / "parts")
     before = signal.getsignal(number)
     assert not run.train(numbered(0), signalled, 800, "all")
-    assert run.steps == 31 and signal.getsignal(number) == before
+    assert run.steps == last + 1 and signal.getsignal(number) == before
     again = trainer(tmp_path / "parts", resume=True)
     assert again.train(numbered(again.steps), noisy_step, 800, "all")
     assert equal(state(again), state(whole))
