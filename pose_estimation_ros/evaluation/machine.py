@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pose_estimation_ros.networks.precision import runs_bfloat16
+from pose_estimation_ros.networks.precision import has_bfloat16
 
 
 def describe_machine(device: torch.device | None = None) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def describe_machine(device: torch.device | None = None) -> dict[str, Any]:
 def instruction_set() -> str:
     """Return what decides how networks are computed on the CPU, such as avx2 or avx512_bf16."""
     name = torch.backends.cpu.get_cpu_capability().lower()
-    return f"{name}_bf16" if runs_bfloat16(torch.device("cpu")) else name
+    return f"{name}_bf16" if has_bfloat16(torch.device("cpu")) else name
 
 
 def _cpu_name() -> str:

@@ -19,8 +19,10 @@ import numpy as np
 import torch
 
 from pose_estimation_ros.evaluation.machine import describe_machine
+from pose_estimation_ros.networks.precision import VARIABLE
 
 SIGNIFICANT_DIGITS = 5
+_VARIABLES = ("OMP_NUM_THREADS", VARIABLE)  # of the environment, that change figures
 _SOURCES = ("--", ".", ":!benchmarks/results", ":!*.md", ":!*.rst")  # what can change a number
 
 
@@ -44,9 +46,8 @@ def origin_of(program: str, argv: Sequence[str] | None = None, device: torch.dev
     """
     arguments = sys.argv[1:] if argv is None else argv
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M")
-    threads = os.environ.get("OMP_NUM_THREADS")
-    command = [*([f"OMP_NUM_THREADS={threads}"] if threads else []), *program.split(), *arguments]
-    return Origin(shlex.join(command), _commit(), date, describe_machine(device))
+    chosen = [f"{name}={os.environ[name]}" for name in _VARIABLES if os.environ.get(name)]
+    return Origin(shlex.join([*chosen, *program.split(), *arguments]), _commit(), date, describe_machine(device))
 
 
 def add_result_option(parser: argparse._ActionsContainer) -> None:

@@ -13,6 +13,7 @@ from pose_estimation_ros.evaluation.results import Rows, origin_of, plain, write
 
 def test_a_result_file_names_command_commit_machine_date_and_seed(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("POSE_PRECISION", raising=False)
     origin = origin_of("python benchmarks/some.py", ["--bundle", "a b", "--steps", "3"])
     path = tmp_path / "new" / "some.json"
     write_result(path, origin, {"ar": np.float32(0.123456789), "rows": ({"n": np.int64(3), "lost": math.inf},)}, seed=7)
