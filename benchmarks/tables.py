@@ -34,6 +34,10 @@ class TableError(ValueError):
     """A table cannot be made; the message names it, and what is missing."""
 
 
+class NotMeasuredError(TableError):
+    """A result file is not there; the message says how to make it."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,6 +96,8 @@ class Tables:
     def _block(self, path: Path, kind: str, name: str) -> str:
         try:
             return settings_table(name) if kind == "settings" else self.table(name)
+        except NotMeasuredError as error:
+            return f"{error}\n"
         except TableError as error:
             raise TableError(f"{path}: {kind} {name}: {error}") from error
 
@@ -149,7 +155,7 @@ class Tables:
     def _result(self, name: str) -> dict[str, Any]:
         path = self.results / f"{name}.json"
         if not path.is_file():
-            raise TableError(f"{path}: not found; run `python benchmarks/measure.py {name}`")
+            raise NotMeasuredError(f"Not measured yet: `python benchmarks/measure.py {name}` does it.")
         if name not in self._read:
             self._read[name] = json.loads(path.read_text())
         return self._read[name]

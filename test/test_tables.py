@@ -116,7 +116,6 @@ def test_a_changed_figure_is_seen(benchmarks: dict[str, ModuleType], repository:
     ("file", "old", "new", "message"),
     [
         ("benchmarks/results/some.json", '"add"', '"adi"', "some.json: figures: no 'mean.add'"),
-        ("benchmarks/tables.yaml", "some_other: [two]", "lost: [two]", "lost.json: not found; run"),
         ("README.md", "table: listed", "table: lost", "README.md: table lost: expected one of chosen, listed, many"),
         ("README.md", "<!-- end -->\nbetween", "between", "README.md: a table without its <!-- end -->"),
         ("README.md", "<!-- table: chosen -->\n<!-- end -->\n", "", "no document shows chosen"),
@@ -130,6 +129,16 @@ def test_what_is_missing_is_named(
     path.write_text(path.read_text().replace(old, new, 1))
     assert benchmarks["tables"].main(["--root", str(repository)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_is_not_measured_yet_says_how_to(benchmarks: dict[str, ModuleType], repository: Path) -> None:
+    path = repository / "benchmarks/tables.yaml"
+    path.write_text(path.read_text().replace("some_other: [two]", "lost: [two]", 1))
+    assert benchmarks["tables"].main(["--root", str(repository)]) == 0
+    assert (
+        "Not measured yet: `python benchmarks/measure.py lost` does it.\n<!-- end -->"
+        in (repository / "README.md").read_text()
+    )
 
 
 def test_every_result_file_can_be_measured_again(benchmarks: dict[str, ModuleType]) -> None:
@@ -148,7 +157,9 @@ def test_cells_hold_one_number_each(benchmarks: dict[str, ModuleType]) -> None:
     for document in tables.documents(ROOT):
         for _, kind, name, block, _ in tables.BLOCK.findall(document.read_text()):
             lines = [line[1:-1].split("|") for line in block.splitlines() if line.startswith("|")]
-            for column, rule in enumerate(lines[1] if kind == "table" else ()):
+            if kind != "table" or not lines:  # not measured yet
+                continue
+            for column, rule in enumerate(lines[1]):
                 if rule.strip().endswith(":"):
                     seen += 1
                     cells = [line[column].strip() for line in lines[2:]]
