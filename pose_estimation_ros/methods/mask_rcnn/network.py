@@ -32,6 +32,9 @@ BACKBONES = ("compact", "resnet50_fpn")
 class CompactBackbone(nn.Module):
     """The encoder shared with the pose networks and a light feature pyramid on its four maps."""
 
+    trunk_name = "encoder"  # of the part that may come with trained weights
+    has_coco_weights = False
+
     def __init__(
         self, encoder: EncoderKind, widths: Sequence[int] | None, blocks: Sequence[int] | None, channels: int
     ) -> None:
@@ -49,6 +52,8 @@ class CompactBackbone(nn.Module):
 class ResNet50Backbone(nn.Module):
     """Torchvision's ResNet-50 with its feature pyramid: 256 channels, strides 4, 8, 16, 32 and 64."""
 
+    trunk_name = "body"
+    has_coco_weights = True
     mean: Tensor
     std: Tensor
 
@@ -146,7 +151,7 @@ class MaskRCNNNetwork(nn.Module):
 
 def _backbone(
     name: str, encoder: EncoderKind, widths: Sequence[int] | None, blocks: Sequence[int] | None, channels: int
-) -> nn.Module:
+) -> CompactBackbone | ResNet50Backbone:
     if name == "compact":
         return CompactBackbone(encoder, widths, blocks, channels)
     if name == "resnet50_fpn":
@@ -232,7 +237,7 @@ def load_coco_weights(network: MaskRCNNNetwork) -> dict[str, str]:
     """
     from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights as Coco
 
-    if not isinstance(network.backbone, ResNet50Backbone):
+    if not network.backbone.has_coco_weights:
         raise ValueError(
             "pretrained: coco: there are no such weights for the compact backbone, only for resnet50_fpn; expected "
             "pretrained: imagenet with network: {encoder: lite0}"

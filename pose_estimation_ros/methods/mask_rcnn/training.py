@@ -15,9 +15,7 @@ from pose_estimation_ros.data.scenes import SceneBatch, SceneConfig, SceneSource
 from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.methods.mask_rcnn.detector import ROLE, build_network
 from pose_estimation_ros.methods.mask_rcnn.network import (
-    CompactBackbone,
     MaskRCNNNetwork,
-    ResNet50Backbone,
     load_coco_weights,
 )
 from pose_estimation_ros.networks.precision import autocast
@@ -74,8 +72,9 @@ def new_network(bundle: Bundle, recipe: DetectorRecipe) -> tuple[MaskRCNNNetwork
         OSError: if pretrained weights are wanted and cannot be read.
     """
     architecture = dict(recipe.network)
-    parent = recipe.encoder_from if recipe.encoder_from in bundle.networks else None
-    if parent is not None and architecture.get("backbone", "compact") == "compact":
+    shares = architecture.get("backbone", "compact") == "compact"
+    parent = recipe.encoder_from if shares and recipe.encoder_from in bundle.networks else None
+    if parent is not None:
         refuse_other_encoder(bundle, parent, architecture.get("encoder"), f"encoder_from = {parent!r}")
         architecture = {**encoder_shape(bundle, parent), **architecture}
     network = build_network(bundle, architecture)
@@ -84,8 +83,8 @@ def new_network(bundle: Bundle, recipe: DetectorRecipe) -> tuple[MaskRCNNNetwork
         public = load_coco_weights(network)
     elif recipe.pretrained is not None:
         public = load_pretrained(_trunk(network)[1], recipe.pretrained)
-    elif parent is not None and isinstance(network.backbone, CompactBackbone):
-        _load_encoder(network.backbone.encoder, bundle, parent)
+    elif parent is not None:
+        _load_encoder(_trunk(network)[1], bundle, parent)
         public = public_weights(bundle, parent)
     if recipe.initial is not None:
         other = load_bundle(find_bundle(recipe.initial))
@@ -123,10 +122,8 @@ def encoder_shape(bundle: Bundle, role: str) -> dict[str, Any]:
 
 def _trunk(network: MaskRCNNNetwork) -> tuple[str, nn.Module]:
     """Return the part of the backbone that may come with trained weights, and the prefix of its names."""
-    if isinstance(network.backbone, CompactBackbone):
-        return "backbone.encoder.", network.backbone.encoder
-    assert isinstance(network.backbone, ResNet50Backbone)
-    return "backbone.body.", network.backbone.body
+    name = network.backbone.trunk_name
+    return f"backbone.{name}.", network.backbone.get_submodule(name)
 
 
 class DetectorStep:
