@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def summarise(
         "poses": sum(len(item["objects"]) for item in run.frames),
         "transforms": sum(len(item["transforms"]) for item in run.frames),
         "bundle": bundle.name,
-        "data_set": str(dataset.root),
+        "data_set": os.path.relpath(dataset.root),  # as from where the command runs
         "machine": describe_machine(),
         "definitions": {
             "recall_add_0_1d": "share of the instances at least 60 % visible, in the frames processed, whose ADD "
