@@ -57,7 +57,7 @@ def frame_times(arguments: argparse.Namespace, warm: bool) -> np.ndarray:
     times = []
     for _ in range(arguments.frames):
         start = time.perf_counter()
-        pipeline.detector.detect(frame, pipeline.score_threshold)
+        pipeline.detect(frame, pipeline.score_threshold)
         pipeline.process(frame, boxes)
         times.append(time.perf_counter() - start)
     return np.array(times)

@@ -107,7 +107,11 @@ class Pipeline:
         backend = wanted.backend if backend is None else backend
         detector = wanted.detector.method if detector is None else detector
         self._check_boxes(_method_of("detector", detector), _method_of("backend", backend))
-        self.detector_method, self.detector = self._loaded("detector", detector)
+        wishes: tuple[tuple[Kind, Any], ...] = (("detector", detector), ("backend", backend), ("refiner", refiner))
+        for kind, choice in wishes:
+            if isinstance(choice, str) and choice != NONE:
+                self._check_bundle(find_method(kind, choice))
+        _, self.detector = self._loaded("detector", detector)
         self.backend_method, self.backend = self._loaded("backend", backend)
         self.refiner_method: Method | None = None
         self.refiner: Refiner | None = None
@@ -126,6 +130,13 @@ class Pipeline:
         return method, method.make(
             LoadContext(self.bundle, self.device, self.settings.methods[method.name], self._mesh_dir)
         )
+
+    def _check_bundle(self, method: Method) -> None:
+        """Say what the bundle lacks before anything slow is loaded."""
+        for role in method.roles:
+            self.bundle.network(role)
+        for index in range(len(self.bundle.catalog) if method.needs_meshes else 0):
+            self.bundle.mesh_path(index, self._mesh_dir)
 
     @staticmethod
     def _check_boxes(detector: Method | None, backend: Method | None) -> None:
@@ -162,6 +173,11 @@ class Pipeline:
         for memory in (self._tracker, self._follower):
             if memory is not None:
                 memory.reset()
+
+    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+        """Run the detector alone, on the undistorted image and in the precision of the settings; see `Detector`."""
+        with torch.inference_mode(), use_precision(self.settings.pipeline.precision):
+            return self.detector.detect(prepared(frame), score_threshold)
 
     def process(self, frame: Frame, detections: list[Detection] | None = None) -> PipelineResult:
         """Find the objects of one frame.

@@ -10,7 +10,6 @@ from pose_estimation_ros.methods.base import Kind
 from pose_estimation_ros.methods.registry import choices, methods
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle
 from pose_estimation_ros.settings import (
-    DEFAULT,
     Layer,
     SettingInfo,
     Settings,
@@ -88,10 +87,6 @@ class RunSettings:
         for name, settings in self.methods.items():
             found |= dict(values_of(settings, f"{name}."))
         return found
-
-    def changed(self) -> dict[str, Any]:
-        """Return the values that somebody set."""
-        return {name: value for name, value in self.values().items() if self.origins[name] != DEFAULT}
 
 
 def known_settings() -> dict[str, SettingInfo]:

@@ -12,7 +12,7 @@ from pose_estimation_ros.methods.base import Method
 from pose_estimation_ros.methods.registry import methods
 from pose_estimation_ros.node_settings import NodeSettings, known_parameters, split_parameters
 from pose_estimation_ros.pipeline_settings import known_settings, resolve_run
-from pose_estimation_ros.settings import Layer, Settings, SettingsError, list_settings, setting
+from pose_estimation_ros.settings import DEFAULT, Layer, Settings, SettingsError, list_settings, setting
 
 
 class TelepathySettings(Settings):
@@ -58,7 +58,8 @@ def test_a_method_from_elsewhere_brings_its_settings_and_is_a_choice(install_met
     assert "telepathy" in known["backend"].choices
     run = resolve_run(None, [Layer("--set", {"backend": "telepathy", "telepathy.seances": 5})])
     assert run.methods["telepathy"].seances == 5
-    assert run.changed() == {"backend": "telepathy", "telepathy.seances": 5}
+    changed = {name: value for name, value in run.values().items() if run.origins[name] != DEFAULT}
+    assert changed == {"backend": "telepathy", "telepathy.seances": 5}
 
 
 @pytest.mark.parametrize("name", ["tracking", "bundle"])

@@ -21,7 +21,8 @@ from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.pnp import solve_pnp
 from pose_estimation_ros.methods.base import LoadedMethod, Method, PoseHypothesis
 from pose_estimation_ros.networks.device import resolve_device
-from pose_estimation_ros.objects.bundle import Bundle, PosePrior
+from pose_estimation_ros.networks.precision import chosen_precision
+from pose_estimation_ros.objects.bundle import Bundle, BundleError, PosePrior
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.pipeline import STAGES, Pipeline, PipelineResult
 
@@ -155,6 +156,26 @@ def test_given_detections_replace_the_detector():
     result = pipeline.process(_frame_with_corners([truth]), [Detection(1, 0.7, _box(truth))])
     assert result.poses[0].name == "brick"
     assert pipeline.detector.thresholds == []
+
+
+def test_the_detector_alone_runs_in_the_precision_of_the_settings_on_the_undistorted_image():
+    class Curious(FixedDetector):
+        def detect(self, frame, score_threshold):
+            self.seen = chosen_precision(), frame.camera.is_distorted
+            return super().detect(frame, score_threshold)
+
+    truth, detector = _pose(4), Curious([])
+    pipeline = Pipeline(BUNDLE, CornerBackend(), device="cpu", detector=detector, settings={"precision": "bfloat16"})
+    distorted = replace(CAMERA, distortion=(-0.25, 0.08, 0.001, -0.001, 0.0))
+    for run in (lambda frame: pipeline.detect(frame, 0.5), pipeline.process):
+        detector.seen = None
+        run(_frame_with_corners([truth], distorted))
+        assert detector.seen == ("bfloat16", False)
+
+
+def test_what_the_bundle_lacks_is_told_before_anything_is_loaded():
+    with pytest.raises(BundleError, match="no network 'attention'"):
+        Pipeline(BUNDLE, CornerBackend(), "attention", device="cpu", detector=FixedDetector([]))
 
 
 def test_thresholds_may_change_between_frames():

@@ -28,9 +28,11 @@ from pose_estimation_ros.evaluation.report import Evaluation
 from pose_estimation_ros.evaluation.results import Origin, origin_of, write_result
 from pose_estimation_ros.evaluation.run import ImageRecord, Runner, run_images
 from pose_estimation_ros.evaluation.silhouettes import Silhouettes
+from pose_estimation_ros.methods.registry import choices
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.pipeline_settings import RunSettings
+from pose_estimation_ros.settings import nearest
 
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
@@ -134,6 +136,9 @@ def _results(
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    whose = ("gt", "model", *choices("detector"))
+    if arguments.detections not in whose:
+        raise ValueError(f"--detections {arguments.detections}: {nearest(arguments.detections, whose)}")
     if arguments.bundle is None and arguments.from_csv is None:
         raise ValueError("--bundle: missing; expected a bundle to run, or --from-csv with results to score")
     if arguments.resume and arguments.csv is None:
@@ -151,15 +156,14 @@ def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle, 
         mesh_dir = arguments.bop / "models"
     without = arguments.detections == "gt"
     pipeline = Pipeline(bundle, mesh_dir=mesh_dir, detector=_NoDetector() if without else None, settings=run)
-    pipeline.min_pose_score = 0.0  # a recall cannot profit from poses that are held back
     first = dataset.images[0].camera
     pipeline.warm_up(first.width, first.height)
     return Runner(
         pipeline,
         bundle.catalog,
-        None if without else pipeline.detector,
+        None if without else pipeline,
         arguments.gt_box,
-        arguments.score_threshold,
+        run.pipeline.detector.score_threshold,
         arguments.candidates,
         debug_dir=arguments.plots,
         draw=partial(draw_debug_images, pipeline),
@@ -175,7 +179,12 @@ def _run_settings(arguments: argparse.Namespace, bundle: Bundle) -> RunSettings:
         "detector__method": None if arguments.detections in ("model", "gt") else arguments.detections,
     }
     given = {name: value for name, value in chosen.items() if value is not None}
-    fixed = {"tracking__enabled": False, "detector__score_threshold": arguments.score_threshold}
+    # A recall cannot profit from poses that are held back.
+    fixed = {
+        "tracking__enabled": False,
+        "detector__score_threshold": arguments.score_threshold,
+        "pose__score_threshold": 0.0,
+    }
     return settings_of(arguments, bundle, **fixed, **given)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pose_estimation_ros.cli.recipes import read_mapping, read_recipe
+from pose_estimation_ros.cli.recipes import read_mapping, read_recipe, validated
 from pose_estimation_ros.methods.base import Training
 from pose_estimation_ros.methods.registry import find_training
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
@@ -85,10 +85,7 @@ def read_objects(folder: Path, places: Mapping[str, Path | None]) -> BundleSourc
     file = folder / OBJECTS_FILE
     if not file.is_file():
         raise ValueError(f"{file}: not found; it says what objects the recipes are for (see config/train/lmo)")
-    try:
-        source = BundleSource.model_validate(read_mapping(file))
-    except ValidationError as error:
-        raise ValueError(f"{file}: {error}") from error
+    source = validated(BundleSource, read_mapping(file), str(file))
     meshes = source.meshes.below(folder)
     for name, place in places.items():
         if place is None:
@@ -115,13 +112,8 @@ def read_recipes(folder: Path, path: Path) -> list[Recipe]:
             continue
         if _number(file) < 0:
             raise ValueError(f"{file}: expected a name such as 1_pix2pose.yaml, or {OBJECTS_FILE}")
-        try:
-            training = find_training(file.stem.partition("_")[2]).training
-            assert training is not None
-            recipe = Recipe(file, training, read_recipe(training, file))
-            _refuse_itself(recipe, path)
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
+        recipe = _recipe(file, path)
+        training = recipe.training
         if training.role in found:
             raise ValueError(f"{file}: {found[training.role].file.name} makes network {training.role!r} already")
         found[training.role] = recipe
@@ -133,6 +125,21 @@ def read_recipes(folder: Path, path: Path) -> list[Recipe]:
 def _number(file: Path) -> int:
     match = re.match(r"(\d+)_", file.name)
     return int(match.group(1)) if match else -1
+
+
+def _recipe(file: Path, path: Path) -> Recipe:
+    """Read one recipe for the bundle at a path; errors name the file."""
+    try:
+        training = find_training(file.stem.partition("_")[2]).training
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    assert training is not None
+    recipe = Recipe(file, training, read_recipe(training, file))
+    try:
+        _refuse_itself(recipe, path)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return recipe
 
 
 def _refuse_itself(recipe: Recipe, path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from pose_estimation_ros.methods.base import Training
-from pose_estimation_ros.settings import Layer
+from pose_estimation_ros.settings import Layer, nearest
 
 
 def read_recipe(training: Training, path: Path | None, changes: Layer | None = None) -> Any:
@@ -25,7 +27,42 @@ def read_recipe(training: Training, path: Path | None, changes: Layer | None = N
             if not isinstance(place, dict):
                 raise ValueError(f"{changes.origin if changes else ''} {name}: {part} has no keys")
         place[name.split(".")[-1]] = value
-    return training.recipe_model().model_validate(content)
+    origin = str(path) if path is not None else changes.origin if changes is not None else "recipe"
+    return validated(training.recipe_model(), content, origin)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], content: Mapping[str, Any], origin: str) -> Model:
+    """Fill a model from the content of a file.
+
+    Raises:
+        ValueError: naming the origin, a key that is bad, its value and what was expected; of a key that is
+            unknown, the nearest one.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        # A misspelt key is often missing as well: it says more.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            *path, last = first["loc"]
+            raise ValueError(f"{origin}: unknown key {name!r}; {nearest(str(last), _keys(model, path))}") from error
+        given = f"{name} = {first['input']!r}: " if name else ""
+        raise ValueError(f"{origin}: {given}{first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """Return the keys that a model has where a path leads."""
+    for part in path:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = [item for item in (annotation, *get_args(annotation)) if isinstance(item, type)]
+        model = next(item for item in inner if issubclass(item, BaseModel))
+    return list(model.model_fields)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -34,6 +71,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if it does not.
     """
+    if not path.is_file():
+        raise ValueError(f"{path}: not found; expected a recipe, such as those in config/train")
     try:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:

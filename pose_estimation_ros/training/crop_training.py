@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
@@ -89,6 +89,18 @@ class CropTraining:
         """Yield batches of what is made from seeds, from the one that the trainer has come to."""
         recipe, on_gpu = self.recipe, self.bank.surface.is_cuda
         return batch_stream(make, recipe.seed, trainer.steps, recipe.optimiser.batch, recipe.workers, on_gpu)
+
+    def finish(
+        self,
+        trainer: Trainer,
+        step: Callable[[nn.Module, CropBatch], tuple[Tensor, Mapping[str, float | Tensor]]],
+        size: int,
+        samples: int,
+        architecture: dict[str, Any],
+    ) -> Bundle:
+        """Train on crops of one size until so many were seen, and write the weights into the bundle."""
+        finished = trainer.train(self.batches(trainer, size), step, samples, f"{self.role} {size} px")
+        return self.save(trainer, architecture, size, finished)
 
     def save(self, trainer: Trainer, architecture: dict[str, Any], size: int, finished: bool) -> Bundle:
         """Write the averaged weights into the bundle, with the recipe that made them."""

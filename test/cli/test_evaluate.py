@@ -121,6 +121,7 @@ def test_a_bundle_is_run_and_its_poses_written(tiny_bop: Path, bundle: Path, tmp
         (["--from-csv", "x.csv", "--images", "0"], "--images 0"),
         (["--from-csv", "x.csv", "--split", "val"], "val: no such split"),
         (["--bundle", "no_such_bundle"], "no_such_bundle"),
+        (["--bundle", "demo", "--detections", "gtt"], "--detections gtt: did you mean 'gt'?"),
     ],
 )
 def test_mistakes_are_one_line_on_stderr(tiny_bop: Path, arguments: list[str], message: str, capsys) -> None:

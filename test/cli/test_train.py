@@ -97,7 +97,15 @@ def test_another_prior_than_the_bundle_has_is_refused_and_not_ignored(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said"), [("stages: [", "recipe.yaml: while parsing"), ("- 1", "expected a mapping")]
+    ("recipe", "said"),
+    [
+        ("stages: [", "recipe.yaml: while parsing"),
+        ("- 1", "expected a mapping"),
+        ("optimizer: {batch: 8}", "recipe.yaml: unknown key 'optimizer'; did you mean 'optimiser'?"),
+        ("optimiser: {bath: 8}", "recipe.yaml: unknown key 'optimiser.bath'; did you mean 'batch'?"),
+        ("stages: [{sise: 64, samples: 3}]", "unknown key 'stages.0.sise'; did you mean 'size'?"),
+        ("workers: -1", "recipe.yaml: workers = -1: Input should be greater than or equal to 0"),
+    ],
 )
 def test_a_recipe_that_cannot_be_read_makes_no_bundle(tmp_path, capsys, recipe, said):
     (tmp_path / "recipe.yaml").write_text(recipe)

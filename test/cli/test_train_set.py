@@ -172,7 +172,7 @@ def test_a_recipe_that_begins_with_what_it_makes_is_refused(
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"2_nemo": {**NEMO, "exclusoin": 0.1}}, "2_nemo.yaml: 1 validation error for NemoRecipe exclusoin"),
+        ({"2_nemo": {**NEMO, "exclusoin": 0.1}}, "2_nemo.yaml: unknown key 'exclusoin'; did you mean 'exclusion'?"),
         ({"2_nemo": {**NEMO, "initial": "nowhere"}}, "2_nemo.yaml: bundle 'nowhere': no bundle.yaml in"),
         ({"2_nem": NEMO}, "2_nem.yaml: network 'nem': "),
         ({"nemo": NEMO}, "nemo.yaml: expected a name such as 1_pix2pose.yaml, or objects.yaml"),

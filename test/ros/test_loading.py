@@ -12,6 +12,10 @@ from pose_estimation_ros.ros.loading import load_pipeline, mesh_uris
 
 CUBE = ObjectModel(1, "cube", 0.1733, ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05)), Path("cube.ply"))
 
+ENTRIES = {
+    role: NetworkEntry(file=f"{role}.safetensors", sha256="0" * 64, input_size=96) for role in ("detector", "pix2pose")
+}
+
 
 def bundle_at(path: Path, **networks: NetworkEntry) -> Bundle:
     bundle = Bundle(path, "test", Catalog((CUBE,)), networks, PosePrior())
@@ -30,13 +34,13 @@ def test_bundle_without_networks_says_how_to_train_them(tmp_path):
 
 
 def test_missing_weights_file_is_named(tmp_path):
-    bundle_at(tmp_path, detector=NetworkEntry(file="detector.safetensors", sha256="0" * 64, input_size=96))
+    bundle_at(tmp_path, **ENTRIES)
     with pytest.raises(BundleError, match="detector.safetensors: weights of network 'detector' not found"):
         load_pipeline(parameters(tmp_path))
 
 
 def test_damaged_weights_file_is_named(tmp_path):
-    bundle_at(tmp_path, detector=NetworkEntry(file="detector.safetensors", sha256="0" * 64, input_size=96))
+    bundle_at(tmp_path, **ENTRIES)
     (tmp_path / "detector.safetensors").write_bytes(b"half a download")
     with pytest.raises(BundleError, match="detector.safetensors: sha256 .* the file is damaged"):
         load_pipeline(parameters(tmp_path))

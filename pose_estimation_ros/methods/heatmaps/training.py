@@ -213,9 +213,7 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     network.outline.copy_(torch.from_numpy(np.stack([outline_points(mesh.vertices) for mesh in meshes])))
     trainer = training.trainer(network, recipe.samples)
     step = HeatmapsStep(bundle, recipe, training.device)
-    batches = training.batches(trainer, recipe.size)
-    finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
-    return training.save(trainer, architecture, recipe.size, finished)
+    return training.finish(trainer, step, recipe.size, recipe.samples, architecture)
 
 
 TRIAL = Trial(

@@ -249,9 +249,7 @@ def train_nemo(run: TrainingRun, recipe: NemoRecipe) -> Bundle:
     network.set_meshes(table)
     trainer = training.trainer(network, recipe.samples)
     step = NemoStep(bundle, recipe, network, training.device)
-    batches = training.batches(trainer, recipe.size)
-    finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
-    return training.save(trainer, architecture, recipe.size, finished)
+    return training.finish(trainer, step, recipe.size, recipe.samples, architecture)
 
 
 TRIAL = Trial(
