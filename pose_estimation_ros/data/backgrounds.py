@@ -12,26 +12,31 @@ from torch import Tensor
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 
 
-def background_pool(count: int = 300, size: int = 192, seed: int = 0, folder: Path | None = None) -> Tensor:
+def background_pool(
+    count: int = 300, size: int = 192, seed: int = 0, folder: Path | None = None, share: float = 0.5
+) -> Tensor:
     """Make a pool of background pictures, uint8 (P, 3, size, size).
 
     Args:
         count: number of pictures.
         size: their side in pixels.
         seed: same seed, same pool.
-        folder: pictures of the user's scenes; where given, they are half of the pool.
+        folder: pictures of the user's scenes, or photographs of anything.
+        share: part of the pool that is cut out of the folder's pictures, where a folder is given.
 
     Raises:
         FileNotFoundError: if the folder has no pictures.
     """
     generator = np.random.default_rng(seed)
-    pool = [_procedural(size, generator) for _ in range(count)]
+    files: list[Path] = []
     if folder is not None:
         files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
         if not files:
             raise FileNotFoundError(f"{folder}: no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
-        for index in range(count // 2):
-            pool[index] = _window(files[index % len(files)], size, generator)
+    photographs = round(count * share) if files else 0
+    order = generator.permutation(len(files)) if files else ()
+    pool = [_window(files[order[index % len(files)]], size, generator) for index in range(photographs)]
+    pool += [_procedural(size, generator) for _ in range(count - photographs)]
     return torch.from_numpy(np.stack(pool)).permute(0, 3, 1, 2).contiguous()
 
 

@@ -2,15 +2,63 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+from pathlib import Path
+
 import numpy as np
 
-from pose_estimation_ros.objects.mesh import Mesh
+from pose_estimation_ros.objects.mesh import Mesh, load_mesh
+
+_LOG = logging.getLogger(__name__)
+MESH_SUFFIXES = {".ply", ".obj", ".stl"}
 
 
-def clutter_meshes(count: int = 24, seed: int = 0) -> list[Mesh]:
-    """Make boxes, cylinders, cones, balls and rings with random proportions and colours, 5 to 25 cm."""
+def clutter_meshes(count: int = 24, seed: int = 0, folder: Path | None = None) -> list[Mesh]:
+    """Make or read foreign objects with random proportions and colours, 5 to 25 cm.
+
+    Args:
+        count: how many.
+        seed: same seed, same objects.
+        folder: mesh files to draw from; boxes, cylinders, cones, balls and rings are made where there is none.
+
+    Raises:
+        FileNotFoundError: if the folder has no meshes.
+    """
     generator = np.random.default_rng(seed)
-    return [_clutter_mesh(index, generator) for index in range(count)]
+    if folder is None:
+        return [_clutter_mesh(index, generator) for index in range(count)]
+    files = mesh_files(folder)
+    meshes: list[Mesh] = []
+    for index in itertools.chain(generator.permutation(len(files)), generator.integers(len(files), size=count)):
+        if len(meshes) == count:
+            break
+        try:
+            meshes.append(_foreign_mesh(files[index], generator))
+        except ValueError as error:  # clutter may come from anywhere
+            _LOG.warning("left out: %s", error)
+    return meshes
+
+
+def mesh_files(folder: Path) -> list[Path]:
+    """Return the mesh files in a folder and below, in order.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in MESH_SUFFIXES)
+    if not files:
+        raise FileNotFoundError(f"{folder}: no meshes ({', '.join(sorted(MESH_SUFFIXES))})")
+    return files
+
+
+def _foreign_mesh(path: Path, generator: np.random.Generator) -> Mesh:
+    """Read a mesh, bring it to the size of a thing in a hand, and colour it."""
+    mesh = load_mesh(path, any_size=True)
+    low, high = mesh.bounds
+    scale = generator.uniform(0.05, 0.25) / max(float(np.linalg.norm(high - low)), 1e-9)
+    vertices = (mesh.vertices - (low + high) / 2.0) * scale
+    return Mesh(vertices.astype(np.float32), mesh.faces, mesh.normals, _paint(vertices, generator))
 
 
 def _clutter_mesh(index: int, generator: np.random.Generator) -> Mesh:

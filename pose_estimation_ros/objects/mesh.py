@@ -30,13 +30,14 @@ class Mesh:
         return self.vertices.min(axis=0), self.vertices.max(axis=0)
 
 
-def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None) -> Mesh:
+def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None, any_size: bool = False) -> Mesh:
     """Read a PLY, OBJ (with texture), STL or OFF file.
 
     Args:
         path: the file.
         unit: unit of the file's coordinates, one of m, cm, mm.
         diameter_m: the expected diameter in metres; checked where given.
+        any_size: take it however large or small it is.
 
     Raises:
         FileNotFoundError: if the file is missing.
@@ -46,7 +47,8 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
     if not raw.has_vertex_normals():
         raw.compute_vertex_normals()
     vertices = np.asarray(raw.vertices, dtype=np.float32) * np.float32(UNITS_M[unit])
-    check_scale(vertices, Path(path), unit, diameter_m)
+    if not any_size:
+        check_scale(vertices, Path(path), unit, diameter_m)
     colors = (
         np.asarray(raw.vertex_colors, dtype=np.float32) if raw.has_vertex_colors() else np.full_like(vertices, GREY)
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.backgrounds import background_pool
-from pose_estimation_ros.data.clutter import clutter_meshes
+from pose_estimation_ros.data.clutter import clutter_meshes, mesh_files
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
@@ -22,6 +22,7 @@ from pose_estimation_ros.training.pretrained import load_pretrained
 
 Network = TypeVar("Network", bound=nn.Module)
 _BANK_FORMAT = "3"  # of the files that hold banks
+_NOT_OF_VIEWS = {"backgrounds", "background_folder", "background_share", "background_px", "clutter_folder", "seed"}
 
 
 class BankConfig(BaseModel):
@@ -35,6 +36,9 @@ class BankConfig(BaseModel):
     size: int = 112
     backgrounds: int = 300
     background_folder: Path | None = None
+    background_share: float = Field(default=0.5, ge=0.0, le=1.0)  # of all backgrounds that come from the folder
+    background_px: int = Field(default=192, ge=16)  # side of a background
+    clutter_folder: Path | None = None  # meshes of foreign objects, drawn from in place of made-up shapes
     seed: int | None = None  # of views, clutter and backgrounds; that of the recipe where absent
 
 
@@ -45,17 +49,19 @@ def load_bank(
     paths = [path for index in range(len(bundle.catalog)) for path in bundle.instance_paths(index, mesh_dir)]
     identity = [
         _BANK_FORMAT,
-        config.model_dump_json(exclude={"backgrounds", "background_folder", "seed"}),
+        config.model_dump_json(exclude=_NOT_OF_VIEWS),
         bundle.pose_prior.model_dump_json(),
     ]
     identity += [entry_from_object(model).model_dump_json() for model in bundle.catalog]
     identity += [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] + [str(seed)]
+    if config.clutter_folder is not None:
+        identity += [hashlib.sha256(path.read_bytes()).hexdigest() for path in mesh_files(config.clutter_folder)]
     key = hashlib.sha256("".join(identity).encode()).hexdigest()[:16]
     file = folder / f"views_{key}.pt"
     if file.is_file():
         return ViewBank.load(file).to(device)
     instances = bundle.load_instances(mesh_dir)
-    clutter = clutter_meshes(config.clutter, seed)
+    clutter = clutter_meshes(config.clutter, seed, config.clutter_folder)
     bank = build_view_bank(
         list(bundle.catalog),
         [mesh for meshes in instances for mesh in meshes],
@@ -83,7 +89,9 @@ def open_bank(
     seed = recipe_seed if config.seed is None else config.seed
     beside = folder.parent / "pix2pose"
     bank = load_bank(bundle, config, seed, beside if beside.is_dir() else folder, mesh_dir, device)
-    backgrounds = background_pool(config.backgrounds, seed=seed, folder=config.background_folder)
+    backgrounds = background_pool(
+        config.backgrounds, config.background_px, seed, config.background_folder, config.background_share
+    )
     return bank, backgrounds.to(bank.surface.device)
 
 

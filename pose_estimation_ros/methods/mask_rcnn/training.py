@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from pose_estimation_ros.training.crop_source import (
     BankConfig,
     encoder_kind,
     load_matching,
+    object_weights,
     open_bank,
     public_weights,
     refuse_other_encoder,
@@ -33,6 +35,8 @@ from pose_estimation_ros.training.encoder_recipe import EncoderRecipe
 from pose_estimation_ros.training.pretrained import load_pretrained
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 from pose_estimation_ros.training.trial import TINY, Trial
+
+TABLE_ELEVATION_DEG = (5.0, 80.0)  # from which a camera looks at a table at most
 
 
 class DetectorRecipe(EncoderRecipe):
@@ -49,6 +53,7 @@ class DetectorRecipe(EncoderRecipe):
         batch=6, learning_rate=2e-3, warmup_samples=600, weight_decay=1e-3, ema_samples=1500
     )
     scenes: SceneConfig = SceneConfig()
+    object_weights: dict[str, float] = Field(default={})  # how often objects are drawn, relative, by name; 1 if absent
     bank: BankConfig = BankConfig()
     workers: int = Field(default=1, ge=0)  # processes that make scenes; 0 makes them in the training process
 
@@ -147,9 +152,17 @@ class DetectorStep:
         return sum(losses.values()), {name.removeprefix("loss_"): value.detach() for name, value in losses.items()}
 
 
-def scene_maker(bank: ViewBank, backgrounds: Tensor, config: SceneConfig) -> Draw[SceneBatch]:
-    """Return what makes training scenes from a seed, for `batch_stream`."""
-    source = SceneSource(bank, backgrounds, config)
+def scene_maker(
+    bank: ViewBank,
+    backgrounds: Tensor,
+    config: SceneConfig,
+    weights: Tensor | None = None,
+    elevation_deg: tuple[float, float] = (-90.0, 90.0),
+) -> Draw[SceneBatch]:
+    """Return what makes training scenes from a seed, for `batch_stream`; see `SceneSource`."""
+    lowest, highest = TABLE_ELEVATION_DEG
+    low, high = (math.radians(min(max(value, lowest), highest)) for value in elevation_deg)
+    source = SceneSource(bank, backgrounds, config, weights=weights, elevation=(low, high))
 
     def draw(seed: int, samples: int) -> SceneBatch:
         source.generator.manual_seed(seed)
@@ -163,7 +176,14 @@ def train_detector(run: TrainingRun, recipe: DetectorRecipe) -> Bundle:
     bundle, folder, device = run.bundle, run.folder, run.device
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
     prior = {"roll_deg": bundle.pose_prior.roll_deg, "distance_m": bundle.pose_prior.distance_m}
-    make = partial(scene_maker, bank, backgrounds, recipe.scenes.model_copy(update=prior))
+    make = partial(
+        scene_maker,
+        bank,
+        backgrounds,
+        recipe.scenes.model_copy(update=prior),
+        object_weights(bundle, recipe.object_weights),
+        bundle.pose_prior.elevation_deg,
+    )
 
     def scenes(first: int) -> Iterator[SceneBatch]:
         return batch_stream(make, recipe.seed, first, recipe.optimiser.batch, recipe.workers, bank.surface.is_cuda)
