@@ -117,7 +117,7 @@ class TableLayouts:
         roll = math.radians(float(uniform(*roll_deg, (1,), generator)))
         camera = _Camera(focal_px, size, distance, angle, roll, uniform(-0.15, 0.15, (2,), generator))
         # As wide as the objects need, so that they hide each other about as much however many they are.
-        spread = float(uniform(0.035, 0.07, (1,), generator)) * math.sqrt(count)
+        spread = min(float(uniform(0.035, 0.07, (1,), generator)) * math.sqrt(count), 0.3 * distance)
         ground = spread * torch.randn(count, 2, generator=generator, device=device)
         height = self._half_height[bank.mesh_index[view]]
         held = uniform(0.0, 1.0, (count,), generator) < HELD_SHARE

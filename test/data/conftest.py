@@ -49,3 +49,12 @@ def box_model(**changes: object) -> ObjectModel:
 def bank() -> ViewBank:
     prior = PosePrior(elevation_deg=(10.0, 80.0), roll_deg=(-30.0, 30.0), distance_m=(0.4, 1.0), other=0.0)
     return build_view_bank([box_model()], [box_mesh()], prior, 24, [box_mesh()], 4, size=64)
+
+
+@pytest.fixture(scope="session")
+def two_objects() -> ViewBank:
+    """Return views of two boxes of different size."""
+    prior = PosePrior(elevation_deg=(10.0, 80.0), roll_deg=(-30.0, 30.0), distance_m=(0.4, 1.0), other=0.0)
+    half = HALF_SIZE * 0.7
+    small = box_model(object_id=2, name="small", bounds_m=(tuple(-half), tuple(half)))
+    return build_view_bank([box_model(), small], [box_mesh(), box_mesh(half)], prior, 12, [], 4, size=64)

@@ -24,6 +24,7 @@ def test_own_pictures_are_half_of_the_pool(tmp_path: Path) -> None:
     pool = background_pool(6, 32, folder=tmp_path)
     red = (pool == torch.tensor([255, 0, 0], dtype=torch.uint8)[None, :, None, None]).all(dim=1).all(dim=2).all(dim=1)
     assert red.tolist() == [True, True, True, False, False, False]
+    assert background_pool(6, 32, folder=tmp_path, share=1.0).float().mean(dim=(0, 2, 3)).tolist() == [255.0, 0.0, 0.0]
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
@@ -43,3 +44,17 @@ def test_clutter_is_of_graspable_size_and_closed_under_the_seed() -> None:
         np.array_equal(a.vertices, b.vertices) and np.array_equal(a.colors, b.colors)
         for a, b in zip(meshes, again, strict=True)
     )
+
+
+def test_clutter_is_drawn_from_mesh_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(FileNotFoundError, match="no meshes"):
+        clutter_meshes(2, folder=tmp_path)
+    (tmp_path / "points.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\n")
+    (tmp_path / "deep").mkdir()
+    corners = "v 0 0 0\nv 70 0 0\nv 0 40 0\nv 0 0 90\n"
+    (tmp_path / "deep" / "huge.obj").write_text(corners + "f 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n")
+    meshes = clutter_meshes(5, seed=1, folder=tmp_path)
+    assert len(meshes) >= 1 and "points.obj" in caplog.text
+    for mesh in meshes:
+        assert 0.049 <= float(np.linalg.norm(np.subtract(*mesh.bounds))) <= 0.251
+        np.testing.assert_allclose(np.mean(mesh.bounds, axis=0), 0.0, atol=1e-6)

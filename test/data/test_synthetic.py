@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 
 from pose_estimation_ros.data.backgrounds import background_pool
-from pose_estimation_ros.data.scenes import SceneConfig, SceneSource
 from pose_estimation_ros.data.synthetic import STRIDE, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.geometry.camera import project_points
@@ -69,29 +68,3 @@ def test_same_seed_same_crops_other_seed_others(bank: ViewBank) -> None:
     assert torch.equal(one.images, two.images)
     other = CropSource(bank, background_pool(8, 64), CropConfig(size=64), seed=6).batch(4)
     assert not torch.equal(one.images, other.images)
-
-
-def test_scene_targets_fit_the_painted_objects(bank: ViewBank) -> None:
-    config = SceneConfig(width=160, height=128, focal_px=(150.0, 180.0), distance_m=(0.3, 0.6), crowded=1.0)
-    batch = SceneSource(bank, background_pool(8, 64), config, seed=1).batch(6)
-    found = 0
-    for target in batch.targets:
-        total = torch.zeros(128, 160, dtype=torch.int64)
-        for box, label, mask in zip(target["boxes"], target["labels"], target["masks"], strict=True):
-            rows, columns = mask.nonzero(as_tuple=True)
-            x0, y0, x1, y1 = box.tolist()
-            assert label == 1
-            assert x0 <= columns.min() and columns.max() < x1 and y0 <= rows.min() and rows.max() < y1
-            total += mask
-            found += 1
-        assert total.max() <= 1  # a pixel belongs to one object
-    assert found >= 12
-
-
-def test_scenes_are_reproducible(bank: ViewBank) -> None:
-    pool = background_pool(4, 64)
-    config = SceneConfig(width=96, height=64)
-    one = SceneSource(bank, pool, config, seed=9).batch(2)
-    two = SceneSource(bank, pool, config, seed=9).batch(2)
-    assert torch.equal(one.images, two.images)
-    assert all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(one.targets, two.targets, strict=True))

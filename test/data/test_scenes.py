@@ -1,0 +1,110 @@
+"""Training scenes: what is labelled is what is painted, and every part does what it says."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pose_estimation_ros.data.backgrounds import background_pool
+from pose_estimation_ros.data.scene_layout import TableLayouts
+from pose_estimation_ros.data.scene_painting import Shadow, paint_view
+from pose_estimation_ros.data.scenes import SceneConfig, SceneSource
+from pose_estimation_ros.data.view_bank import ViewBank
+
+SMALL = {"width": 160, "height": 128, "focal_px": (150.0, 180.0), "distance_m": (0.3, 0.6)}
+EVERYTHING = {"tables": 0.5, "shadows": 0.8, "printed": 0.5, "motion_blur": 0.5, "demosaic": 0.5, "jpeg": 0.5}
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("more", [{"crowded": 1.0}, {"tables": 1.0, "shadows": 0.5}, EVERYTHING])
+def test_targets_fit_the_painted_objects(bank: ViewBank, more: dict) -> None:
+    config = SceneConfig(**SMALL, **more)
+    batch = SceneSource(bank, background_pool(8, 64), config, seed=1).batch(6)
+    found = 0
+    for target in batch.targets:
+        total = torch.zeros(128, 160, dtype=torch.int64)
+        for box, label, mask in zip(target["boxes"], target["labels"], target["masks"], strict=True):
+            rows, columns = mask.nonzero(as_tuple=True)
+            x0, y0, x1, y1 = box.tolist()
+            assert label == 1
+            assert x0 <= columns.min() and columns.max() < x1 and y0 <= rows.min() and rows.max() < y1
+            total += mask
+            found += 1
+        assert total.max() <= 1  # a pixel belongs to one object
+    assert found >= 12
+
+
+def test_scenes_are_reproducible(bank: ViewBank) -> None:
+    pool = background_pool(4, 64)
+    config = SceneConfig(width=96, height=64, **EVERYTHING)
+    one = SceneSource(bank, pool, config, seed=9).batch(2)
+    two = SceneSource(bank, pool, config, seed=9).batch(2)
+    assert torch.equal(one.images, two.images)
+    assert all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(one.targets, two.targets, strict=True))
+
+
+def test_things_on_a_table_are_seen_from_where_the_camera_is(bank: ViewBank) -> None:
+    layouts = TableLayouts(bank)
+    view = torch.arange(20)
+    spread = []
+    for degrees in (20.0, 60.0):
+        angle = math.radians(degrees)
+        layout = layouts.place(view, 400.0, (640, 480), (0.8, 0.8), (0.0, 0.0), (angle, angle), generator())
+        assert (bank.object_index[layout.view] == bank.object_index[view]).all()
+        seen = layouts.elevation[layout.view]
+        assert abs(float(seen.median()) - angle) < math.radians(12.0)
+        spread.append(float(layout.centre[:, 1].std() / layout.centre[:, 0].std()))
+        # Without a roll of the camera things stand upright, up to perspective at the sides.
+        assert float(layout.roll.abs().median()) < math.radians(20.0)
+        near_the_bottom = layout.centre[:, 1] > layout.centre[:, 1].median()
+        assert layout.distance[near_the_bottom].mean() < layout.distance[~near_the_bottom].mean()
+    assert spread[0] < spread[1]  # a table seen from the side is flat
+
+
+def test_the_plane_of_a_table_goes_through_the_feet_of_what_stands_on_it(bank: ViewBank) -> None:
+    layout = TableLayouts(bank).place(
+        torch.arange(24), 400.0, (640, 480), (0.8, 0.8), (-20.0, 20.0), (0.7, 0.7), generator(3)
+    )
+    assert layout.table is not None
+    pixels = torch.cat([layout.centre, torch.ones(24, 1)], dim=1)
+    ground = pixels @ layout.table.ground_from_image.T
+    ground = ground[:, :2] / ground[:, 2:]
+    # The plane behind a point 3 cm above it is further away, never nearer than the point's own foot.
+    assert float(ground.norm(dim=1).max()) < 1.5
+    assert (ground[:, 1] > -1.0).all()
+
+
+def test_a_shadow_darkens_what_is_around_and_not_the_object() -> None:
+    patch = torch.zeros(4, 32, 32)
+    patch[:, 8:24, 8:24] = torch.tensor([0.5, 0.5, 0.5, 1.0])[:, None, None]
+    bright, dark = torch.ones(3, 64, 64), torch.ones(3, 64, 64)
+    centre = torch.tensor([32.0, 32.0])
+    painted = paint_view(bright, patch, centre, 32, Shadow(0.0, (0.0, 0.0), 0.1))
+    paint_view(dark, patch, centre, 32, Shadow(0.8, (0.0, 0.2), 0.1))
+    assert painted is not None
+    assert painted.box.tolist() == [23.5, 23.5, 39.5, 39.5]
+    solid = torch.zeros(64, 64, dtype=torch.bool)
+    solid[painted.rows, painted.columns] = painted.coverage > 0.5
+    assert torch.equal(bright[:, solid], dark[:, solid])
+    assert (dark[:, 41:44, 28:36] < 0.6).all() and (dark[:, 2:8, 28:36] == 1.0).all()
+
+
+def test_views_outside_the_image_paint_nothing() -> None:
+    image = torch.rand(3, 32, 32, generator=generator())
+    before = image.clone()
+    shadow = Shadow(1.0, (0.0, 0.0), 0.1)
+    assert paint_view(image, torch.ones(4, 16, 16), torch.tensor([-20.0, 5.0]), 16, shadow) is None
+    assert torch.equal(image, before)
+
+
+def test_weights_say_how_often_an_object_is_drawn(two_objects: ViewBank) -> None:
+    config = SceneConfig(**SMALL, objects=(8, 8), clutter=(0, 0), min_visibility=0.0, min_pixels=1)
+    source = SceneSource(two_objects, background_pool(4, 64), config, seed=2, weights=torch.tensor([3.0, 1.0]))
+    labels = torch.cat([target["labels"] for target in source.batch(40).targets])
+    share = float((labels == 1).float().mean())
+    assert 0.65 < share < 0.85
