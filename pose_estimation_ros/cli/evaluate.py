@@ -143,6 +143,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("--bundle: missing; expected a bundle to run, or --from-csv with results to score")
     if arguments.resume and arguments.csv is None:
         raise ValueError("--resume: needs the --csv of the interrupted run, the finished images lie beside it")
+    if not 0.0 <= arguments.box_error < 1.0:
+        raise ValueError(f"--box-error {arguments.box_error}: expected a number from 0 to below 1")
+    if arguments.box_error and arguments.detections != "gt":
+        raise ValueError(f"--box-error {arguments.box_error}: needs --detections gt, a detector makes its own errors")
     if arguments.candidates < 1:
         raise ValueError(f"--candidates {arguments.candidates}: expected at least 1")
 
@@ -163,6 +167,7 @@ def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle, 
         bundle.catalog,
         None if without else pipeline,
         arguments.gt_box,
+        arguments.box_error,
         run.pipeline.detector.score_threshold,
         arguments.candidates,
         debug_dir=arguments.plots,
@@ -195,6 +200,7 @@ def _settings(arguments: argparse.Namespace, bundle: Bundle, run: RunSettings) -
         "weights_sha256": {role: entry.sha256 for role, entry in sorted(bundle.networks.items())},
         "detections": arguments.detections,
         "gt_box": arguments.gt_box,
+        "box_error": arguments.box_error,
         "candidates": arguments.candidates,
         "settings": run.values() | {"device": str(resolve_device(run.pipeline.device))},
     }

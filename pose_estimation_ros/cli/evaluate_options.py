@@ -55,6 +55,13 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
         help="ground-truth boxes of the whole object, hidden parts included, or of what is visible; "
         "the detector is scored against the same boxes (default: %(default)s)",
     )
+    add(
+        "--box-error",
+        type=float,
+        default=0.0,
+        metavar="E",
+        help="with --detections gt: shift and scale the boxes by up to this share of their sides (default: %(default)s)",
+    )
     add("--score-threshold", type=float, default=0.05, metavar="S", help="least detection score (default: %(default)s)")
     add(
         "--candidates",

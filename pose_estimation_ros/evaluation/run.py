@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -56,6 +56,7 @@ class Runner:
     catalog: Catalog
     detector: Detector | None = None
     gt_box: GtBox = "full"
+    box_error: float = 0.0  # of the boxes of the ground truth, see `disturbed`
     score_threshold: float = 0.05
     candidates: int = 2  # best detections that get a pose, per instance asked for
     debug_dir: Path | None = None  # where the methods' own pictures go, debug_dir/NAME/SCENE_IMAGE.jpg
@@ -67,7 +68,7 @@ class Runner:
         start = time.perf_counter()
         if self.detector is None:
             found: list[Detection] = []
-            chosen = truth_detections(image, targets, self.catalog, self.gt_box)
+            chosen = disturbed(truth_detections(image, targets, self.catalog, self.gt_box), self.box_error, image.key)
         else:
             found = self.detector.detect(frame, self.score_threshold)
             chosen = self._wanted(found, targets)
@@ -128,6 +129,30 @@ def truth_detections(
             )
         detections.append(Detection(index, 1.0, np.clip(box, 0.0, limits)))
     return detections
+
+
+def disturbed(detections: Sequence[Detection], error: float, seed: Sequence[int]) -> list[Detection]:
+    """Shift and scale boxes at random, to see what backends make of a detector's errors.
+
+    Args:
+        detections: what has the boxes.
+        error: largest shift of a box's middle, as a share of its sides, and largest change of the logarithm of a side;
+            0 leaves boxes as they are.
+        seed: same seed, same errors; those of one error are those of another, scaled.
+
+    Returns:
+        The detections with other boxes and without masks.
+    """
+    if error == 0.0:
+        return list(detections)
+    generator = np.random.default_rng(seed)
+    out = []
+    for item in detections:
+        shift, log_scale = error * generator.uniform(-1.0, 1.0, (2, 2))
+        middle, size = (item.box[:2] + item.box[2:]) / 2.0, item.box[2:] - item.box[:2]
+        middle, half = middle + shift * size, size * np.exp(log_scale) / 2.0
+        out.append(replace(item, box=np.concatenate([middle - half, middle + half]), mask=None))
+    return out
 
 
 def true_poses(image: BopImage, targets: Sequence[BopTarget], catalog: Catalog) -> list[np.ndarray]:

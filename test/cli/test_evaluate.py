@@ -122,6 +122,8 @@ def test_a_bundle_is_run_and_its_poses_written(tiny_bop: Path, bundle: Path, tmp
         (["--from-csv", "x.csv", "--split", "val"], "val: no such split"),
         (["--bundle", "no_such_bundle"], "no_such_bundle"),
         (["--bundle", "demo", "--detections", "gtt"], "--detections gtt: did you mean 'gt'?"),
+        (["--bundle", "demo", "--detections", "gt", "--box-error", "2"], "--box-error 2.0: expected a number from 0"),
+        (["--bundle", "demo", "--box-error", "0.1"], "--box-error 0.1: needs --detections gt"),
     ],
 )
 def test_mistakes_are_one_line_on_stderr(tiny_bop: Path, arguments: list[str], message: str, capsys) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pose_estimation_ros.data.bop import BopDataset, BopTarget
 from pose_estimation_ros.data.frame import Detection, Frame
-from pose_estimation_ros.evaluation.run import Runner, run_images, truth_detections
+from pose_estimation_ros.evaluation.run import Runner, disturbed, run_images, truth_detections
 
 
 @dataclass(frozen=True)
@@ -140,3 +140,15 @@ def test_empty_results_keep_their_reason(tiny_bop: Path) -> None:
     dataset = BopDataset(tiny_bop)
     runner = Runner(_Pipeline(), dataset.catalog, _Detector(), score_threshold=0.95)
     assert [record.reason for record in run_images(dataset, dataset.targets, runner)] == ["no detections"] * 3
+
+
+def test_boxes_are_disturbed_as_much_as_asked_and_always_alike():
+    boxes = [Detection(0, 1.0, np.array([10.0, 20.0, 50.0, 40.0])) for _ in range(200)]
+    assert disturbed(boxes, 0.0, (1, 2)) == boxes
+    found = np.array([item.box for item in disturbed(boxes, 0.2, (1, 2))])
+    np.testing.assert_array_equal(found, [item.box for item in disturbed(boxes, 0.2, (1, 2))])
+    shift = ((found[:, :2] + found[:, 2:]) / 2.0 - [30.0, 30.0]) / [40.0, 20.0]
+    scale = np.log((found[:, 2:] - found[:, :2]) / [40.0, 20.0])
+    for errors in (shift, scale):
+        assert 0.18 < np.abs(errors).max() <= 0.2 and abs(errors.mean()) < 0.03
+    assert not np.allclose(found, [item.box for item in disturbed(boxes, 0.2, (1, 3))])
