@@ -60,7 +60,7 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=0.0,
         metavar="E",
-        help="with --detections gt: shift and scale the boxes by up to this share of their sides (default: %(default)s)",
+        help="with --detections gt: shift and scale boxes by up to this share of their sides (default: %(default)s)",
     )
     add("--score-threshold", type=float, default=0.05, metavar="S", help="least detection score (default: %(default)s)")
     add(
