@@ -14,7 +14,13 @@ from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.objects.bundle import Bundle, save_weights
 from pose_estimation_ros.training.batch_stream import Draw, batch_stream
 from pose_estimation_ros.training.crop_source import BankConfig, crop_maker, load_start, object_weights, open_bank
-from pose_estimation_ros.training.encoder_recipe import EncoderRecipe, encoder_of, rate_of_encoder
+from pose_estimation_ros.training.encoder_recipe import (
+    EncoderRecipe,
+    encoder_of,
+    encoder_rates,
+    keep_statistics,
+    rate_of_encoder,
+)
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 Batch = TypeVar("Batch")
@@ -71,9 +77,10 @@ class CropTraining:
         recipe, run = self.recipe, self.run
         network = network.to(self.device).to(memory_format=torch.channels_last).train()
         encoder, rate = encoder_of(network, recipe), rate_of_encoder(network, recipe)
-        if encoder is not None and (recipe.frozen_statistics or rate == 0.0):
-            encoder.eval()
-        factors = {"encoder.": rate} if rate != 1.0 else {}
+        factors: dict[str, float] = {}
+        if encoder is not None:
+            keep_statistics(encoder, recipe, rate)
+            factors = encoder_rates(encoder, recipe, rate, "encoder.")
         return Trainer(network, recipe.optimiser, total_samples, run.folder, run.resume, factors, recipe, recipe.seed)
 
     def crop_config(self, size: int) -> CropConfig:

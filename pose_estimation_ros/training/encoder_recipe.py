@@ -18,6 +18,9 @@ class EncoderRecipe(BaseModel):
     pretrained: Literal["imagenet", "coco"] | None = None
     # Learning rate of the encoder, relative to that of the rest; 0 freezes it. Absent: 1, or 0 with network.frozen.
     encoder_rate: float | None = Field(default=None, ge=0.0)
+    # Stages of the encoder that do not learn, counted from the image; 1 is the stem and what has its first map. The
+    # large maps of the first stages are the most of the work.
+    frozen_stages: int = Field(default=0, ge=0, le=4)
     frozen_statistics: bool = False  # the encoder normalises with the statistics it came with; suits small batches
 
     @model_validator(mode="before")
@@ -43,9 +46,9 @@ def encoder_of(network: nn.Module, recipe: EncoderRecipe) -> nn.Module | None:
     encoder = getattr(network, "encoder", None)
     if encoder is not None:
         return encoder
-    for name in EncoderRecipe.model_fields:
+    for name, field in EncoderRecipe.model_fields.items():
         value: Any = getattr(recipe, name)
-        if value is not None and value is not False:
+        if value != field.default:
             raise ValueError(f"{name} = {value!r}: this network has no encoder")
     return None
 
@@ -62,3 +65,36 @@ def rate_of_encoder(network: nn.Module, recipe: EncoderRecipe) -> float:
     if frozen:
         return 0.0
     return 1.0 if rate is None else rate
+
+
+def encoder_rates(encoder: nn.Module, recipe: EncoderRecipe, rate: float, prefix: str) -> dict[str, float]:
+    """Return factors on the learning rate by the beginnings of the names of an encoder's parameters, first match first.
+
+    Args:
+        encoder: the encoder.
+        recipe: says what of it does not learn.
+        rate: of what learns.
+        prefix: of the encoder's names in the network.
+
+    Raises:
+        ValueError: if the encoder has no stages to freeze, or fewer.
+    """
+    frozen = dict.fromkeys((f"{prefix}{name}." for name in _frozen_parts(encoder, recipe)), 0.0)
+    return {**frozen, prefix: rate} if rate != 1.0 or frozen else {}
+
+
+def keep_statistics(encoder: nn.Module, recipe: EncoderRecipe, rate: float) -> None:
+    """Let an encoder in training normalise what does not learn, or everything, with the statistics it came with."""
+    if recipe.frozen_statistics or rate == 0.0:
+        encoder.eval()
+    for name in _frozen_parts(encoder, recipe):
+        encoder.get_submodule(name).eval()
+
+
+def _frozen_parts(encoder: nn.Module, recipe: EncoderRecipe) -> list[str]:
+    if recipe.frozen_stages == 0:
+        return []
+    there = len(getattr(encoder, "stages", ()))
+    if recipe.frozen_stages > there:
+        raise ValueError(f"frozen_stages = {recipe.frozen_stages}: this encoder has {there}")
+    return ["stem", *(f"stages.{index}" for index in range(recipe.frozen_stages))]

@@ -17,11 +17,12 @@ from pose_estimation_ros.methods.mask_rcnn.training import DetectorRecipe, new_n
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.methods.pix2pose.training import Pix2PoseRecipe, train_pix2pose
 from pose_estimation_ros.methods.registry import find_training
+from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
 from pose_estimation_ros.networks.heatmap_net import HeatmapNet
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, load_bundle, save_bundle, save_weights
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel, catalog_from_bop
 from pose_estimation_ros.training.crop_source import load_start
-from pose_estimation_ros.training.encoder_recipe import encoder_of, rate_of_encoder
+from pose_estimation_ros.training.encoder_recipe import encoder_of, encoder_rates, keep_statistics, rate_of_encoder
 from pose_estimation_ros.training.trainer import TrainingRun
 
 from .test_pretrained import install_weights, made_up_state
@@ -69,7 +70,9 @@ def test_recipes_of_detectors_that_were_written_before_are_read():
     assert DetectorRecipe.model_validate({"pretrained": False}).pretrained is None
 
 
-@pytest.mark.parametrize("keys", [{"pretrained": "imagenet"}, {"encoder_rate": 0.0}, {"frozen_statistics": True}])
+@pytest.mark.parametrize(
+    "keys", [{"pretrained": "imagenet"}, {"encoder_rate": 0.0}, {"frozen_statistics": True}, {"frozen_stages": 2}]
+)
 def test_networks_without_an_encoder_refuse_what_is_said_of_one(keys: dict[str, Any]):
     network = HeatmapNet(1, 2, (4, 4, 4, 4, 8), 8)
     (name, value), *_ = keys.items()
@@ -85,6 +88,25 @@ def test_a_frozen_encoder_has_no_rate_but_zero():
         rate_of_encoder(network, HeatmapsRecipe(encoder_rate=0.3))
     assert rate_of_encoder(patches("own"), HeatmapsRecipe()) == 1.0
     assert rate_of_encoder(patches("own"), AttentionRecipe(encoder_rate=0.3)) == 0.3
+
+
+@pytest.mark.parametrize("kind", ["own", "lite0"])
+def test_the_first_stages_may_stay_as_they_are(kind: EncoderKind):
+    network = patches(kind).train()
+    recipe = HeatmapsRecipe(frozen_stages=2, encoder_rate=0.1)
+    factors = encoder_rates(network.encoder, recipe, 0.1, "encoder.")
+    rates = {
+        name: next(value for start, value in factors.items() if name.startswith(start))
+        for name, _ in network.named_parameters()
+        if name.startswith("encoder.")
+    }
+    stays = ("encoder.stem.", "encoder.stages.0.", "encoder.stages.1.")
+    assert all(rate == (0.0 if name.startswith(stays) else 0.1) for name, rate in rates.items())
+    keep_statistics(network.encoder, recipe, 0.1)
+    in_training = [part.training for part in (network.encoder.stem, *network.encoder.stages)]
+    assert in_training[:3] == [False] * 3 and in_training[3:] and all(in_training[3:])
+    with pytest.raises(ValueError, match="frozen_stages = 4: this encoder has 3"):
+        encoder_rates(make_encoder(kind, stages=3), HeatmapsRecipe(frozen_stages=4), 1.0, "encoder.")
 
 
 def test_encoders_of_one_kind_go_from_network_to_network(tmp_path: Path):

@@ -31,7 +31,7 @@ from pose_estimation_ros.training.crop_source import (
     public_weights,
     refuse_other_encoder,
 )
-from pose_estimation_ros.training.encoder_recipe import EncoderRecipe
+from pose_estimation_ros.training.encoder_recipe import EncoderRecipe, encoder_rates, keep_statistics
 from pose_estimation_ros.training.pretrained import load_pretrained
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 from pose_estimation_ros.training.trial import TINY, Trial
@@ -135,7 +135,7 @@ class DetectorStep:
     """The loss of one batch."""
 
     def __init__(self, recipe: DetectorRecipe, device: torch.device) -> None:
-        self.keeps_statistics = recipe.frozen_statistics or recipe.encoder_rate == 0.0
+        self.recipe = recipe
         self.bf16 = recipe.optimiser.bf16
         self.device = device
 
@@ -143,8 +143,7 @@ class DetectorStep:
         """Return the sum of the losses and its parts."""
         assert isinstance(network, MaskRCNNNetwork)
         network.train()
-        if self.keeps_statistics:
-            _trunk(network)[1].eval()
+        keep_statistics(_trunk(network)[1], self.recipe, self.recipe.encoder_rate)
         images = batch.images.to(self.device, non_blocking=True)
         targets = [{name: value.to(self.device) for name, value in target.items()} for target in batch.targets]
         with autocast(self.device, self.bf16):
@@ -215,7 +214,8 @@ def train_on_scenes(
     torch.manual_seed(recipe.seed)
     network, architecture, public = new_network(bundle, recipe)
     network = network.to(device).to(memory_format=torch.channels_last)
-    factors = {_trunk(network)[0]: recipe.encoder_rate}
+    prefix, trunk = _trunk(network)
+    factors = encoder_rates(trunk, recipe, recipe.encoder_rate, prefix)
     trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, factors, recipe, recipe.seed)
     finished = trainer.train(scenes(trainer.steps), DetectorStep(recipe, device), recipe.samples, ROLE)
     training = trainer.record(recipe, finished, public)
