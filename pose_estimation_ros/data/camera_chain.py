@@ -46,9 +46,12 @@ def demosaic(images: Tensor, share: float, generator: torch.Generator) -> Tensor
     masks[:, 0, 0::2, 0::2] = 1.0
     masks[:, 1, 0::2, 1::2] = masks[:, 1, 1::2, 0::2] = 1.0
     masks[:, 2, 1::2, 1::2] = 1.0
-    kernel = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]], device=images.device).repeat(3, 1, 1, 1)
-    total = F.conv2d(chosen * masks, kernel, padding=1, groups=3)
-    return images.index_copy(0, filtered, total / F.conv2d(masks, kernel, padding=1, groups=3))
+    return images.index_copy(0, filtered, _bilinear(chosen * masks) / _bilinear(masks))
+
+
+def _bilinear(maps: Tensor) -> Tensor:
+    """Spread every value bilinearly over its neighbours."""
+    return F.avg_pool2d(F.avg_pool2d(F.pad(maps, (1, 1, 1, 1)), 2, 1), 2, 1)
 
 
 def compress(images: Tensor, share: float, generator: torch.Generator, quality: tuple[int, int] = (40, 95)) -> Tensor:

@@ -60,6 +60,25 @@ def random_backgrounds(
     return windows * torch.exp(uniform(-0.5, 0.3, (count, 1, 1, 1), generator))
 
 
+def picture_window(pool: Tensor, side: int, generator: torch.Generator, zoom: tuple[float, float]) -> Tensor:
+    """Cut one random upright window (3, side, side) in [0, 1] out of a pool of pictures, scaled and recoloured.
+
+    Args:
+        pool: pictures, uint8 (P, 3, H, W).
+        side: of the window, pixels.
+        generator: source of randomness.
+        zoom: part of a picture's side that the window shows.
+    """
+    height, width = pool.shape[2:]
+    part = max(2, round(float(uniform(*zoom, (1,), generator)) * min(height, width)))
+    luck = uniform(0.0, 1.0, (3,), generator).tolist()
+    top, left = (int(value * (length - part + 1)) for value, length in zip(luck, (height, width), strict=False))
+    window = pool[int(luck[2] * len(pool)), :, top : top + part, left : left + part].float()[None] / 255.0
+    mode = "area" if part > 2 * side else "bilinear"
+    window = F.interpolate(window, size=(side, side), mode=mode)[0]
+    return window * torch.exp(uniform(-0.5, 0.3, (1,), generator))
+
+
 def affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
     """Do what `F.affine_grid` (align_corners=False) does, in a fraction of its time on a CPU.
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.data.augmentation import uniform
-from pose_estimation_ros.data.layers import random_backgrounds
+from pose_estimation_ros.data.layers import picture_window
 from pose_estimation_ros.data.scene_layout import Table
 
 MIN_SIDE_PX = 4  # of what is inside the image, for it to be painted
@@ -80,7 +80,7 @@ def stick_picture(image: Tensor, pictures: Tensor, generator: torch.Generator) -
     height, width = image.shape[1:]
     side = int(uniform(0.06, 0.5, (1,), generator) * width)
     left, top = (int(uniform(-0.5 * side, length - 0.5 * side, (1,), generator)) for length in (width, height))
-    piece = random_backgrounds(pictures, 1, side, side, generator, zoom=(0.15, 0.7))[0]
+    piece = picture_window(pictures, side, generator, zoom=(0.15, 0.7))
     line = torch.linspace(-1.0, 1.0, side, device=image.device)
     angle = uniform(0.0, 3.1416, (1,), generator)
     half = uniform(0.15, 0.7, (2,), generator)
@@ -129,7 +129,8 @@ def _darken(image: Tensor, coverage: Tensor, left: int, top: int, shadow: Shadow
     step = 4 if radius >= 8 else 1
     small = F.avg_pool2d(coverage[None, None], step, ceil_mode=True) if step > 1 else coverage[None, None]
     reach = max(1, radius // step)
-    small = F.avg_pool2d(F.pad(small, (2 * reach,) * 4), 2 * reach + 1, 1)  # grows by the reach on each side
+    small = F.pad(small, (2 * reach,) * 4)  # grows by the reach on each side
+    small = F.avg_pool2d(F.avg_pool2d(small, (1, 2 * reach + 1), 1), (2 * reach + 1, 1), 1)
     full = side + 2 * reach * step
     soft = F.interpolate(small, size=(full, full), mode="bilinear")[0, 0]
     left += round(shadow.shift[0] * side) - reach * step

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pose_estimation_ros.data.augmentation import color_jitter, sensor, uneven_light, uniform
 from pose_estimation_ros.data.camera_chain import compress, demosaic, motion_blur
-from pose_estimation_ros.data.layers import random_backgrounds, shaded_views
+from pose_estimation_ros.data.layers import picture_window, random_backgrounds, shaded_views
 from pose_estimation_ros.data.scene_layout import Layout, TableLayouts, scattered
 from pose_estimation_ros.data.scene_painting import Shadow, lay_table, paint_view, stick_picture
 from pose_estimation_ros.data.view_bank import ViewBank, warp_grid
@@ -182,8 +182,10 @@ class SceneSource:
             printed = (foreign & (uniform(0.0, 1.0, (len(view),), self.generator) < self.config.printed)).nonzero()[
                 :, 0
             ]
-            print_ = random_backgrounds(self.backgrounds, len(printed), side, side, self.generator, zoom=(0.05, 0.6))
-            patches[printed, :3] = patches[printed, :3].mean(dim=1, keepdim=True) * 2.0 * print_
+            prints = [picture_window(self.backgrounds, side, self.generator, zoom=(0.05, 0.6)) for _ in printed]
+            light = patches[printed, :3].mean(dim=1, keepdim=True) * 2.0
+            if prints:
+                patches[printed, :3] = light * torch.stack(prints)
         patches[:, :3] = torch.minimum(patches[:, :3], patches[:, 3:])
         return patches
 
