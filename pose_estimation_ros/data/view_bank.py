@@ -66,8 +66,8 @@ class ViewBank:
 
     @staticmethod
     def load(path: Path) -> ViewBank:
-        """Read a bank written by `save` into main memory, whatever device it was made on."""
-        return ViewBank(**torch.load(path, map_location="cpu", weights_only=True))
+        """Read a bank written by `save` into main memory, whatever device it was made on; processes share it."""
+        return ViewBank(**torch.load(path, map_location="cpu", weights_only=True, mmap=True))
 
 
 def sample_directions(prior: PosePrior, count: int, generator: np.random.Generator) -> np.ndarray:
