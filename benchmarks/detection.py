@@ -1,4 +1,4 @@
-"""Average precision and recall of a bundle's detector alone, per object.
+"""Average precision, recall and false alarms of a bundle's detector alone, per object.
 
 python benchmarks/detection.py --bundle models/lmo --bop ../shared/data/lmo [--image-range 0:60:2]
 """
@@ -8,20 +8,24 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from pose_estimation_ros.cli.evaluate_images import slice_images
-from pose_estimation_ros.data.bop import BopDataset
-from pose_estimation_ros.evaluation.detection_ap import BoxDetection, average_precision, box_iou
+from pose_estimation_ros.data.bop import BopDataset, BopImage
+from pose_estimation_ros.evaluation.detection_ap import BoxDetection, BoxTruth, average_precision, box_iou
 from pose_estimation_ros.evaluation.report import box_truths
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.registry import find_method
 from pose_estimation_ros.networks.device import resolve_device
-from pose_estimation_ros.objects.bundle import find_bundle, load_bundle
+from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
 
-SCORE_THRESHOLD = 0.02
+LOWEST_SCORE = 0.02
+ALARM_SCORE = 0.5
+MIN_IOU = 0.5
 
 
 def main() -> None:
@@ -30,22 +34,32 @@ def main() -> None:
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--bop", type=Path, required=True)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--image-range", metavar="FIRST:LAST:STEP")
+    parser.add_argument("--image-range", metavar="A:B[:STEP]")
     parser.add_argument("--device", default="auto")
+    add_result_option(parser)
     arguments = parser.parse_args()
-    bundle = load_bundle(find_bundle(arguments.bundle))
+    origin = origin_of("python benchmarks/detection.py")
     dataset = BopDataset(arguments.bop, arguments.split)
     images = dataset.images
     if arguments.image_range is not None:
         images = slice_images(images, "--image-range", arguments.image_range)
+    rows, milliseconds = score_detector(load_bundle(find_bundle(arguments.bundle)), dataset, images, arguments.device)
+    if arguments.result:
+        write_result(arguments.result, origin, {"rows": list(rows), "milliseconds": milliseconds})
+
+
+def score_detector(
+    bundle: Bundle, dataset: BopDataset, images: list[BopImage], device: str = "auto"
+) -> tuple[Rows, float]:
+    """Run a bundle's detector over images; return one row per object and their mean, and the time per image."""
     method = find_method("detector", "mask_rcnn")
-    detector = method.make(LoadContext(bundle, resolve_device(arguments.device), method.settings_model()(), None))
+    detector = method.make(LoadContext(bundle, resolve_device(device), method.settings_model()(), None))
     found: list[BoxDetection] = []
     seconds = []
     for image in tqdm(images, unit="image"):
         frame = dataset.frame(image)
         begin = time.perf_counter()
-        detections = detector.detect(frame, SCORE_THRESHOLD)
+        detections = detector.detect(frame, LOWEST_SCORE)
         seconds.append(time.perf_counter() - begin)
         found += [
             BoxDetection(image.key, bundle.catalog[item.object_index].object_id, item.score, item.box)
@@ -55,30 +69,28 @@ def main() -> None:
     ids = [model.object_id for model in bundle.catalog]
     truths = [item for item in box_truths(dataset, ids, "full") if item.image in keys]
     precision = average_precision(found, truths)
-    print(f"{'object':<14}{'n':>5}{'AP %':>8}{'AP50 %':>8}{'recall at .5, % (any score; alarms above .5)':>48}")
+    rows = Rows()
     for model in bundle.catalog:
         mine = [item for item in found if item.object_id == model.object_id]
-        asked = [item for item in truths if item.object_id == model.object_id and not item.ignore]
-        hits = [
-            any(box_iou(truth.box[None], other.box[None])[0, 0] >= 0.5 for other in mine if other.image == truth.image)
-            for truth in asked
-        ]
-        alarms = sum(
-            item.score >= 0.5
-            and not any(
-                box_iou(item.box[None], truth.box[None])[0, 0] >= 0.5
-                for truth in truths
-                if truth.object_id == model.object_id and truth.image == item.image
-            )
-            for item in mine
+        theirs = [item for item in truths if item.object_id == model.object_id]
+        asked = [item for item in theirs if not item.ignore]
+        rows.add(
+            object=model.name,
+            instances=len(asked),
+            **precision.get(model.object_id, {"ap": np.nan, "ap50": np.nan}),
+            recall=float(np.mean([_covers(truth, mine) for truth in asked])) if asked else np.nan,
+            false_alarms=sum(item.score >= ALARM_SCORE and not _covers(item, theirs) for item in mine),
         )
-        scores = precision.get(model.object_id, {"ap": np.nan, "ap50": np.nan})
-        print(
-            f"{model.name:<14}{len(asked):>5}{100 * scores['ap']:>8.1f}{100 * scores['ap50']:>8.1f}"
-            f"{100 * np.mean(hits) if hits else np.nan:>40.1f}{alarms:>8}"
-        )
-    ap, ap50 = (100 * np.mean([scores[key] for scores in precision.values()]) for key in ("ap", "ap50"))
-    print(f"{'mean':<19}{ap:>8.1f}{ap50:>8.1f}   {1000 * np.median(seconds):.0f} ms an image (median)")
+    mean: dict[str, Any] = {key: float(np.nanmean([row[key] for row in rows])) for key in ("ap", "ap50", "recall")}
+    instances, alarms = (sum(row[key] for row in rows) for key in ("instances", "false_alarms"))
+    rows.add(object="mean", instances=instances, **mean, false_alarms=alarms)
+    return rows, 1000.0 * float(np.median(seconds))
+
+
+def _covers(box: BoxDetection | BoxTruth, others: list[Any]) -> bool:
+    """Return whether any other box of the same image is at about the same place, whatever its score."""
+    same = [other.box for other in others if other.image == box.image]
+    return bool(same) and float(box_iou(box.box[None], np.stack(same)).max()) >= MIN_IOU
 
 
 if __name__ == "__main__":

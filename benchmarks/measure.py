@@ -67,6 +67,8 @@ def evaluations() -> list[Measurement]:
 OTHERS = {
     "accuracy": {
         "demo_heatmaps_patches": f"pose_evaluate {DEMO} --backend heatmaps --detections patches --no-vsd --part 1:40:2",
+        "detection_lmo": f"python benchmarks/detection.py {LMO}",
+        "detection_lmo_odd": f"python benchmarks/detection.py {LMO} --image-range 1:60:2",
         "parts_pix2pose": "python benchmarks/pix2pose_parts.py --bop ../shared/data/lmo --image-step 2",
         "parts_pix2pose_attention": "python benchmarks/pix2pose_parts.py --bop ../shared/data/lmo --image-step 2 "
         "--refiner attention",
@@ -99,6 +101,7 @@ OTHERS = {
     "training": {
         "scaling_lmo": f"python benchmarks/scaling_curve.py {LMO} --snapshots runs/lmo/pix2pose/snapshots",
         "bpnp_training": f"python benchmarks/bpnp_training.py {LMO}",
+        "detector_ablation": "python benchmarks/detector_ablation.py --bop ../shared/data/lmo",
         "attention_ablation": "python benchmarks/attention_ablation.py --bundle models/demo --pairs 16000",
         "occlusion_curve": "python benchmarks/occlusion_curve.py --bundle models/demo --objects mug toy_brick "
         "--samples 24000",
