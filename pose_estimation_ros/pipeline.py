@@ -34,8 +34,9 @@ from pose_estimation_ros.settings import Layer
 from pose_estimation_ros.tracking.following import Follower
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.tracker import Tracker, untracked
+from pose_estimation_ros.verification.verifier import DEFAULT_THRESHOLD, load_verifier
 
-STAGES = ("detection", "crops", "pose", "refinement", "tracking")
+STAGES = ("detection", "crops", "pose", "refinement", "verification", "tracking")
 _MIN_VISIBLE_PX = 2.0  # boxes with less than this inside the image cannot be cropped
 
 
@@ -61,7 +62,7 @@ class PipelineResult:
 
 
 class Pipeline:
-    """Detect, crop, estimate, refine and track.
+    """Detect, crop, estimate, refine, verify and track.
 
     What is named in an argument wins over the settings; a method may also be given ready made, as an instance or, so
     that it can be drawn and checked, as a `LoadedMethod`.
@@ -111,12 +112,20 @@ class Pipeline:
         for kind, choice in wishes:
             if isinstance(choice, str) and choice != NONE:
                 self._check_bundle(find_method(kind, choice))
-        _, self.detector = self._loaded("detector", detector)
+        detector_method, self.detector = self._loaded("detector", detector)
         self.backend_method, self.backend = self._loaded("backend", backend)
         self.refiner_method: Method | None = None
         self.refiner: Refiner | None = None
         if refiner != NONE:
             self.refiner_method, self.refiner = self._loaded("refiner", refiner)
+        names = [item and item.name for item in (detector_method, self.backend_method, self.refiner_method)]
+        self.verifier = load_verifier(
+            bundle,
+            (names[0], names[1], (names[2] or "") if self.refiner else NONE),
+            wanted.verification,
+            self._mesh_dir,
+            self.device,
+        )
         self._tracker = Tracker(bundle.catalog, wanted.tracking) if wanted.tracking.enabled else None
         self._follower = Follower(bundle.catalog, wanted.tracking) if follows else None
 
@@ -174,6 +183,13 @@ class Pipeline:
             if memory is not None:
                 memory.reset()
 
+    @property
+    def least_score(self) -> float:
+        """Below what score poses are held back: `min_pose_score`, or what suits the score where that is negative."""
+        if self.min_pose_score >= 0.0:
+            return self.min_pose_score
+        return 0.0 if self.verifier is None else DEFAULT_THRESHOLD
+
     def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
         """Run the detector alone, on the undistorted image and in the precision of the settings; see `Detector`."""
         with torch.inference_mode(), use_precision(self.settings.pipeline.precision):
@@ -204,10 +220,10 @@ class Pipeline:
             trace, hypotheses, reason = self._look(frame, detections, watch)
         else:
             trace, hypotheses, reason = *followed, None
-        kept = [item for item in hypotheses if item.score >= self.min_pose_score]
+        kept = [item for item in hypotheses if item.score >= self.least_score]
         if hypotheses and not kept:
             best = max(item.score for item in hypotheses)
-            reason = f"{len(hypotheses)} poses, the best scored {best:.2f}, below {self.min_pose_score:g}"
+            reason = f"{len(hypotheses)} poses, the best scored {best:.2f}, below {self.least_score:g}"
         with watch.stage("tracking"):
             poses = self._track(kept, trace.detections, frame.stamp_ns)
         if kept and not poses:
@@ -230,19 +246,26 @@ class Pipeline:
             self._follower.failed()
             return None
         self._follower.followed(refined, frame.stamp_ns)
-        return Trace(frame, detections, hypotheses, stages), refined
+        published = refined if self.verifier is None else self._follower.with_probabilities(refined)
+        return Trace(frame, detections, hypotheses, stages), published
 
     def _look(
         self, frame: Frame, detections: list[Detection] | None, watch: _Stopwatch
     ) -> tuple[Trace, list[PoseHypothesis], str | None]:
         """Detect, estimate and refine; return what was found, the poses, and the reason where there are none."""
         with watch.stage("detection"):
-            found = self.detector.detect(frame, self.score_threshold) if detections is None else detections
+            found = self._find(frame) if detections is None else detections
             usable = self._usable(found, frame)
         estimated = self._estimate(frame, usable, watch) if usable else []
-        trace, hypotheses = Trace(frame, usable, estimated), self._refine(frame, usable, estimated, watch)
+        trace, refined = Trace(frame, usable, estimated), self._refine(frame, usable, estimated, watch)
+        hypotheses = self._verify(trace, refined, watch)
         if self._follower is not None:
-            self._follower.detected(hypotheses, usable, frame.stamp_ns)
+            sure = (
+                hypotheses if self.verifier is None else [item for item in hypotheses if item.score >= self.least_score]
+            )
+            own = {item.detection_index: item for item in refined}
+            followed = [own[item.detection_index] for item in sure]
+            self._follower.detected(followed, usable, frame.stamp_ns, [item.score for item in sure])
         if not found:
             above = f" scored {self.score_threshold:g} or more" if detections is None else ""
             return trace, hypotheses, f"no detections{above}"
@@ -250,6 +273,13 @@ class Pipeline:
             return trace, hypotheses, f"{len(found)} detections, none inside the image"
         few = f"{len(usable)} detections, no pose: too few correspondences agree"
         return trace, hypotheses, None if hypotheses else few
+
+    def _find(self, frame: Frame) -> list[Detection]:
+        """Run the detector; where poses are verified, also what it is less sure of gets a chance."""
+        if self.verifier is None:
+            return self.detector.detect(frame, self.score_threshold)
+        least = min(self.score_threshold, self.verifier.settings.candidate_threshold)
+        return self.verifier.candidates(self.detector.detect(frame, least), self.score_threshold)
 
     def _usable(self, detections: list[Detection], frame: Frame) -> list[Detection]:
         for item in detections:
@@ -272,6 +302,12 @@ class Pipeline:
             return hypotheses
         with watch.stage("refinement"):
             return self.refiner.refine(frame, detections, hypotheses)
+
+    def _verify(self, trace: Trace, hypotheses: list[PoseHypothesis], watch: _Stopwatch) -> list[PoseHypothesis]:
+        if self.verifier is None or not hypotheses:
+            return hypotheses
+        with watch.stage("verification"):
+            return self.verifier.verify(trace.frame, trace.detections, trace.hypotheses, hypotheses)
 
     def _track(self, hypotheses: list[PoseHypothesis], detections: list[Detection], stamp_ns: int) -> list[ObjectPose]:
         if self._tracker is None:

@@ -23,6 +23,7 @@ from pose_estimation_ros.settings import (
     values_of,
 )
 from pose_estimation_ros.tracking.settings import TrackingSettings
+from pose_estimation_ros.verification.settings import VerificationSettings
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
 # The settings that choose a method; which ones there are is known when the program runs.
@@ -35,7 +36,8 @@ class DetectorSettings(Settings):
     method: str = setting("mask_rcnn", "Detector: mask_rcnn, patches, or one of another package.")
     score_threshold: float = setting(
         0.5,
-        "Detections below this score are ignored. Takes effect with the next frame.",
+        "Detections from this score on get a pose; those below only as verification.candidate_threshold says. Takes "
+        "effect with the next frame.",
         ge=0.0,
         le=1.0,
         at_run_time=True,
@@ -46,9 +48,11 @@ class PoseSettings(Settings):
     """What becomes of the poses."""
 
     score_threshold: float = setting(
-        0.0,
-        "Poses below this score are not published. Takes effect with the next frame.",
-        ge=0.0,
+        -1.0,
+        "Poses below this score are not published; -1: below 0.5 where scores are probabilities (the bundle has a "
+        "calibrated score for backend and refiner), and all are published where they are not. Takes effect with the "
+        "next frame.",
+        ge=-1.0,
         le=1.0,
         at_run_time=True,
     )
@@ -70,6 +74,7 @@ class PipelineSettings(Settings):
     mesh_dir: str = setting("", "Folder of the meshes, for bundles that may not ship them; empty for the bundle's own.")
     detector: DetectorSettings = DetectorSettings()
     pose: PoseSettings = PoseSettings()
+    verification: VerificationSettings = VerificationSettings()
     tracking: TrackingSettings = TrackingSettings()
 
 

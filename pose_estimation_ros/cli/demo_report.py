@@ -19,7 +19,7 @@ from pose_estimation_ros.evaluation.machine import describe_machine
 from pose_estimation_ros.evaluation.scores import target_rows
 from pose_estimation_ros.objects.bundle import Bundle
 
-STAGES = ("detection", "crops", "pose", "refinement", "tracking", "total")
+STAGES = ("detection", "crops", "pose", "refinement", "verification", "tracking", "total")
 WELL_VISIBLE = 0.6  # share of an instance's silhouette
 ADD_SHARE = 0.1  # of the diameter
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import load_mesh
+from pose_estimation_ros.rendering.windows import corners_of, visible_window
 
 
 class Silhouettes:
@@ -31,7 +31,7 @@ class Silhouettes:
 
         caster, corners = self._caster(object_id)
         depth = np.zeros((camera.height, camera.width), dtype=np.float32)
-        window = _window(corners @ camera_from_object[:3, :3].T + camera_from_object[:3, 3], camera)
+        window = visible_window(corners @ camera_from_object[:3, :3].T + camera_from_object[:3, 3], camera)
         if window is None:
             return depth
         x, y, width, height = window
@@ -58,20 +58,5 @@ class Silhouettes:
                 raise ValueError(f"{self._models_dir}: no object {object_id} in models_info.json")
             model = self._catalog[index]
             mesh = load_mesh(self._models_dir / model.mesh, model.mesh_unit, model.diameter_m)
-            corners = np.array(list(product(*zip(*mesh.bounds, strict=True))))
-            self._casters[object_id] = (RayCaster([mesh], "embree"), corners)
+            self._casters[object_id] = (RayCaster([mesh], "embree"), corners_of(mesh))
         return self._casters[object_id]
-
-
-def _window(corners: np.ndarray, camera: Camera) -> tuple[int, int, int, int] | None:
-    """Return x, y, width, height of the pixels that a box's corners (8, 3) span, None out of view."""
-    if (corners[:, 2] <= 0).all():
-        return None
-    if (corners[:, 2] <= 1e-3).any():  # part of the box is behind the camera: its projection says nothing
-        return 0, 0, camera.width, camera.height
-    pixels = camera.project(corners)
-    low = np.maximum(np.floor(pixels.min(axis=0)).astype(int) - 1, 0)
-    high = np.minimum(np.ceil(pixels.max(axis=0)).astype(int) + 2, (camera.width, camera.height))
-    if (high <= low).any():
-        return None
-    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])

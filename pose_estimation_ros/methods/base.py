@@ -46,6 +46,7 @@ class PoseHypothesis:
     covariance: np.ndarray | None = None  # (6, 6) of x y z rx ry rz, camera axes, metres and radians; None = unknown
     rejected: bool = False  # a refiner went astray with it; the pose is the one that it was given
     comparisons: int = 0  # of renderings with the image that the refiner made for it
+    similarity: float | None = None  # of its rendering and the image, as the refiner sees it; None = unknown
 
 
 class Detector(Protocol):

@@ -27,6 +27,7 @@ from pose_estimation_ros.objects.bundle_file import (
 )
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import Mesh, load_mesh
+from pose_estimation_ros.objects.score_entry import ScoreEntry
 
 BUNDLE_FILE = "bundle.yaml"
 Network = TypeVar("Network", bound=nn.Module)
@@ -50,6 +51,7 @@ class Bundle:
     description: str = ""
     licence: str = "Apache-2.0"
     settings: dict[str, Any] = field(default_factory=dict)  # by method, what was chosen when it was trained
+    scores: tuple[ScoreEntry, ...] = ()  # at most one of every detector, backend and refiner
 
     def mesh_path(self, index: int, mesh_dir: Path | None = None) -> Path:
         """Return the mesh file of an object.
@@ -213,6 +215,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         description=parsed.description,
         licence=parsed.licence,
         settings=parsed.settings,
+        scores=tuple(parsed.scores),
     )
 
 
@@ -228,6 +231,7 @@ def save_bundle(bundle: Bundle) -> None:
         objects=[entry_from_object(model) for model in bundle.catalog],
         networks=bundle.networks,
         settings=bundle.settings,
+        scores=list(bundle.scores),
     )
     bundle.path.mkdir(parents=True, exist_ok=True)
     temporary = bundle.path / (BUNDLE_FILE + ".part")
@@ -270,7 +274,21 @@ def save_weights(
         metrics=metrics or {},
     )
     # Another training may have added its network to the same bundle meanwhile.
-    current = load_bundle(bundle.path).networks if (bundle.path / BUNDLE_FILE).is_file() else bundle.networks
-    updated = replace(bundle, networks={**current, role: entry})
+    current = load_bundle(bundle.path) if (bundle.path / BUNDLE_FILE).is_file() else bundle
+    updated = replace(bundle, networks={**current.networks, role: entry}, scores=current.scores)
+    save_bundle(updated)
+    return updated
+
+
+def save_score(path: Path, entry: ScoreEntry) -> Bundle:
+    """Put a calibrated score into the bundle of a folder, in place of an earlier one of the same methods.
+
+    Raises:
+        BundleError: if there is no bundle, or it is damaged.
+    """
+    bundle = load_bundle(path)  # anew: a training may have added to it meanwhile
+    methods = (entry.detector, entry.backend, entry.refiner)
+    others = [item for item in bundle.scores if (item.detector, item.backend, item.refiner) != methods]
+    updated = replace(bundle, scores=(*others, entry))
     save_bundle(updated)
     return updated

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectModel
+from pose_estimation_ros.objects.score_entry import ScoreEntry
 
 
 class _Strict(BaseModel):
@@ -93,6 +94,9 @@ class BundleFile(_Strict):
     objects: list[ObjectEntry]
     networks: dict[str, NetworkEntry] = {}
     settings: dict[str, Any] = {}  # by method or group, in place of the defaults: {pix2pose: {inlier_error: 0.3}}
+    scores: list[
+        ScoreEntry
+    ] = []  # of pairs of backend and refiner, what makes a probability of what is known of a pose
 
 
 def object_from_entry(entry: ObjectEntry) -> ObjectModel:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 OK, WARN, ERROR = 0, 1, 2
-STAGES = ("detection", "crops", "pose", "refinement", "tracking", "total")
+STAGES = ("detection", "crops", "pose", "refinement", "verification", "tracking", "total")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class Follower:
         self._hypotheses: list[PoseHypothesis] = []
         self._detections: list[Detection] = []
         self._first_scores: list[float] = []
+        self._probabilities: list[float] = []
         self._frames = 0  # since the last detection, that one included
         self._rest = 0  # frames to detect in before following is tried again
         self._stamp_ns = 0
@@ -77,12 +78,37 @@ class Follower:
         self._hypotheses, self._stamp_ns = list(refined), stamp_ns
         self._frames += 1
 
-    def detected(self, refined: Sequence[PoseHypothesis], detections: Sequence[Detection], stamp_ns: int) -> None:
-        """Take in the poses of a frame that was looked at anew."""
+    def with_probabilities(self, refined: Sequence[PoseHypothesis]) -> list[PoseHypothesis]:
+        """Return refined poses of `start` with their probabilities for scores.
+
+        What was found out about an object when it was detected stays; it is less likely by as much as the refiner is
+        less sure than it was then.
+        """
+        return [
+            replace(item, score=probability * min(1.0, item.score / max(first, 1e-6)))
+            for item, first, probability in zip(refined, self._first_scores, self._probabilities, strict=True)
+        ]
+
+    def detected(
+        self,
+        refined: Sequence[PoseHypothesis],
+        detections: Sequence[Detection],
+        stamp_ns: int,
+        probabilities: Sequence[float] | None = None,
+    ) -> None:
+        """Take in the poses of a frame that was looked at anew.
+
+        Args:
+            refined: the poses, scored by the refiner.
+            detections: what their `detection_index` counts in.
+            stamp_ns: when the image was taken, nanoseconds.
+            probabilities: that they are right; the refiner's scores where absent.
+        """
         self._hypotheses, self._stamp_ns, self._frames = list(refined), stamp_ns, 1
         self._rest = max(0, self._rest - 1)
         self._detections = [detections[item.detection_index] for item in refined]
         self._first_scores = [item.score for item in refined]
+        self._probabilities = list(self._first_scores if probabilities is None else probabilities)
 
     def _box(self, item: PoseHypothesis, camera: Camera) -> np.ndarray | None:
         """Return the box in the image, clipped; None where the object has left it."""

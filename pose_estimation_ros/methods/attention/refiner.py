@@ -138,9 +138,10 @@ class Attention:
         chance = self.success_probability(outcome.log_error).nan_to_num(0.0).tolist()
         poses = outcome.poses.double().cpu().numpy()
         covariances = outcome.covariance.double().cpu().numpy()
-        rejected, spent = outcome.rejected.tolist(), comparisons.tolist()
+        rejected, spent, similarity = outcome.rejected.tolist(), comparisons.tolist(), outcome.similarity.tolist()
         refined = []
         for number, item in enumerate(hypotheses):
+            item = replace(item, similarity=similarity[number] if math.isfinite(similarity[number]) else None)
             score = float(np.clip(detections[item.detection_index].score * chance[number], 0.0, 1.0))
             if rejected[number]:
                 self._count_rejected(self.names[item.object_index])
@@ -202,7 +203,9 @@ class Attention:
         errors = torch.stack([stage.prediction.log_error for stage in trace])[(chosen - 1).clamp(min=0), rows]
         covariance = chosen_covariances(trace, poses, self._centre[index], chosen)
         rejected = broken | has_strayed(start, found, self.settings)
-        return Outcome(found, errors, self._cost(trace[-1]), rejected, covariance)
+        similarity = trace[-1].prediction.similarity
+        similarity = torch.full_like(errors, math.nan) if similarity is None else similarity
+        return Outcome(found, errors, self._cost(trace[-1]), rejected, covariance, similarity)
 
     def _cost(self, stage: Stage) -> Tensor:
         """Return how little the poses (B,) that a stage began with fit the image."""

@@ -20,6 +20,7 @@ class Outcome:
     cost: Tensor  # (B,) how little the pose fits the image; of one object, the lower the better
     rejected: Tensor  # (B,) bool, moved farther than a pose worth refining is wrong
     covariance: Tensor  # (B, 6, 6) of the poses; not a number where unknown
+    similarity: Tensor  # (B,) of the last rendering and the image; not a number where unknown
 
     def improved(self, tried: Outcome, rows: Tensor, gain: float) -> Outcome:
         """Return the outcome with other poses where they fit better.

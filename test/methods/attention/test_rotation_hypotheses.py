@@ -16,7 +16,7 @@ def outcome(first: float, cost: list[float], rejected: list[bool]) -> Outcome:
     poses[:, 2, 3] = first + torch.arange(len(cost))
     fits = torch.tensor(cost)
     covariance = torch.eye(6) * poses[:, 2, 3, None, None]
-    return Outcome(poses, fits + 1.0, fits, torch.tensor(rejected), covariance)
+    return Outcome(poses, fits + 1.0, fits, torch.tensor(rejected), covariance, -fits)
 
 
 def test_right_angles_are_all_different() -> None:

@@ -1,0 +1,186 @@
+"""What speaks for a pose and against it, as numbers that a logistic regression can weigh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.verification.silhouettes import Silhouettes
+
+_TINY = 1e-3  # of shares, so that their logits stay finite
+_SAME = 0.5  # overlap from which two poses of one kind of object are the same one twice
+
+# What each number says; a missing one (no mask, no refiner) is not a number.
+EVIDENCE = {
+    "detection": "logit of the detector's score",
+    "support": "logit of the backend's own score",
+    "refiner": "logit of the refiner's own score, which follows from the error that it expects",
+    "similarity": "similarity of rendering and image, as the refiner sees it",
+    "rejected": "1 where the refiner went astray",
+    "moved": "how far the refiner moved the object along the ray, absolute logarithm",
+    "ray_deviation": "logarithm of the backend's standard deviation along the ray, relative to the distance",
+    "turn_deviation": "logarithm of the backend's standard deviation of the rotation, radians",
+    "refined_ray_deviation": "the same, along the ray, of the refiner",
+    "mask_covered": "share of the detector's mask that the rendered object covers",
+    "outline_explained": "share of the rendered object that the detector's mask covers or something hides",
+    "mask_overlap": "intersection over union of the detector's mask and the visible part of the rendered object",
+    "size_ratio": "absolute logarithm of the rendered object's box over the detector's box, longer sides",
+    "shift": "distance of the two boxes' middles in longer sides of the detector's box",
+    "box_overlap": "intersection over union of the two boxes",
+    "visible": "visible share of the rendered object, by the detector's mask",
+    "size": "logarithm of the square root of the rendered object's pixels",
+    "rivals": "largest overlap of the rendered object with that of another kind that is surer",
+}
+
+
+def gather_evidence(
+    detections: Sequence[Detection],
+    estimated: Sequence[PoseHypothesis],
+    hypotheses: Sequence[PoseHypothesis],
+    silhouettes: Silhouettes,
+) -> dict[str, np.ndarray]:
+    """Return all evidence (N,) by name.
+
+    Args:
+        detections: what the hypotheses' `detection_index` counts in.
+        estimated: poses as the backend left them, at most one per detection.
+        hypotheses: the N poses as they stand; those of the backend where there is no refiner.
+        silhouettes: of the N poses.
+    """
+    before = {item.detection_index: item for item in estimated}
+    firsts = [before[item.detection_index] for item in hypotheses]
+    found = [detections[item.detection_index] for item in hypotheses]
+    return {
+        "detection": np.array([logit(item.score) for item in found]),
+        **_of_backend(firsts, found),
+        **_of_refiner(firsts, hypotheses, found),
+        **_of_boxes(silhouettes, found),
+        **_of_masks(silhouettes, hypotheses, found),
+    }
+
+
+def logit(share: float) -> float:
+    """Return the logarithm of the odds of a share, which is kept off 0 and 1."""
+    inside = min(max(share, _TINY), 1.0 - _TINY)
+    return float(np.log(inside / (1.0 - inside)))
+
+
+def _own_score(item: PoseHypothesis, detection: Detection) -> float:
+    """Return what the method adds to the detection's score."""
+    return item.score / max(detection.score, 1e-6)
+
+
+def _of_backend(firsts: Sequence[PoseHypothesis], found: Sequence[Detection]) -> dict[str, np.ndarray]:
+    deviations = np.array([_deviations(item) for item in firsts]).reshape(-1, 2)
+    return {
+        "support": np.array([logit(_own_score(item, box)) for item, box in zip(firsts, found, strict=True)]),
+        "ray_deviation": deviations[:, 0],
+        "turn_deviation": deviations[:, 1],
+    }
+
+
+def _of_refiner(
+    firsts: Sequence[PoseHypothesis], hypotheses: Sequence[PoseHypothesis], found: Sequence[Detection]
+) -> dict[str, np.ndarray]:
+    rows = []
+    for first, item, box in zip(firsts, hypotheses, found, strict=True):
+        if item is first:
+            rows.append([np.nan] * 5)
+            continue
+        moved = abs(np.log(_distance(item) / _distance(first)))
+        likeness = np.nan if item.similarity is None else item.similarity
+        ray = np.nan if item.rejected else _deviations(item)[0]
+        rows.append([logit(_own_score(item, box)), likeness, float(item.rejected), moved, ray])
+    names = ("refiner", "similarity", "rejected", "moved", "refined_ray_deviation")
+    return dict(zip(names, np.array(rows, dtype=np.float64).reshape(-1, 5).T, strict=True))
+
+
+def _distance(item: PoseHypothesis) -> float:
+    return max(float(np.linalg.norm(item.camera_from_object[:3, 3])), 1e-6)
+
+
+def _deviations(item: PoseHypothesis) -> tuple[float, float]:
+    """Return the logarithms of the standard deviations along the ray, relative to the distance, and of the rotation."""
+    if item.covariance is None:
+        return np.nan, np.nan
+    ray = item.camera_from_object[:3, 3] / _distance(item)
+    along = float(ray @ item.covariance[:3, :3] @ ray) / _distance(item) ** 2
+    turn = float(np.trace(item.covariance[3:, 3:])) / 3.0
+    return 0.5 * float(np.log(max(along, 1e-12))), 0.5 * float(np.log(max(turn, 1e-12)))
+
+
+def _of_boxes(silhouettes: Silhouettes, found: Sequence[Detection]) -> dict[str, np.ndarray]:
+    rows = []
+    for mask, detection in zip(silhouettes.masks, found, strict=True):
+        if not mask.any():
+            rows.append([1.0, 1.0, 0.0])
+            continue
+        box = np.asarray(detection.box, dtype=np.float64)
+        own = _box_of(mask, silhouettes.pixel)
+        side, other = max(box[2:] - box[:2]), max(own[2:] - own[:2])
+        shift = float(np.linalg.norm((own[:2] + own[2:] - box[:2] - box[2:]) / 2.0)) / max(side, 1.0)
+        rows.append([abs(np.log(other / max(side, 1.0))), shift, _box_overlap(own, box)])
+    names = ("size_ratio", "shift", "box_overlap")
+    return dict(zip(names, np.array(rows).reshape(-1, 3).T, strict=True))
+
+
+def _box_of(mask: np.ndarray, pixel: float) -> np.ndarray:
+    """Return the box (4,) of a reduced mask in pixels of the image."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) * pixel - 0.5
+
+
+def _box_overlap(first: np.ndarray, second: np.ndarray) -> float:
+    common = np.clip(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0.0, None).prod()
+    return float(common / max((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod() - common, 1e-6))
+
+
+def _of_masks(
+    silhouettes: Silhouettes, hypotheses: Sequence[PoseHypothesis], found: Sequence[Detection]
+) -> dict[str, np.ndarray]:
+    masks, overlaps = silhouettes.masks, silhouettes.overlaps()
+    height, width = masks.shape[1:]
+    seen = [None if item.mask is None else reduced(item.mask, height, width) for item in found]
+    scores = np.array([item.score for item in hypotheses])
+    kinds = np.array([item.object_index for item in hypotheses])
+    # Only what is at least as sure as a pose itself can explain that the pose is not seen, and a pose of the same
+    # thing explains nothing.
+    twice = (kinds[:, None] == kinds[None, :]) & (overlaps > _SAME)
+    surer = scores[:, None] >= scores[None, :]
+    hidden = silhouettes.hidden(surer & ~twice)
+    rivals = np.where(surer & (kinds[:, None] != kinds[None, :]), overlaps, 0.0).max(axis=0, initial=0.0)
+    rows = []
+    for number, mask in enumerate(masks):
+        pixels = int(mask.sum())
+        size = np.log(max(np.sqrt(pixels) * silhouettes.pixel, 1.0))
+        own = seen[number]
+        if own is None or pixels == 0:
+            rows.append([*([np.nan] * 4 if own is None else [0.0] * 4), size])
+            continue
+        others = [
+            item
+            for other, item in enumerate(seen)
+            if item is not None and surer[other, number] and other != number and not twice[other, number]
+        ]
+        behind = hidden[number] | (np.any(others, axis=0) & mask if others else False)
+        common, visible = int((mask & own).sum()), mask & ~(hidden[number] & ~own)
+        rows.append(
+            [
+                common / max(int(own.sum()), 1),
+                int((mask & (own | behind)).sum()) / pixels,
+                common / max(int((visible | own).sum()), 1),
+                common / pixels,
+                size,
+            ]
+        )
+    names = ("mask_covered", "outline_explained", "mask_overlap", "visible", "size")
+    return {**dict(zip(names, np.array(rows, dtype=np.float64).reshape(-1, 5).T, strict=True)), "rivals": rivals}
+
+
+def reduced(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a mask (H, W) bool at a lower resolution: pixels that it covers by half."""
+    return cv2.resize(mask.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_AREA) >= 128

@@ -1,0 +1,124 @@
+"""From the poses of a frame to those worth publishing, each with the probability that it is right."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, BundleError
+from pose_estimation_ros.objects.score_entry import ScoreEntry
+from pose_estimation_ros.verification.duplicates import without_duplicates
+from pose_estimation_ros.verification.evidence import gather_evidence
+from pose_estimation_ros.verification.probability import probabilities
+from pose_estimation_ros.verification.settings import VerificationSettings
+from pose_estimation_ros.verification.silhouettes import SilhouetteRenderer
+
+DEFAULT_THRESHOLD = 0.5  # of probabilities
+_log = logging.getLogger(__name__)
+
+
+class Verifier:
+    """Give every pose its probability, and keep of those that explain the same pixels the most probable.
+
+    Args:
+        entry: the calibrated score.
+        renderer: of the objects of the catalog.
+        settings: which poses are the same thing twice.
+    """
+
+    def __init__(
+        self, entry: ScoreEntry, renderer: SilhouetteRenderer, settings: VerificationSettings | None = None
+    ) -> None:
+        self.entry = entry
+        self.settings = settings or VerificationSettings()
+        self._renderer = renderer
+
+    def candidates(self, found: Sequence[Detection], score_threshold: float) -> list[Detection]:
+        """Return the detections (best first) that get a pose: the sure ones, and others until there are enough."""
+        sure = [item for item in found if item.score >= score_threshold]
+        others = [item for item in found if item.score < score_threshold]
+        return sure + others[: max(0, self.settings.max_poses - len(sure))]
+
+    def verify(
+        self,
+        frame: Frame,
+        detections: Sequence[Detection],
+        estimated: Sequence[PoseHypothesis],
+        hypotheses: Sequence[PoseHypothesis],
+    ) -> list[PoseHypothesis]:
+        """Return the poses that are not the same thing twice, with probabilities for scores.
+
+        Args:
+            frame: the image; its camera is not distorted.
+            detections: what the hypotheses' `detection_index` counts in.
+            estimated: poses as the backend left them, at most one per detection.
+            hypotheses: poses as they stand; those of the backend where there is no refiner.
+        """
+        if not hypotheses:
+            return []
+        kinds = [item.object_index for item in hypotheses]
+        silhouettes = self._renderer.render(kinds, [item.camera_from_object for item in hypotheses], frame.camera)
+        chances = probabilities(self.entry, gather_evidence(detections, estimated, hypotheses, silhouettes))
+        settings = self.settings
+        kept = without_duplicates(
+            silhouettes, np.array(kinds), chances, settings.duplicate_overlap, settings.rival_overlap
+        )
+        return [replace(hypotheses[number], score=float(chances[number])) for number in kept]
+
+
+def find_entry(bundle: Bundle, detector: str | None, backend: str | None, refiner: str) -> ScoreEntry | None:
+    """Return the calibrated score of a bundle for these methods; a detector without a name fits every score."""
+    for entry in bundle.scores:
+        if (entry.backend, entry.refiner) == (backend, refiner) and detector in (None, entry.detector):
+            return entry
+    return None
+
+
+def load_verifier(
+    bundle: Bundle,
+    methods: tuple[str | None, str | None, str],
+    settings: VerificationSettings,
+    mesh_dir: Path | None,
+    device: torch.device,
+) -> Verifier | None:
+    """Load what checks poses; None, with a word in the log, where the bundle or its meshes lack what that takes.
+
+    Args:
+        bundle: the objects.
+        methods: names of detector and backend, None where they have none, and of the refiner.
+        settings: of the check.
+        mesh_dir: folder of the meshes where the bundle does not ship them.
+        device: where silhouettes are rendered.
+    """
+    if not settings.enabled:
+        return None
+    detector, backend, refiner = methods
+    entry = find_entry(bundle, detector, backend, refiner)
+    if entry is None:
+        if backend is not None:
+            _log.info(
+                "%s has no calibrated score for %s with refiner %s and detector %s: poses are scored by detector and "
+                "methods alone; pose_calibrate fits one",
+                bundle.path / BUNDLE_FILE, backend, refiner, detector or "of its own",
+            )  # fmt: skip
+        return None
+    try:
+        meshes = bundle.load_meshes(mesh_dir)
+    except BundleError as error:
+        _log.warning("poses are not checked against the image, detector and methods alone score them: %s", error)
+        return None
+    for role, digest in entry.networks.items():
+        if role in bundle.networks and bundle.networks[role].sha256 != digest:
+            _log.warning(
+                "%s: the score of %s with refiner %s was fitted to other weights of %s; fit it again with "
+                "pose_calibrate --bundle %s --backend %s --refiner %s",
+                bundle.path / BUNDLE_FILE, backend, refiner, role, bundle.path, backend, refiner,
+            )  # fmt: skip
+    return Verifier(entry, SilhouetteRenderer(meshes, device), settings)
