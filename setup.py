@@ -56,6 +56,7 @@ setup(
             "pose_train = pose_estimation_ros.cli.train:main",
             "pose_evaluate = pose_estimation_ros.cli.evaluate:main",
             "pose_render = pose_estimation_ros.cli.render:main",
+            "pose_calibrate = pose_estimation_ros.cli.calibrate:main",
             "pose_benchmark = pose_estimation_ros.cli.benchmark:main",
             "pose_demo = pose_estimation_ros.cli.demo:main",
             "pose_settings = pose_estimation_ros.cli.settings:main",

@@ -34,7 +34,7 @@ from pose_estimation_ros.settings import Layer
 from pose_estimation_ros.tracking.following import Follower
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.tracker import Tracker, untracked
-from pose_estimation_ros.verification.verifier import DEFAULT_THRESHOLD, load_verifier
+from pose_estimation_ros.verification.verifier import DEFAULT_THRESHOLD, candidates, load_verifier
 
 STAGES = ("detection", "crops", "pose", "refinement", "verification", "tracking")
 _MIN_VISIBLE_PX = 2.0  # boxes with less than this inside the image cannot be cropped
@@ -48,6 +48,7 @@ class Trace:
     detections: list[Detection]  # the usable ones
     hypotheses: list[PoseHypothesis]  # as the refiner got them
     stages: int | None = None  # of the refiner; None for its own number
+    refined: list[PoseHypothesis] = field(default_factory=list)  # as the refiner left them, or as they were without one
 
 
 @dataclass(frozen=True)
@@ -112,19 +113,20 @@ class Pipeline:
         for kind, choice in wishes:
             if isinstance(choice, str) and choice != NONE:
                 self._check_bundle(find_method(kind, choice))
-        detector_method, self.detector = self._loaded("detector", detector)
+        self.detector_method, self.detector = self._loaded("detector", detector)
         self.backend_method, self.backend = self._loaded("backend", backend)
         self.refiner_method: Method | None = None
         self.refiner: Refiner | None = None
         if refiner != NONE:
             self.refiner_method, self.refiner = self._loaded("refiner", refiner)
-        names = [item and item.name for item in (detector_method, self.backend_method, self.refiner_method)]
+        detector_name, backend_name, refiner_name = (
+            None if item is None else item.name
+            for item in (self.detector_method, self.backend_method, self.refiner_method)
+        )
+        if self.refiner is None:
+            refiner_name = NONE
         self.verifier = load_verifier(
-            bundle,
-            (names[0], names[1], (names[2] or "") if self.refiner else NONE),
-            wanted.verification,
-            self._mesh_dir,
-            self.device,
+            bundle, (detector_name, backend_name, refiner_name), wanted.verification, self._mesh_dir, self.device
         )
         self._tracker = Tracker(bundle.catalog, wanted.tracking) if wanted.tracking.enabled else None
         self._follower = Follower(bundle.catalog, wanted.tracking) if follows else None
@@ -185,9 +187,13 @@ class Pipeline:
 
     @property
     def least_score(self) -> float:
-        """Below what score poses are held back: `min_pose_score`, or what suits the score where that is negative."""
-        if self.min_pose_score >= 0.0:
-            return self.min_pose_score
+        """Below what score poses are held back."""
+        return self.least_score_of(self.min_pose_score)
+
+    def least_score_of(self, min_pose_score: float) -> float:
+        """Return below what score poses are held back: what is asked for, or, if negative, what suits the score."""
+        if min_pose_score >= 0.0:
+            return min_pose_score
         return 0.0 if self.verifier is None else DEFAULT_THRESHOLD
 
     def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
@@ -247,7 +253,7 @@ class Pipeline:
             return None
         self._follower.followed(refined, frame.stamp_ns)
         published = refined if self.verifier is None else self._follower.with_probabilities(refined)
-        return Trace(frame, detections, hypotheses, stages), published
+        return Trace(frame, detections, hypotheses, stages, refined), published
 
     def _look(
         self, frame: Frame, detections: list[Detection] | None, watch: _Stopwatch
@@ -257,8 +263,9 @@ class Pipeline:
             found = self._find(frame) if detections is None else detections
             usable = self._usable(found, frame)
         estimated = self._estimate(frame, usable, watch) if usable else []
-        trace, refined = Trace(frame, usable, estimated), self._refine(frame, usable, estimated, watch)
-        hypotheses = self._verify(trace, refined, watch)
+        refined = self._refine(frame, usable, estimated, watch)
+        trace = Trace(frame, usable, estimated, refined=refined)
+        hypotheses = self._verify(trace, watch)
         if self._follower is not None:
             sure = (
                 hypotheses if self.verifier is None else [item for item in hypotheses if item.score >= self.least_score]
@@ -279,7 +286,8 @@ class Pipeline:
         if self.verifier is None:
             return self.detector.detect(frame, self.score_threshold)
         least = min(self.score_threshold, self.verifier.settings.candidate_threshold)
-        return self.verifier.candidates(self.detector.detect(frame, least), self.score_threshold)
+        found = self.detector.detect(frame, least)
+        return candidates(found, self.score_threshold, self.verifier.settings.max_poses)
 
     def _usable(self, detections: list[Detection], frame: Frame) -> list[Detection]:
         for item in detections:
@@ -303,11 +311,11 @@ class Pipeline:
         with watch.stage("refinement"):
             return self.refiner.refine(frame, detections, hypotheses)
 
-    def _verify(self, trace: Trace, hypotheses: list[PoseHypothesis], watch: _Stopwatch) -> list[PoseHypothesis]:
-        if self.verifier is None or not hypotheses:
-            return hypotheses
+    def _verify(self, trace: Trace, watch: _Stopwatch) -> list[PoseHypothesis]:
+        if self.verifier is None:
+            return trace.refined
         with watch.stage("verification"):
-            return self.verifier.verify(trace.frame, trace.detections, trace.hypotheses, hypotheses)
+            return self.verifier.verify(trace.frame, trace.detections, trace.hypotheses, trace.refined)
 
     def _track(self, hypotheses: list[PoseHypothesis], detections: list[Detection], stamp_ns: int) -> list[ObjectPose]:
         if self._tracker is None:

@@ -12,7 +12,7 @@ from typing import Any
 from pose_estimation_ros.cli.evaluate_images import find_targets, open_dataset, slice_images
 from pose_estimation_ros.cli.evaluate_options import make_parser
 from pose_estimation_ros.cli.settings_options import settings_of
-from pose_estimation_ros.data.bop import BopDataset, BopTarget
+from pose_estimation_ros.data.bop import BopDataset, BopImage, BopTarget
 from pose_estimation_ros.evaluation import report
 from pose_estimation_ros.evaluation.bop_results import (
     Estimate,
@@ -24,6 +24,14 @@ from pose_estimation_ros.evaluation.bop_results import (
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection
 from pose_estimation_ros.evaluation.localisation import object_points
 from pose_estimation_ros.evaluation.metrics import DepthRenderer, ObjectPoints
+from pose_estimation_ros.evaluation.published import (
+    AsNode,
+    Published,
+    describe_published,
+    judge_published,
+    published_figures,
+    write_published,
+)
 from pose_estimation_ros.evaluation.report import Evaluation
 from pose_estimation_ros.evaluation.results import Origin, origin_of, write_result
 from pose_estimation_ros.evaluation.run import ImageRecord, Runner, run_images
@@ -87,16 +95,26 @@ def _run(arguments: argparse.Namespace, origin: Origin) -> int:
             stages_s=report.stage_means(results.records),
         )
     figures = {"images": len(dataset.images), **report.figures(evaluation, names)}
+    published = _published(results, dataset.images, set(names))
+    if published is not None:
+        context["published"] = figures["published"] = published_figures(published)
     scores = None
     if part is not None:
         scores = report.score(dataset, evaluation.targets, models, results.boxes, arguments.gt_box, part)
         context["part"] = figures["part"] = {"images": len(part), **report.figures(scores, names)}
+        published_part = _published(results, part, set(names))
+        if published_part is not None:
+            context["part"]["published"] = published_figures(published_part)
     _write(arguments, evaluation, results.estimates, models, names, context, dataset)
+    if arguments.plots is not None and published is not None:
+        write_published(arguments.plots / "published.png", published)
     if arguments.result is not None:
         write_result(arguments.result, origin, figures)
     _print(evaluation, names, context)
     if scores is not None:
         print(f"\nimages {arguments.part} alone:\n{report.format_table(scores, names)}")
+        if "published" in context["part"]:
+            print(describe_published(context["part"]["published"]))
     return 0
 
 
@@ -107,6 +125,17 @@ class _Results:
     estimates: list[Estimate]
     boxes: list[BoxDetection] | None = None  # None where no detector ran
     records: tuple[ImageRecord, ...] = ()  # empty where nothing ran
+    threshold: float | None = None  # of the scores that the node publishes; None where no detector ran
+
+
+def _published(results: _Results, images: list[BopImage], object_ids: set[int]) -> Published | None:
+    """Judge what the node publishes in some images; None where no detector ran."""
+    if results.threshold is None:
+        return None
+    keys = {image.key for image in images}
+    own = [record for record in results.records if (record.scene_id, record.image_id) in keys]
+    candidates = [item for record in own for item in record.candidates]
+    return judge_published(images, candidates, object_ids, results.threshold)
 
 
 def _results(
@@ -132,6 +161,7 @@ def _results(
         estimates=[item for record in records for item in record.estimates],
         boxes=[box for record in records for box in record.boxes] if arguments.detections != "gt" else None,
         records=tuple(records),
+        threshold=runner.node.threshold if runner.node is not None else None,
     )
 
 
@@ -172,6 +202,7 @@ def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle, 
         arguments.candidates,
         debug_dir=arguments.plots,
         draw=partial(draw_debug_images, pipeline),
+        node=None if without else AsNode(pipeline, settings_of(arguments, bundle)),
     )
 
 
@@ -281,6 +312,8 @@ def _print(evaluation: Evaluation, names: dict[int, str], context: dict[str, Any
     if evaluation.seconds_per_image is not None:
         stages = ", ".join(f"{name} {value:.3f}" for name, value in evaluation.stages_s.items() if name != "total")
         print(f"seconds per image: {evaluation.seconds_per_image:.3f}" + (f" ({stages})" if stages else ""))
+    if "published" in context:
+        print(describe_published(context["published"]))
     for reason, count in context.get("images_without_pose", {}).items():
         print(f"{count} images without a pose: {reason}")
     for note in context["notes"]:

@@ -88,7 +88,9 @@ class Photographer:
         pixels = cv2.resize(pixels, (maps.depth.shape[1], maps.depth.shape[0]), interpolation=cv2.INTER_LINEAR)
         quality = int(random.integers(config.quality[0], config.quality[1] + 1))
         _, coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        return np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+        decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        assert decoded is not None  # it was coded just before
+        return np.ascontiguousarray(decoded[..., ::-1])
 
     def _shadow(self, covered: np.ndarray) -> Tensor:
         """Return how dark (H, W) the ground is about objects (H, W) bool."""

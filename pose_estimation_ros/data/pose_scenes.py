@@ -6,6 +6,7 @@ right. Here every object is cast where it stands, so that errors of poses can be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,7 +118,9 @@ class PoseSceneSource:
             random.choice(self._known, count, replace=True) if repeated else random.permutation(self._known)[:count]
         )
         foreign = random.integers(config.clutter[0], config.clutter[1] + 1) if len(self._corners) > self._known else 0
-        others = random.integers(self._known, len(self._corners), foreign) if foreign else []
+        others: Sequence[int] | np.ndarray = (
+            random.integers(self._known, len(self._corners), foreign) if foreign else []
+        )
         order = random.permutation([*wanted, *others]).astype(int)
         world, upright = self._camera_pose()
         spacing = random.uniform(*config.crowding)

@@ -17,7 +17,7 @@ class Reliability:
     """Poses in groups of equal size, by rising score."""
 
     scores: np.ndarray  # (G,) mean score of each group
-    right: np.ndarray  # (G,) share of its poses within a tenth of the diameter
+    right: np.ndarray  # (G,) share of its poses that are right
     counts: np.ndarray  # (G,)
     ranking: float  # chance that a right pose is scored above a wrong one, 0.5 is a guess; NaN where all are alike
 
@@ -59,8 +59,32 @@ def reliability(scores: np.ndarray, right: np.ndarray, groups: int = 8) -> Relia
     )
 
 
-def write_reliability(path: Path, result: Reliability) -> None:
-    """Draw the share of right poses over the score."""
+def expected_calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Return by how much scores differ from the share of right poses, on average over bins of equal width.
+
+    Args:
+        scores: shape (N,), in [0, 1].
+        right: whether each pose is right, shape (N,).
+        bins: number of them.
+
+    Returns:
+        Weighted by the poses in each bin; NaN where there are none.
+    """
+    if len(scores) == 0:
+        return float("nan")
+    place = np.clip((scores * bins).astype(int), 0, bins - 1)
+    gaps = [abs(float((scores[place == bin_] - right[place == bin_]).sum())) for bin_ in np.unique(place)]
+    return sum(gaps) / len(scores)
+
+
+def write_reliability(path: Path, result: Reliability, meaning: str = "share within 0.1 diameters") -> None:
+    """Draw the share of right poses over the score.
+
+    Args:
+        path: of the picture.
+        result: what is drawn.
+        meaning: which poses are right.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -70,7 +94,7 @@ def write_reliability(path: Path, result: Reliability) -> None:
     axis.plot(result.scores, result.right, marker="o")
     axis.plot([0.0, 1.0], [0.0, 1.0], color="grey", linestyle=":", label="score = share")
     axis.set_xlabel("score")
-    axis.set_ylabel("share within 0.1 diameters")
+    axis.set_ylabel(meaning)
     axis.set_title(f"{result.counts.sum()} poses, a right one scored above a wrong one: {result.ranking:.0%}")
     axis.set_xlim(0.0, 1.0)
     axis.set_ylim(0.0, 1.0)

@@ -16,6 +16,7 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection
 from pose_estimation_ros.evaluation.localisation import target_instances
+from pose_estimation_ros.evaluation.published import AsNode
 from pose_estimation_ros.methods.base import Detector
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import PipelineResult
@@ -43,6 +44,7 @@ class ImageRecord:
     boxes: tuple[BoxDetection, ...] = ()  # every detection, also those that got no pose
     timings_s: dict[str, float] = field(default_factory=dict)
     reason: str | None = None  # why there are no estimates
+    candidates: tuple[Estimate, ...] = ()  # poses that the node finds, those that it holds back included
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Runner:
     candidates: int = 2  # best detections that get a pose, per instance asked for
     debug_dir: Path | None = None  # where the methods' own pictures go, debug_dir/NAME/SCENE_IMAGE.jpg
     draw: Callable[[PipelineResult], dict[str, np.ndarray]] | None = None  # makes them
+    node: AsNode | None = None  # does what the node does, and holds back nothing
 
     def __call__(self, dataset: BopDataset, image: BopImage, targets: Sequence[BopTarget]) -> ImageRecord:
         """Estimate the poses that the targets of an image ask for."""
@@ -81,22 +84,26 @@ class Runner:
         return ImageRecord(
             *image.key,
             time_s=elapsed,
-            estimates=tuple(
-                Estimate(
-                    *image.key,
-                    object_id=self.catalog[item.object_index].object_id,
-                    score=float(item.score),
-                    camera_from_object=np.asarray(item.camera_from_object, dtype=np.float64),
-                    time_s=elapsed,
-                )
-                for item in result.poses
-            ),
+            estimates=self._estimates(image, result, elapsed),
             boxes=tuple(
                 BoxDetection(image.key, self.catalog[item.object_index].object_id, float(item.score), item.box)
                 for item in found
             ),
             timings_s=dict(result.timings_s) | {"detection": detection_s, "total": elapsed},
             reason=result.reason,
+            candidates=() if self.node is None else self._estimates(image, self.node(frame), elapsed),
+        )
+
+    def _estimates(self, image: BopImage, result: PipelineResult, time_s: float) -> tuple[Estimate, ...]:
+        return tuple(
+            Estimate(
+                *image.key,
+                object_id=self.catalog[item.object_index].object_id,
+                score=float(item.score),
+                camera_from_object=np.asarray(item.camera_from_object, dtype=np.float64),
+                time_s=time_s,
+            )
+            for item in result.poses
         )
 
     def _wanted(self, found: Sequence[Detection], targets: Sequence[BopTarget]) -> list[Detection]:
@@ -235,7 +242,7 @@ def _read_partial(path: Path, settings: dict[str, Any]) -> list[ImageRecord]:
 
 def _encode(record: ImageRecord) -> dict[str, Any]:
     content = asdict(record)
-    for item in content["estimates"]:
+    for item in [*content["estimates"], *content["candidates"]]:
         item["camera_from_object"] = item["camera_from_object"].tolist()
     for item in content["boxes"]:
         item["box"] = [float(value) for value in item["box"]]
@@ -243,12 +250,15 @@ def _encode(record: ImageRecord) -> dict[str, Any]:
 
 
 def _decode(content: dict[str, Any]) -> ImageRecord:
-    estimates = tuple(
-        Estimate(**{**item, "camera_from_object": np.array(item["camera_from_object"])})
-        for item in content["estimates"]
+    estimates, candidates = (
+        tuple(
+            Estimate(**{**item, "camera_from_object": np.array(item["camera_from_object"])})
+            for item in content.get(key, [])
+        )
+        for key in ("estimates", "candidates")
     )
     boxes = tuple(
         BoxDetection(tuple(item["image"]), item["object_id"], item["score"], np.array(item["box"]))
         for item in content["boxes"]
     )
-    return ImageRecord(**{**content, "estimates": estimates, "boxes": boxes})
+    return ImageRecord(**{**content, "estimates": estimates, "boxes": boxes, "candidates": candidates})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,26 +15,33 @@ from pose_estimation_ros.verification.silhouettes import Silhouettes
 _TINY = 1e-3  # of shares, so that their logits stay finite
 _SAME = 0.5  # overlap from which two poses of one kind of object are the same one twice
 
-# What each number says; a missing one (no mask, no refiner) is not a number.
-EVIDENCE = {
-    "detection": "logit of the detector's score",
-    "support": "logit of the backend's own score",
-    "refiner": "logit of the refiner's own score, which follows from the error that it expects",
-    "similarity": "similarity of rendering and image, as the refiner sees it",
-    "rejected": "1 where the refiner went astray",
-    "moved": "how far the refiner moved the object along the ray, absolute logarithm",
-    "ray_deviation": "logarithm of the backend's standard deviation along the ray, relative to the distance",
-    "turn_deviation": "logarithm of the backend's standard deviation of the rotation, radians",
-    "refined_ray_deviation": "the same, along the ray, of the refiner",
-    "mask_covered": "share of the detector's mask that the rendered object covers",
-    "outline_explained": "share of the rendered object that the detector's mask covers or something hides",
-    "mask_overlap": "intersection over union of the detector's mask and the visible part of the rendered object",
-    "size_ratio": "absolute logarithm of the rendered object's box over the detector's box, longer sides",
-    "shift": "distance of the two boxes' middles in longer sides of the detector's box",
-    "box_overlap": "intersection over union of the two boxes",
-    "visible": "visible share of the rendered object, by the detector's mask",
-    "size": "logarithm of the square root of the rendered object's pixels",
-    "rivals": "largest overlap of the rendered object with that of another kind that is surer",
+
+class Evidence(NamedTuple):
+    """One kind of evidence."""
+
+    sign: int  # 1 where more of it speaks for a pose, -1 where it speaks against it
+    meaning: str
+
+
+EVIDENCE = {  # missing values (no mask, no refiner) are not numbers
+    "detection": Evidence(1, "logit of the detector's score"),
+    "support": Evidence(1, "logit of the backend's own score"),
+    "ray_deviation": Evidence(-1, "log of the backend's standard deviation along the ray, over the distance"),
+    "turn_deviation": Evidence(-1, "log of the backend's standard deviation of the rotation, radians"),
+    "refiner": Evidence(1, "logit of the refiner's own score, which follows from the error that it expects"),
+    "similarity": Evidence(1, "similarity of rendering and image, as the refiner sees it"),
+    "rejected": Evidence(-1, "1 where the refiner went astray"),
+    "moved": Evidence(-1, "how far the refiner moved the object along the ray, absolute log of the ratio"),
+    "refined_ray_deviation": Evidence(-1, "log of the refiner's standard deviation along the ray, over the distance"),
+    "box_overlap": Evidence(1, "intersection over union of the boxes of the rendered object and of the detector"),
+    "mask_covered": Evidence(1, "share of the detector's mask that the rendered object covers"),
+    "mask_overlap": Evidence(
+        1, "intersection over union of the detector's mask and the rendered object, less what others hide of it"
+    ),
+    "explained": Evidence(1, "share of the rendered object that the detector's mask covers or something hides"),
+    "visible": Evidence(1, "share of the rendered object that the detector's mask covers"),
+    "size": Evidence(1, "log of the square root of the rendered object's pixels"),
+    "rivals": Evidence(-1, "largest overlap of the rendered object with that of another kind that is surer"),
 }
 
 
@@ -116,16 +124,9 @@ def _deviations(item: PoseHypothesis) -> tuple[float, float]:
 def _of_boxes(silhouettes: Silhouettes, found: Sequence[Detection]) -> dict[str, np.ndarray]:
     rows = []
     for mask, detection in zip(silhouettes.masks, found, strict=True):
-        if not mask.any():
-            rows.append([1.0, 1.0, 0.0])
-            continue
         box = np.asarray(detection.box, dtype=np.float64)
-        own = _box_of(mask, silhouettes.pixel)
-        side, other = max(box[2:] - box[:2]), max(own[2:] - own[:2])
-        shift = float(np.linalg.norm((own[:2] + own[2:] - box[:2] - box[2:]) / 2.0)) / max(side, 1.0)
-        rows.append([abs(np.log(other / max(side, 1.0))), shift, _box_overlap(own, box)])
-    names = ("size_ratio", "shift", "box_overlap")
-    return dict(zip(names, np.array(rows).reshape(-1, 3).T, strict=True))
+        rows.append(_box_overlap(_box_of(mask, silhouettes.pixel), box) if mask.any() else 0.0)
+    return {"box_overlap": np.array(rows, dtype=np.float64)}
 
 
 def _box_of(mask: np.ndarray, pixel: float) -> np.ndarray:
@@ -177,7 +178,7 @@ def _of_masks(
                 size,
             ]
         )
-    names = ("mask_covered", "outline_explained", "mask_overlap", "visible", "size")
+    names = ("mask_covered", "explained", "mask_overlap", "visible", "size")
     return {**dict(zip(names, np.array(rows, dtype=np.float64).reshape(-1, 5).T, strict=True)), "rivals": rivals}
 
 

@@ -40,12 +40,6 @@ class Verifier:
         self.settings = settings or VerificationSettings()
         self._renderer = renderer
 
-    def candidates(self, found: Sequence[Detection], score_threshold: float) -> list[Detection]:
-        """Return the detections (best first) that get a pose: the sure ones, and others until there are enough."""
-        sure = [item for item in found if item.score >= score_threshold]
-        others = [item for item in found if item.score < score_threshold]
-        return sure + others[: max(0, self.settings.max_poses - len(sure))]
-
     def verify(
         self,
         frame: Frame,
@@ -73,7 +67,14 @@ class Verifier:
         return [replace(hypotheses[number], score=float(chances[number])) for number in kept]
 
 
-def find_entry(bundle: Bundle, detector: str | None, backend: str | None, refiner: str) -> ScoreEntry | None:
+def candidates(found: Sequence[Detection], score_threshold: float, max_poses: int) -> list[Detection]:
+    """Return the detections that get a pose: the sure ones, and others, best first, until there are enough."""
+    sure = [item for item in found if item.score >= score_threshold]
+    others = sorted((item for item in found if item.score < score_threshold), key=lambda item: -item.score)
+    return sure + others[: max(0, max_poses - len(sure))]
+
+
+def find_entry(bundle: Bundle, detector: str | None, backend: str | None, refiner: str | None) -> ScoreEntry | None:
     """Return the calibrated score of a bundle for these methods; a detector without a name fits every score."""
     for entry in bundle.scores:
         if (entry.backend, entry.refiner) == (backend, refiner) and detector in (None, entry.detector):
@@ -83,7 +84,7 @@ def find_entry(bundle: Bundle, detector: str | None, backend: str | None, refine
 
 def load_verifier(
     bundle: Bundle,
-    methods: tuple[str | None, str | None, str],
+    methods: tuple[str | None, str | None, str | None],
     settings: VerificationSettings,
     mesh_dir: Path | None,
     device: torch.device,
@@ -92,7 +93,7 @@ def load_verifier(
 
     Args:
         bundle: the objects.
-        methods: names of detector and backend, None where they have none, and of the refiner.
+        methods: names of detector, backend and refiner, "none" for no refiner; None where one has no name.
         settings: of the check.
         mesh_dir: folder of the meshes where the bundle does not ship them.
         device: where silhouettes are rendered.
