@@ -25,6 +25,7 @@ from pose_estimation_ros.networks.precision import chosen_precision
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, PosePrior
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.pipeline import STAGES, Pipeline, PipelineResult
+from pose_estimation_ros.verification.settings import VerificationSettings
 
 CAMERA = Camera(np.array([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]]), 640, 480)
 BOUNDS = ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05))
@@ -401,3 +402,54 @@ def test_devices():
 def test_unknown_backends_are_refused_by_name():
     with pytest.raises(ValueError, match="telepathy"):
         Pipeline(BUNDLE, backend="telepathy", device="cpu", detector=FixedDetector([]))
+
+
+class HalfSure:
+    """Stands in for what checks poses: knows their chances by their detections, and that two of them are one."""
+
+    settings = VerificationSettings(max_poses=3)
+
+    def __init__(self, chances):
+        self.chances = chances
+
+    def verify(self, frame, detections, estimated, hypotheses):
+        return [replace(item, score=self.chances[item.detection_index]) for item in hypotheses][: len(self.chances)]
+
+
+def test_unsure_detections_get_a_pose_that_is_published_where_it_proves_likely():
+    truths = [_pose(1, -0.15), _pose(2, 0.15)]
+    boxes = [_box(truths[0]), _box(truths[1])]
+    found = [
+        Detection(0, 0.6, boxes[0]),
+        Detection(1, 0.2, boxes[1]),
+        Detection(1, 0.15, boxes[0]),
+        Detection(0, 0.1, boxes[1]),
+    ]
+    pipeline = _pipeline(found)
+    pipeline.verifier = HalfSure([0.45, 0.97, 0.1])
+    result = pipeline.process(_frame_with_corners(truths))
+    assert pipeline.detector.thresholds == [0.1]
+    assert len(result.detections) == 3  # no more than `max_poses`
+    assert [(pose.name, pose.score) for pose in result.poses] == [("brick", 0.97)]
+    assert [item.score for item in result.trace.refined] == [0.9] * 3
+    pipeline.min_pose_score = 0.4
+    assert len(pipeline.process(_frame_with_corners(truths)).poses) == 2
+
+
+def test_without_a_calibrated_score_everything_is_as_the_methods_say():
+    truth = _pose(4)
+    pipeline = _pipeline([Detection(0, 0.6, _box(truth)), Detection(0, 0.3, _box(truth))], CornerBackend(score=0.2))
+    assert pipeline.verifier is None
+    assert [pose.score for pose in pipeline.process(_frame_with_corners([truth])).poses] == [0.2]
+    assert pipeline.detector.thresholds == [0.5]
+
+
+def test_only_what_is_published_is_followed():
+    truths = [_pose(1, -0.15), _pose(2, 0.15)]
+    detections = [Detection(number, 0.9, _box(truth)) for number, truth in enumerate(truths)]
+    pipeline = _pipeline(detections, refiner=Keeping(), settings={"tracking.mode": "refine"})
+    pipeline.verifier = HalfSure([0.8, 0.3])
+    pipeline.process(_frame_with_corners(truths))
+    followed = pipeline.process(_frame_with_corners(truths, stamp_ns=10**7))
+    assert [(pose.name, pose.score) for pose in followed.poses] == [("mug", pytest.approx(0.8))]
+    assert len(pipeline.detector.thresholds) == 1

@@ -15,7 +15,6 @@ from pathlib import Path
 from pose_estimation_ros.cli.settings_options import add_settings_option, method_help, settings_of
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
-from pose_estimation_ros.data.photograph import PhotographConfig
 from pose_estimation_ros.data.pose_scenes import PoseScene, PoseSceneConfig, PoseSceneSource
 from pose_estimation_ros.evaluation.results import origin_of
 from pose_estimation_ros.evaluation.score_calibration import fit_score, judge_scenes
@@ -107,8 +106,8 @@ def _calibrate(arguments: argparse.Namespace, command: str) -> ScoreEntry:
 def _source(arguments: argparse.Namespace, bundle: Bundle, meshes: list[Mesh]) -> PoseSceneSource:
     backgrounds = background_pool(_BACKGROUNDS, seed=arguments.seed, folder=arguments.background_folder)
     clutter = clutter_meshes(_CLUTTER, arguments.seed)
-    config = PoseSceneConfig(photograph=PhotographConfig())
-    return PoseSceneSource(bundle.catalog, meshes, clutter, backgrounds, bundle.pose_prior, config, arguments.seed)
+    prior = bundle.pose_prior
+    return PoseSceneSource(bundle.catalog, meshes, clutter, backgrounds, prior, PoseSceneConfig(), arguments.seed)
 
 
 def _print(entry: ScoreEntry) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pose_estimation_ros.evaluation.reliability import reliability, write_reliability
+from pose_estimation_ros.evaluation.reliability import (
+    expected_calibration_error,
+    reliability,
+    write_reliability,
+)
 
 
 def test_scores_that_tell_right_from_wrong() -> None:
@@ -36,3 +40,14 @@ def test_the_ranking_is_unknown_where_all_poses_are_alike(tmp_path) -> None:
 def test_no_poses_are_refused() -> None:
     with pytest.raises(ValueError, match="no poses"):
         reliability(np.zeros(0), np.zeros(0, dtype=bool))
+
+
+def test_the_calibration_error_is_the_mean_gap_of_the_bins():
+    scores = np.array([0.95, 0.95, 0.05, 0.05])
+    right = np.array([True, True, False, True])
+    assert expected_calibration_error(scores, right) == pytest.approx((2 * 0.05 + 2 * 0.45) / 4)
+    generator = np.random.default_rng(1)
+    honest = generator.random(20000)
+    assert expected_calibration_error(honest, generator.random(20000) < honest) < 0.02
+    assert expected_calibration_error(np.ones(3), np.ones(3, dtype=bool)) == 0.0
+    assert np.isnan(expected_calibration_error(np.zeros(0), np.zeros(0, dtype=bool)))

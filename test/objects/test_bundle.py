@@ -17,9 +17,11 @@ from pose_estimation_ros.objects.bundle import (
     find_bundle,
     load_bundle,
     save_bundle,
+    save_score,
     save_weights,
 )
 from pose_estimation_ros.objects.catalog import Catalog, ContinuousSymmetry, ObjectModel
+from pose_estimation_ros.objects.score_entry import ScoreEntry, ScoreTerm
 
 BOUNDS = ((-0.05, -0.03, -0.02), (0.05, 0.03, 0.04))
 
@@ -208,3 +210,38 @@ class TestDemoBundle:
                 assert np.mean(np.abs(mesh.colors[nearest] - mesh.colors).max(axis=1) < 0.1) > 0.97
             checked.add(model.name)
         assert checked == {"toy_brick", "bottle"}
+
+
+def _score(backend="pix2pose", intercept=0.5):
+    term = ScoreTerm(weight=1.5, low=-2.0, high=6.0, usual=0.25)
+    return ScoreEntry(backend=backend, refiner="none", detector="mask_rcnn", intercept=intercept,
+                      terms={"detection": term}, networks={"detector": "0" * 64}, fit={"scenes": 200})  # fmt: skip
+
+
+def test_scores_come_back_one_for_each_pair_of_methods(bundle):
+    save_score(bundle.path, _score())
+    save_score(bundle.path, _score("nemo"))
+    save_score(bundle.path, _score(intercept=-1.0))
+    assert load_bundle(bundle.path).scores == (_score("nemo"), _score(intercept=-1.0))
+
+
+def test_a_training_that_began_before_keeps_the_score(bundle):
+    save_score(bundle.path, _score())
+    updated = save_weights(bundle, "pix2pose", {"a": torch.zeros(1)}, {}, 64, {})
+    assert updated.scores == load_bundle(bundle.path).scores == (_score(),)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"intercept": float("nan")}, r"scores.0.intercept = nan: Input should be a finite number"),
+        ({"refiner": None}, r"scores.0.refiner = None"),
+        ({"luck": 1.0}, r"scores.0.luck = 1.0: Extra inputs are not permitted"),
+        ({"terms": {"detection": {"weight": 1.0, "low": 1.0, "high": 0.0, "usual": 0.5}}}, "expected rising values"),
+    ],
+)
+def test_a_damaged_score_is_named(bundle, change, message):
+    save_score(bundle.path, _score())
+    rewrite(bundle, lambda content: content["scores"][0].update(change))
+    with pytest.raises(BundleError, match=message):
+        load_bundle(bundle.path)

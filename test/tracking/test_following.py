@@ -101,3 +101,12 @@ def test_objects_that_left_the_image_need_the_detector(place):
     gone.camera_from_object[:3, 3] = place
     follower.followed([gone, _hypothesis(0, 1, -0.1, 0.7)], FRAME_NS)
     assert follower.start(CAMERA, 2 * FRAME_NS) is None
+
+
+def test_probabilities_stay_and_fall_with_the_refiner():
+    follower = Follower(CATALOG)
+    detections = [Detection(0, 0.9, np.array([0.0, 0.0, 9.0, 9.0]))] * 2
+    refined = [_hypothesis(1, 0, 0.1, 0.4), _hypothesis(0, 1, -0.1, 0.2)]
+    follower.detected(refined, detections, 0, [0.95, 0.8])
+    surer, less = _hypothesis(1, 0, 0.1, 0.6), _hypothesis(0, 1, -0.1, 0.15)
+    assert [item.score for item in follower.with_probabilities([surer, less])] == pytest.approx([0.95, 0.6])
