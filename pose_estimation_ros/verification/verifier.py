@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,9 +69,18 @@ class Verifier:
 
 
 def candidates(found: Sequence[Detection], score_threshold: float, max_poses: int) -> list[Detection]:
-    """Return the detections that get a pose: the sure ones, and others, best first, until there are enough."""
+    """Return the detections that get a pose: the sure ones, and others until there are enough.
+
+    Of the others, those come first of whose kind fewer surer ones were found: an object that is missing is more likely
+    to be there than one that was found already.
+    """
     sure = [item for item in found if item.score >= score_threshold]
-    others = sorted((item for item in found if item.score < score_threshold), key=lambda item: -item.score)
+    seen = Counter(item.object_index for item in sure)
+    ranked = []
+    for item in sorted((item for item in found if item.score < score_threshold), key=lambda item: -item.score):
+        ranked.append((seen[item.object_index], -item.score, item))
+        seen[item.object_index] += 1
+    others = [item for _, _, item in sorted(ranked, key=lambda entry: entry[:2])]
     return sure + others[: max(0, max_poses - len(sure))]
 
 

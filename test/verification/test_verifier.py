@@ -66,6 +66,12 @@ def test_sure_detections_get_a_pose_and_others_fill_up():
     assert [item.score for item in candidates(found, 0.5, 1)] == [0.9, 0.8]
 
 
+def test_kinds_that_were_not_found_come_first():
+    found = [Detection(kind, score, np.zeros(4)) for kind, score in ((0, 0.9), (0, 0.4), (1, 0.3), (1, 0.2), (2, 0.1))]
+    chosen = [(item.object_index, item.score) for item in candidates(found, 0.5, 4)]
+    assert chosen == [(0, 0.9), (1, 0.3), (2, 0.1), (0, 0.4)]
+
+
 def _load(bundle, settings=None, methods=("mask_rcnn", "pix2pose", "none")):
     return load_verifier(bundle, methods, settings or VerificationSettings(), None, torch.device("cpu"))
 
