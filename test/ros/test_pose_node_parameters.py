@@ -159,7 +159,7 @@ def test_a_bundle_mended_after_the_start_has_its_say_and_the_user_the_last_word(
     path = write_bundle(detector={"score_threshold": 7.0}, pose={"score_threshold": 0.1})
     bench = make_bench(factory, bundle=str(path))
     bench.wait(lambda: "chosen/bundle.yaml: detector.score_threshold = 7.0" in bench.status_message(), "the reason")
-    assert get_parameters(bench, "detector.score_threshold", "pose.score_threshold") == [0.5, 0.0]
+    assert get_parameters(bench, "detector.score_threshold", "pose.score_threshold") == [0.5, -1.0]
     assert set_parameter(bench, "pose.score_threshold", 0.3).successful
     warned = []
     monkeypatch.setattr(bench.node.get_logger(), "warning", warned.append)
