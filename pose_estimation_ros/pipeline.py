@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from pose_estimation_ros.methods.base import (
 from pose_estimation_ros.methods.registry import NONE, find_method
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.networks.precision import use_precision
+from pose_estimation_ros.networks.stopwatch import Stopwatch
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
 from pose_estimation_ros.settings import Layer
@@ -219,7 +218,7 @@ class Pipeline:
             return self._process(frame, detections)
 
     def _process(self, frame: Frame, detections: list[Detection] | None) -> PipelineResult:
-        watch = _Stopwatch(self.device)
+        watch = Stopwatch(self.device, STAGES)
         frame = prepared(frame)
         followed = self._follow(frame, watch) if detections is None else None
         if followed is None:
@@ -237,7 +236,7 @@ class Pipeline:
         best_first = sorted(poses, key=lambda pose: -pose.score)
         return PipelineResult(best_first, trace.detections, watch.finish(), reason, trace)
 
-    def _follow(self, frame: Frame, watch: _Stopwatch) -> tuple[Trace, list[PoseHypothesis]] | None:
+    def _follow(self, frame: Frame, watch: Stopwatch) -> tuple[Trace, list[PoseHypothesis]] | None:
         """Refine the poses of the frame before; None where the objects have to be detected."""
         if self._follower is None or self.refiner is None:
             return None
@@ -256,7 +255,7 @@ class Pipeline:
         return Trace(frame, detections, hypotheses, stages, refined), published
 
     def _look(
-        self, frame: Frame, detections: list[Detection] | None, watch: _Stopwatch
+        self, frame: Frame, detections: list[Detection] | None, watch: Stopwatch
     ) -> tuple[Trace, list[PoseHypothesis], str | None]:
         """Detect, estimate and refine; return what was found, the poses, and the reason where there are none."""
         with watch.stage("detection"):
@@ -297,21 +296,21 @@ class Pipeline:
                 )
         return [item for item in detections if _is_inside(item.box, frame.camera)]
 
-    def _estimate(self, frame: Frame, detections: list[Detection], watch: _Stopwatch) -> list[PoseHypothesis]:
+    def _estimate(self, frame: Frame, detections: list[Detection], watch: Stopwatch) -> list[PoseHypothesis]:
         with watch.stage("crops"):
             crops = crop_frame(frame, detections, self.backend.crop_size, self.backend.crop_padding, self.device)
         with watch.stage("pose"):
             return self.backend.estimate(frame, crops, detections)
 
     def _refine(
-        self, frame: Frame, detections: list[Detection], hypotheses: list[PoseHypothesis], watch: _Stopwatch
+        self, frame: Frame, detections: list[Detection], hypotheses: list[PoseHypothesis], watch: Stopwatch
     ) -> list[PoseHypothesis]:
         if self.refiner is None or not hypotheses:
             return hypotheses
         with watch.stage("refinement"):
             return self.refiner.refine(frame, detections, hypotheses)
 
-    def _verify(self, trace: Trace, watch: _Stopwatch) -> list[PoseHypothesis]:
+    def _verify(self, trace: Trace, watch: Stopwatch) -> list[PoseHypothesis]:
         if self.verifier is None:
             return trace.refined
         with watch.stage("verification"):
@@ -321,27 +320,6 @@ class Pipeline:
         if self._tracker is None:
             return untracked(self.bundle.catalog, hypotheses, detections)
         return self._tracker.update(hypotheses, detections, stamp_ns)
-
-
-class _Stopwatch:
-    """Measure stages; waits for the GPU, which otherwise works on after the call has returned."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._stages = dict.fromkeys(STAGES, 0.0)
-        self._start_s = time.perf_counter()
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start_s = time.perf_counter()
-        yield
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        self._stages[name] += time.perf_counter() - start_s
-
-    def finish(self) -> dict[str, float]:
-        """Return seconds per stage and in total."""
-        return {**self._stages, "total": time.perf_counter() - self._start_s}
 
 
 def prepared(frame: Frame) -> Frame:

@@ -6,24 +6,21 @@ import argparse
 import sys
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pose_estimation_ros.cli.evaluate_images import find_targets, open_dataset, slice_images
 from pose_estimation_ros.cli.evaluate_options import make_parser
+from pose_estimation_ros.cli.evaluate_output import partial_file, print_outputs, write_outputs
 from pose_estimation_ros.cli.settings_options import settings_of
 from pose_estimation_ros.data.bop import BopDataset, BopImage, BopTarget
 from pose_estimation_ros.evaluation import report
 from pose_estimation_ros.evaluation.bop_results import (
     Estimate,
-    check_file_name,
     read_results,
-    write_pose_texts,
-    write_results,
 )
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection
 from pose_estimation_ros.evaluation.localisation import object_points
-from pose_estimation_ros.evaluation.metrics import DepthRenderer, ObjectPoints
+from pose_estimation_ros.evaluation.metrics import DepthRenderer
 from pose_estimation_ros.evaluation.published import (
     AsNode,
     Published,
@@ -32,7 +29,6 @@ from pose_estimation_ros.evaluation.published import (
     published_figures,
     write_published,
 )
-from pose_estimation_ros.evaluation.report import Evaluation
 from pose_estimation_ros.evaluation.results import Origin, origin_of, write_result
 from pose_estimation_ros.evaluation.run import ImageRecord, Runner, run_images
 from pose_estimation_ros.evaluation.silhouettes import Silhouettes
@@ -105,12 +101,12 @@ def _run(arguments: argparse.Namespace, origin: Origin) -> int:
         published_part = _published(results, part, set(names))
         if published_part is not None:
             context["part"]["published"] = published_figures(published_part)
-    _write(arguments, evaluation, results.estimates, models, names, context, dataset)
+    write_outputs(arguments, evaluation, results.estimates, models, names, context, dataset)
     if arguments.plots is not None and published is not None:
         write_published(arguments.plots / "published.png", published)
     if arguments.result is not None:
         write_result(arguments.result, origin, figures)
-    _print(evaluation, names, context)
+    print_outputs(evaluation, names, context)
     if scores is not None:
         print(f"\nimages {arguments.part} alone:\n{report.format_table(scores, names)}")
         if "published" in context["part"]:
@@ -246,7 +242,7 @@ def _process(
 ) -> list[ImageRecord] | None:
     from tqdm import tqdm
 
-    unfinished = _partial_file(arguments.csv) if arguments.csv else None
+    unfinished = partial_file(arguments.csv) if arguments.csv else None
     try:
         return run_images(
             dataset,
@@ -264,10 +260,6 @@ def _process(
         return None
 
 
-def _partial_file(csv: Path) -> Path:
-    return csv.with_name(csv.name + ".partial.jsonl")
-
-
 class _NoDetector:
     """Stands in where the boxes come from the ground truth, so that a bundle without a detector can be evaluated."""
 
@@ -280,44 +272,6 @@ def _depth_renderer(arguments: argparse.Namespace, dataset: BopDataset) -> Depth
     if arguments.no_vsd or any(image.depth_path is None for image in dataset.images):
         return None
     return Silhouettes(dataset.models_dir, dataset.catalog).depth
-
-
-def _write(
-    arguments: argparse.Namespace,
-    evaluation: Evaluation,
-    estimates: list[Estimate],
-    models: dict[int, ObjectPoints],
-    names: dict[int, str],
-    context: dict[str, Any],
-    dataset: BopDataset,
-) -> None:
-    if arguments.csv is not None and arguments.from_csv is None:
-        write_results(arguments.csv, estimates)
-        _partial_file(arguments.csv).unlink(missing_ok=True)
-        objection = check_file_name(arguments.csv)
-        if objection:
-            context["notes"].append(objection)
-    if arguments.poses_dir is not None:
-        write_pose_texts(arguments.poses_dir, estimates, names)
-    if arguments.report is not None:
-        report.write_report(arguments.report, report.report_content(evaluation, models, names, context))
-    if arguments.plots is not None:
-        from pose_estimation_ros.evaluation.plots import write_plots
-
-        write_plots(arguments.plots, dataset, evaluation, models, names)
-
-
-def _print(evaluation: Evaluation, names: dict[int, str], context: dict[str, Any]) -> None:
-    print(report.format_table(evaluation, names))
-    if evaluation.seconds_per_image is not None:
-        stages = ", ".join(f"{name} {value:.3f}" for name, value in evaluation.stages_s.items() if name != "total")
-        print(f"seconds per image: {evaluation.seconds_per_image:.3f}" + (f" ({stages})" if stages else ""))
-    if "published" in context:
-        print(describe_published(context["published"]))
-    for reason, count in context.get("images_without_pose", {}).items():
-        print(f"{count} images without a pose: {reason}")
-    for note in context["notes"]:
-        print(f"note: {note}")
 
 
 if __name__ == "__main__":

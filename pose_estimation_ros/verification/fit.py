@@ -43,11 +43,16 @@ def fit_terms(
     weights = weights / scale
     intercept -= float(weights @ mean)
     found = {
-        name: terms[name].model_copy(update={"weight": float(weight)})
+        name: terms[name].model_copy(update={"weight": _rounded(float(weight))})
         for name, weight in zip(names, weights, strict=True)
         if weight != 0.0
     }
-    return intercept, found
+    return _rounded(intercept), found
+
+
+def _rounded(value: float) -> float:
+    """Keep as many digits as mean something, for people who read the bundle."""
+    return float(f"{value:.5g}")
 
 
 def _check(right: np.ndarray) -> None:
@@ -61,7 +66,7 @@ def _check(right: np.ndarray) -> None:
 
 def _limits(values: np.ndarray) -> ScoreTerm:
     known = values[np.isfinite(values)]
-    low, usual, high = (float(value) for value in np.quantile(known, [_TAIL, 0.5, 1.0 - _TAIL]))
+    low, usual, high = (_rounded(float(value)) for value in np.quantile(known, [_TAIL, 0.5, 1.0 - _TAIL]))
     return ScoreTerm(weight=0.0, low=low, high=high, usual=usual)
 
 
