@@ -15,7 +15,7 @@ class ObjectPose:
     object_index: int  # into the catalog
     track_id: int  # name and track id together name an instance
     camera_from_object: np.ndarray  # (4, 4) float64, metres
-    score: float  # in [0, 1]
+    score: float  # in [0, 1], the probability that it is right where the bundle has a calibrated score
     covariance: np.ndarray | None  # (6, 6) of x y z rx ry rz, camera axes, metres and radians; None = unknown
     box: np.ndarray  # (4,) x0 y0 x1 y1 of the detection, pixels of the full image
     mask: np.ndarray | None = None  # (H, W) bool, visible pixels of the detection
