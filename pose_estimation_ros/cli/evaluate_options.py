@@ -66,7 +66,7 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
     add(
         "--candidates",
         type=int,
-        default=2,
+        default=3,
         metavar="N",
         help="detections that get a pose, per instance that the targets ask for (default: %(default)s)",
     )
