@@ -82,7 +82,7 @@ OTHERS = {
         "--mesh-dir ../shared/data/lmo/models --backend heatmaps",
     },
     "time": {
-        "time_lmo": f"pose_benchmark {LMO}",
+        "time_lmo": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models",
         "time_lmo_attention": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --refiner attention "
         "--frames 8",
         "time_poses_pix2pose": f"pose_benchmark {LMO} --no-detector --backend pix2pose",

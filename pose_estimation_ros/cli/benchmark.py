@@ -49,17 +49,30 @@ class FixedBoxes:
 
     Args:
         detector: what is measured; None measures none.
+
+    Attributes:
+        boxes: those of the sample.
+        candidates: how many boxes there are to be with those that a detector is unsure of, where the pipeline looks
+            at such; they lie beside the others.
     """
 
     def __init__(self, detector: Detector | None) -> None:
         self._detector = detector
         self.boxes: list[Detection] = []
+        self.candidates = 0
 
     def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
         """Return the boxes of the sample."""
         if self._detector is not None:
             self._detector.detect(frame, score_threshold)
-        return self.boxes
+        missing = max(0, self.candidates - len(self.boxes))
+        unsure = islice(cycle(self.boxes), missing if self.boxes else 0)
+        return self.boxes + [replace(item, score=score_threshold, box=_beside(item.box)) for item in unsure]
+
+
+def _beside(box: np.ndarray) -> np.ndarray:
+    """Return a box (4,) moved by a fifth of its width."""
+    return box + 0.2 * (box[2] - box[0]) * np.array([1.0, 0.0, 1.0, 0.0])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -170,6 +183,8 @@ def measure(arguments: argparse.Namespace) -> Measurement:
         detector=detector if detector is not None and arguments.boxes == "model" else fixed,
         settings=settings,
     )
+    if pipeline.verifier is not None:
+        fixed.candidates = pipeline.verifier.settings.max_poses
     camera = samples[0].frame.camera
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

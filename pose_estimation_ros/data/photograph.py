@@ -5,11 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from pose_estimation_ros.data.augmentation import color_jitter, sensor, uneven_light
+from pose_estimation_ros.data.camera_chain import compress
 from pose_estimation_ros.data.layers import random_backgrounds
+from pose_estimation_ros.data.scene_painting import stick_picture
 from pose_estimation_ros.rendering.raycaster import Renders
 from pose_estimation_ros.rendering.shading import random_lighting, shade
 
@@ -70,13 +73,13 @@ class Photographer:
             self._backgrounds, 1, maps.depth.shape[0], maps.depth.shape[1], generator, (0.5, 1.0)
         )
         for _ in range(int(random.integers(config.collage[0], config.collage[1] + 1))):
-            self._stick(canvas[0])
+            stick_picture(canvas[0], self._backgrounds, generator)
         there = torch.from_numpy((maps.owner >= 0).astype(np.float32))[None, None]
         canvas = canvas * (1.0 - self._shadow(maps.owner >= 0))
         lit = shade(
             maps.colors[None], torch.ones_like(there), maps.normals[None], random_lighting(1, generator, canvas.device)
         )
-        soft = torch.nn.functional.avg_pool2d(there, 3, 1, 1)
+        soft = F.avg_pool2d(there, 3, 1, 1)
         image = canvas * (1.0 - soft * there) + lit.clamp(0.0, 1.0) * soft * there
         image = color_jitter(uneven_light(image, generator).clamp(0.0, 1.0), generator)
         small = random.uniform(*config.reduction)
@@ -84,13 +87,9 @@ class Photographer:
         size = (round(maps.depth.shape[1] / small), round(maps.depth.shape[0] / small))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         taken = sensor(torch.from_numpy(pixels).permute(2, 0, 1)[None], generator, random.uniform(*config.noise))
-        pixels = np.ascontiguousarray((taken[0].clamp(0.0, 1.0) * 255.0).round().byte().permute(1, 2, 0).numpy())
-        pixels = cv2.resize(pixels, (maps.depth.shape[1], maps.depth.shape[0]), interpolation=cv2.INTER_LINEAR)
-        quality = int(random.integers(config.quality[0], config.quality[1] + 1))
-        _, coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-        assert decoded is not None  # it was coded just before
-        return np.ascontiguousarray(decoded[..., ::-1])
+        taken = F.interpolate(taken, size=maps.depth.shape, mode="bilinear").clamp(0.0, 1.0)
+        taken = compress(taken, 1.0, generator, config.quality)
+        return np.ascontiguousarray((taken[0] * 255.0).round().byte().permute(1, 2, 0).numpy())
 
     def _shadow(self, covered: np.ndarray) -> Tensor:
         """Return how dark (H, W) the ground is about objects (H, W) bool."""
@@ -98,21 +97,3 @@ class Photographer:
         width = self._random.uniform(3.0, 15.0)
         moved = np.roll(covered.astype(np.float32), (round(shift[1]), round(shift[0])), axis=(0, 1))
         return torch.from_numpy(cv2.GaussianBlur(moved, (0, 0), width)) * self._random.uniform(0.0, 0.7)
-
-    def _stick(self, image: Tensor) -> None:
-        """Stick a piece of another background, a polygon or an ellipse, onto an image (3, H, W)."""
-        height, width = image.shape[1:]
-        piece = random_backgrounds(self._backgrounds, 1, height, width, self._generator, (0.15, 0.9))[0]
-        random = self._random
-        centre = random.uniform(0.0, 1.0, 2) * (width, height)
-        extent = random.uniform(0.02, 0.3) * width * random.uniform(0.3, 1.0, 2)
-        mask = np.zeros((height, width), dtype=np.uint8)
-        if random.random() < 0.4:
-            axes = (int(extent[0]) + 1, int(extent[1]) + 1)
-            cv2.ellipse(mask, [int(value) for value in centre], axes, random.uniform(0.0, 180.0), 0.0, 360.0, 1, -1)
-        else:
-            angles = np.sort(random.uniform(0.0, 2.0 * np.pi, random.integers(3, 7)))
-            corners = centre + extent * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-            cv2.fillConvexPoly(mask, corners.round().astype(np.int32), 1)
-        chosen = torch.from_numpy(mask).bool()
-        image[:, chosen] = piece[:, chosen]

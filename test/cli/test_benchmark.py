@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from pose_estimation_ros.cli.benchmark import main
+from pose_estimation_ros.cli.benchmark import FixedBoxes, main
 from pose_estimation_ros.data.bop import BopDataset
+from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.evaluation.timing import Spread, spreads
 from pose_estimation_ros.methods.base import Method, PoseHypothesis
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_bundle
@@ -102,6 +103,19 @@ def test_boxes_of_a_data_set_are_those_of_its_ground_truth(bundle, tmp_path, tin
 def test_the_bundles_own_sequence_comes_before_noise(bundle, tmp_path, tiny_bop):
     (bundle / "sequence").symlink_to(tiny_bop)
     assert _measured(bundle, tmp_path, "--frames", "1")["source"] == str(bundle / "sequence")
+
+
+def test_boxes_that_a_detector_is_unsure_of_lie_beside_the_others():
+    boxes = FixedBoxes(None)
+    boxes.boxes = [Detection(index, 1.0, np.array([10.0, 20.0, 20.0, 40.0])) for index in range(2)]
+    assert boxes.detect(None, 0.1) == boxes.boxes
+    boxes.candidates = 5
+    found = boxes.detect(None, 0.1)
+    assert found[:2] == boxes.boxes
+    assert [(item.object_index, item.score) for item in found[2:]] == [(0, 0.1), (1, 0.1), (0, 0.1)]
+    assert all(item.box.tolist() == [12.0, 20.0, 22.0, 40.0] for item in found[2:])
+    boxes.boxes = []
+    assert boxes.detect(None, 0.1) == []
 
 
 def test_one_image_without_the_detector(bundle, tmp_path):
