@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.data.bop import BopDataset
@@ -77,6 +78,39 @@ def _errors(bundle: Bundle, poses: list[PoseHypothesis], truths: list[np.ndarray
         measure = adi_error if model.is_symmetric else add_error
         errors.append(measure(points, item.camera_from_object, truth) / model.diameter_m)
     return errors
+
+
+def test_an_object_is_as_large_in_the_warped_image_as_in_its_rendering(refiner: Attention, scenes: list[Scene]) -> None:
+    """Silhouettes that are cast into the image and those cast into the virtual cameras: sides agree to 0.2 %."""
+    finer, half, ratios, shifts = 4, 64, [], []
+    for scene in scenes[:3]:
+        camera = scene.frame.camera
+        intrinsics = torch.from_numpy(camera.intrinsics).float()
+        for item, truth in zip(scene.hypotheses, scene.truths, strict=True):
+            index, pose = torch.tensor([item.object_index]), torch.from_numpy(truth[None]).float()
+            left, top = (int(value) - half for value in camera.project(truth[None, :3, 3])[0])
+            window = camera.crop(left, top, 2 * half, 2 * half).resize(2 * half * finer, 2 * half * finer)
+            fine = torch.from_numpy(window.intrinsics[None]).float()
+            mask = refiner.caster.render(index, pose, fine, window.height, window.width).mask[:, None].float()
+            small = F.avg_pool2d(mask, finer)[0, 0]
+            # The image is the window alone, with its own camera; beyond it is the grey of what lies outside.
+            moved = intrinsics.clone()
+            moved[0, 2] -= left
+            moved[1, 2] -= top
+            stage = refiner.compare(0.5 + 0.5 * small.expand(3, -1, -1), moved, index, pose, 128)
+            seen, drawn = 2.0 * stage.observed[0, 0] - 1.0, stage.rendered[0, 6]
+            cut = [*small[[0, -1]], *small.T[[0, -1]], *drawn[[0, -1]], *drawn.T[[0, -1]]]
+            if not any(bool(line.any()) for line in cut):  # all of it is in both
+                ratios.append(float(seen.sum() / drawn.sum()) ** 0.5 - 1.0)
+                shifts.append(_centroid(seen) - _centroid(drawn))
+    assert len(ratios) > 5
+    assert abs(np.mean(ratios)) < 2e-3
+    assert float(torch.stack(shifts).mean(dim=0).abs().max()) < 0.05
+
+
+def _centroid(mask: torch.Tensor) -> torch.Tensor:
+    rows, columns = (torch.arange(side, dtype=torch.float32) for side in mask.shape)
+    return torch.stack([(mask.sum(dim=0) * columns).sum(), (mask.sum(dim=1) * rows).sum()]) / mask.sum()
 
 
 def test_poses_come_nearer_to_the_truth(refiner: Attention, scenes: list[Scene]) -> None:
