@@ -67,6 +67,13 @@ def evaluations() -> list[Measurement]:
 OTHERS = {
     "accuracy": {
         "demo_heatmaps_patches": f"pose_evaluate {DEMO} --backend heatmaps --detections patches --no-vsd --part 1:40:2",
+        **{
+            f"box_error_{error:02d}": f"pose_evaluate {LMO} --backend pix2pose --detections gt --no-vsd --part 1:60:2 "
+            f"--box-error {error / 100:g}"
+            for error in (5, 10, 15, 25)
+        },
+        "box_error_15_attention": f"pose_evaluate {LMO} --backend pix2pose --refiner attention --detections gt "
+        "--no-vsd --part 1:60:2 --box-error 0.15",
         "detection_lmo": f"python benchmarks/detection.py {LMO}",
         "detection_lmo_odd": f"python benchmarks/detection.py {LMO} --image-range 1:60:2",
         "parts_pix2pose": "python benchmarks/pix2pose_parts.py --bop ../shared/data/lmo --image-step 2",
