@@ -5,7 +5,7 @@ from pose_estimation_ros.methods.base import Method
 METHOD = Method(
     name="unseen",
     kind="backend",
-    summary="Looks boxes up in a table of rendered views and refines the likeliest; a mesh is enough, without training.",
+    summary="Looks boxes up in a table of rendered views and refines the likeliest; needs a mesh and no training.",
     paper="Labbe et al., MegaPose: 6D Pose Estimation of Novel Objects via Render & Compare, CoRL 2022",
     settings="pose_estimation_ros.methods.unseen.settings:UnseenSettings",
     load="pose_estimation_ros.methods.unseen.estimator:load",

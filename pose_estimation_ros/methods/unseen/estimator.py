@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +27,14 @@ from pose_estimation_ros.methods.unseen.settings import UnseenSettings
 from pose_estimation_ros.methods.unseen.view_table import (
     PADDING,
     SIZE,
+    Encode,
     ViewTable,
     build_table,
     look_at_boxes,
-    table_bytes,
 )
 from pose_estimation_ros.methods.update_covariance import chosen_covariances
 from pose_estimation_ros.networks.attention_net import AttentionNet
+from pose_estimation_ros.networks.attention_paper import PaperAttentionNet
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, BundleError
 from pose_estimation_ros.objects.bundle_file import PosePrior
@@ -40,7 +42,6 @@ from pose_estimation_ros.objects.rotation_grid import rotation_grid
 
 ROLES = ("unseen", "attention")  # networks of a bundle that compare, the first one that is there
 _LEVEL = 1  # of the encoder's maps: stride 8
-_STRIDE = 8
 _DISTANCES = (2.5, 15.0)  # at which views are rendered, diameters, least and most
 _MEGABYTE = 1e6
 
@@ -121,8 +122,9 @@ class Unseen:
         found = []
         for row, detection in enumerate(detections):
             table = self.tables[detection.object_index]
-            misfit = (table.log_aspect - seen.log_aspect[row]).abs()
-            similarity = table.similarity(maps[row : row + 1])[0] - self.settings.aspect_weight * misfit
+            similarity = table.similarity(
+                maps[row : row + 1], seen.log_aspect[row : row + 1], self.settings.aspect_weight
+            )[0]
             best = similarity.nan_to_num(-1.0).topk(min(self.settings.candidates, len(similarity))).indices
             rotation = seen.virtual_from_camera[row].T @ table.rotation[best]
             poses = self._placed(picture, detection, rotation)
@@ -175,8 +177,9 @@ class Unseen:
         return float(chance.nan_to_num(0.0))
 
 
-def encoded(network: AttentionNet, images: Tensor) -> Tensor:
+def encoded(network: AttentionNet | PaperAttentionNet, images: Tensor) -> Tensor:
     """Return the features (B, C, h, w) of images that are looked up."""
+    assert isinstance(network, AttentionNet), "load refuses others"
     with autocast(images.device):
         return network.features(images.contiguous(memory_format=torch.channels_last))[_LEVEL].float()
 
@@ -199,39 +202,41 @@ def load(context: LoadContext) -> Unseen:
     return Unseen(comparison, make_tables(comparison, bundle, settings), settings)
 
 
-def make_tables(comparison: RenderCompare, bundle: Bundle, settings: UnseenSettings) -> list[ViewTable]:
+def make_tables(
+    comparison: RenderCompare, bundle: Bundle, settings: UnseenSettings, encode: Encode | None = None
+) -> list[ViewTable]:
     """Table the views of all objects.
+
+    Args:
+        comparison: renders them.
+        bundle: the objects, and from where they are seen.
+        settings: how many views.
+        encode: the features; those of the network where absent.
 
     Raises:
         ValueError: if a table would take more memory than the settings allow.
     """
-    network = comparison.network
-    assert isinstance(network, AttentionNet)
     prior = PosePrior(distance_m=bundle.pose_prior.distance_m) if settings.every_rotation else bundle.pose_prior
     rotation = rotation_grid(prior, settings.directions, settings.roll_step_deg).to(comparison.device)
-    channels = min(settings.channels, network.encoder.channels[_LEVEL])
-    needed = table_bytes(len(rotation), channels, (SIZE // _STRIDE) ** 2) / _MEGABYTE
-    if needed > settings.max_table_mb:
-        raise ValueError(
-            f"unseen.max_table_mb = {settings.max_table_mb:g}: {len(rotation)} views with {channels} channels take "
-            f"{needed:.0f} megabytes an object; expected fewer unseen.directions, a larger unseen.roll_step_deg, or more"
-        )
-    usual = math.sqrt(math.prod(prior.distance_m))
-    tables = []
-    with torch.inference_mode():
-        for index, model in enumerate(bundle.catalog):
-            distance = float(np.clip(usual / model.diameter_m, *_DISTANCES)) * model.diameter_m
-            centre, outline = comparison.centre[index], comparison.outline[index]
-            tables.append(
-                build_table(
+    usual, tables = math.sqrt(math.prod(prior.distance_m)), []
+    for index, model in enumerate(bundle.catalog):
+        try:
+            with torch.inference_mode():
+                table = build_table(
                     comparison.caster,
                     index,
-                    centre,
-                    outline,
+                    comparison.centre[index],
+                    comparison.outline[index],
                     rotation,
-                    distance,
-                    lambda images: encoded(network, images),
-                    channels,
+                    float(np.clip(usual / model.diameter_m, *_DISTANCES)) * model.diameter_m,
+                    encode or partial(encoded, comparison.network),
+                    settings.channels,
+                    settings.max_table_mb * _MEGABYTE,
                 )
-            )
+        except MemoryError as error:
+            raise ValueError(
+                f"unseen.max_table_mb = {settings.max_table_mb:g}: {error} for an object; expected fewer "
+                "unseen.directions or a larger unseen.roll_step_deg"
+            ) from error
+        tables.append(table)
     return tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ _BATCH = 64  # views rendered and encoded at a time
 _SAMPLES = 96  # views that the principal components are found from
 _MIN_COVERED = 0.3  # of a cell by the object, for the cell to count
 _NOTHING = 1e-6
+_BYTES = 2  # of a number in the table
 
 Encode = Callable[[Tensor], Tensor]  # images (B, 3, SIZE, SIZE) to maps (B, C, h, w)
 
@@ -64,15 +66,19 @@ class ViewTable:
         tensors = (self.rotation, self.log_aspect, self.features, self.space.mean, self.space.basis)
         return sum(item.numel() * item.element_size() for item in tensors)
 
-    def similarity(self, maps: Tensor) -> Tensor:
-        """Return mean cosines (B, V) of features (B, C, h, w) and the views', over the cells that show the object."""
+    def similarity(self, maps: Tensor, log_aspect: Tensor, aspect_weight: float) -> Tensor:
+        """Return how like the views are to what is in boxes (B, V).
+
+        It is the mean cosine of features over the cells that show the object, less what boxes of another shape lose.
+
+        Args:
+            maps: features of the boxes (B, C, h, w).
+            log_aspect: logarithm of width over height of the boxes (B,).
+            aspect_weight: lost for a difference of these logarithms of one.
+        """
         seen = self.space.directions(maps).flatten(1)
-        return torch.cat([seen @ part.float().T for part in self.features.split(512)], dim=1)
-
-
-def table_bytes(views: int, channels: int, cells: int) -> int:
-    """Return how many bytes the features of a table take."""
-    return 2 * views * channels * cells
+        cosine = torch.cat([seen @ part.float().T for part in self.features.split(512)], dim=1)
+        return cosine - aspect_weight * (log_aspect[:, None] - self.log_aspect).abs()
 
 
 def build_table(
@@ -84,6 +90,7 @@ def build_table(
     distance_m: float,
     encode: Encode,
     channels: int,
+    max_bytes: float = math.inf,
 ) -> ViewTable:
     """Render an object from all sides and encode what is seen.
 
@@ -96,10 +103,18 @@ def build_table(
         distance_m: of the object, metres.
         encode: the features.
         channels: principal components that are kept; no more than there are.
+        max_bytes: of the features.
+
+    Raises:
+        MemoryError: if they would take more.
     """
     view = framed(rotation, centre, outline, distance_m)
     few = torch.linspace(0, len(rotation) - 1, min(_SAMPLES, len(rotation)), device=rotation.device).long().unique()
     space = _principal_components(_encoded(caster, index, view, few, encode), channels)
+    cells = math.prod(encode(torch.zeros(1, 3, SIZE, SIZE, device=rotation.device)).shape[-2:])
+    needed = len(rotation) * space.basis.shape[1] * cells * _BYTES
+    if needed > max_bytes:
+        raise MemoryError(f"{len(rotation)} views with {space.basis.shape[1]} channels take {needed / 1e6:.1f} MB")
     everything = torch.arange(len(rotation), device=rotation.device)
     rows = []
     for maps, covered in _encoded(caster, index, view, everything, encode):
@@ -134,7 +149,7 @@ def _encoded(
         mask = renders.mask[:, None].float().to(rows.device)
         color = headlight(renders.colors.to(rows.device), renders.normals.to(rows.device)[:, 2:]) * mask
         maps = encode(color + GREY * (1.0 - mask))
-        covered = F.adaptive_avg_pool2d(mask, maps.shape[-2:])[:, 0]
+        covered = F.adaptive_avg_pool2d(mask, (maps.shape[2], maps.shape[3]))[:, 0]
         yield maps, torch.where(covered > _MIN_COVERED, covered, 0.0)
 
 
