@@ -19,6 +19,7 @@ from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.methods.render_compare import (
     Picture,
     RenderCompare,
+    Stage,
     chosen_updates,
     cost_of,
     success_probability,
@@ -145,18 +146,21 @@ class Unseen:
         return torch.from_numpy(poses).float().to(self.device)
 
     def _refined(self, picture: Picture, object_index: int, poses: Tensor) -> Found | None:
-        """Compare candidates (K, 4, 4) once, refine the likeliest of them, and return the best; None where all fail."""
-        if not len(poses):
-            return None
+        """Compare candidates (K, 4, 4), ever fewer of them and ever more closely; None where all fail."""
         settings, comparison = self.settings, self.comparison
-        coarse = (comparison.network.coarse_sizes or (comparison.size,))[:1]
         index = torch.full((len(poses),), object_index, device=self.device)
-        trace, known, _ = comparison.run(picture, index, poses, coarse)
-        cost = cost_of(trace[-1], settings.similarity_weight).nan_to_num(math.inf)
-        likely = cost.topk(min(settings.refined, len(cost)), largest=False).indices
-        index, begun = index[likely], known[-1][likely]
-        trace, known, broken = comparison.run(picture, index, begun, [comparison.size] * settings.stages)
-        cost = cost_of(trace[-1], settings.similarity_weight).masked_fill(broken, math.inf).nan_to_num(math.inf)
+        spent = 0
+        coarse = (comparison.network.coarse_sizes or (comparison.size,))[0]
+        for size, kept in ((coarse, settings.refined), (comparison.size, settings.finished)):
+            if not len(poses):
+                return None
+            trace, known, broken = comparison.run(picture, index[: len(poses)], poses, [size])
+            spent += len(poses)
+            cost = self._cost(trace[-1], broken)
+            poses = known[-1][cost.topk(min(kept, len(cost)), largest=False).indices]
+        index = index[: len(poses)]
+        trace, known, broken = comparison.run(picture, index, poses, [comparison.size] * settings.stages)
+        cost = self._cost(trace[-1], broken)
         best = int(cost.argmin())
         if not math.isfinite(float(cost[best])):
             return None
@@ -168,8 +172,12 @@ class Unseen:
             float(trace[max(int(chosen[best]) - 1, 0)].prediction.log_error[best]),
             math.nan if similarity is None else float(similarity[best]),
             covariance.double().cpu().numpy(),
-            len(poses) + len(likely) * settings.stages,
+            spent + len(poses) * settings.stages,
         )
+
+    def _cost(self, stage: Stage, broken: Tensor) -> Tensor:
+        """Return how little poses (B,) fit the image; of those that cannot be compared any more, infinity."""
+        return cost_of(stage, self.settings.similarity_weight).nan_to_num(math.inf).masked_fill(broken, math.inf)
 
     def _success_probability(self, log_error: float) -> float:
         settings = self.settings

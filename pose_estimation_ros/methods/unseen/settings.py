@@ -17,11 +17,12 @@ class UnseenSettings(Settings):
     channels: int = setting(32, "Principal components that are kept of the features.", ge=4, le=512)
     max_table_mb: float = setting(64.0, "Most memory that the table of one object may take, megabytes.", gt=0.0)
     aspect_weight: float = setting(
-        0.3, "By which views lose similarity for the logarithm of their box's aspect ratio over the one seen.", ge=0.0
+        0.4, "By which views lose similarity for the logarithm of their box's aspect ratio over the one seen.", ge=0.0
     )
-    candidates: int = setting(24, "Views that are compared with the image once.", ge=1, le=512)
-    refined: int = setting(5, "Of these, how many are refined.", ge=1, le=64)
-    stages: int = setting(3, "Comparisons of each that is refined, after the first.", ge=1, le=16)
+    candidates: int = setting(24, "Views that are compared with the image in a small rendering.", ge=1, le=512)
+    refined: int = setting(16, "Of these, how many are compared at the full size.", ge=1, le=256)
+    finished: int = setting(6, "Of these, how many are refined to the end.", ge=1, le=64)
+    stages: int = setting(2, "Comparisons of each of the last ones.", ge=1, le=16)
     similarity_margin: float = setting(
         0.01, "Of the poses compared, the last one is taken whose similarity is at most so far below the best.", ge=0.0
     )
