@@ -74,6 +74,11 @@ OTHERS = {
         "--refiner attention",
         "parts_attention": f"python benchmarks/attention_parts.py {LMO} --image-step 2",
         "parts_heatmaps": f"python benchmarks/heatmaps_reading.py {DEMO} --image-step 4",
+        "coarse_search": f"python benchmarks/coarse_search.py {LMO} --image-step 2",
+        "coarse_search_every_rotation": f"python benchmarks/coarse_search.py {LMO} --image-step 2 --only attention "
+        "--every-rotation",
+        "coarse_search_renders": "python benchmarks/coarse_search.py --bundle models/lmo "
+        "--mesh-dir ../shared/data/lmo/models --renders 240",
         "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
         "covariance_lmo": f"python benchmarks/covariance.py {LMO} --image-range 1:60:2",
         "renders_pix2pose": "python benchmarks/held_out_renders.py --bundle models/lmo "

@@ -55,7 +55,9 @@ def photographed(mesh: Mesh, rotation: Tensor, place: tuple[float, float, float]
     intrinsics = torch.tensor([[600.0, 0.0, 319.5], [0.0, 600.0, 239.5], [0.0, 0.0, 1.0]])
     renders = RayCaster([mesh]).render(torch.tensor([0]), pose[None], intrinsics[None], 480, 640)
     mask = renders.mask[:, None].float()
-    image = headlight(renders.colors, renders.normals[:, 2:]) * mask + 0.45 * (1.0 - mask)
+    toward = F.normalize(torch.tensor(place), dim=0)  # the lamp is turned to the object, as in the table
+    facing = (renders.normals * toward[:, None, None]).sum(dim=1, keepdim=True)
+    image = headlight(renders.colors, facing) * mask + 0.45 * (1.0 - mask)
     rows, columns = np.nonzero(renders.mask[0].numpy())
     return image[0], intrinsics, np.array([columns.min(), rows.min(), columns.max(), rows.max()], dtype=np.float64)
 
