@@ -76,8 +76,6 @@ OTHERS = {
         "parts_heatmaps": f"python benchmarks/heatmaps_reading.py {DEMO} --image-step 4",
         # One thread: what is measured beside the figures is the time of the processor.
         "coarse_search": f"OMP_NUM_THREADS=1 python benchmarks/coarse_search.py {LMO} --image-step 4",
-        "coarse_search_every_rotation": f"OMP_NUM_THREADS=1 python benchmarks/coarse_search.py {LMO} --image-step 4 "
-        "--only attention --every-rotation",
         "coarse_search_renders": "OMP_NUM_THREADS=1 python benchmarks/coarse_search.py --bundle models/lmo "
         "--mesh-dir ../shared/data/lmo/models --renders 160 --only attention lite0",
         "lmo_unseen_gt_even": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend unseen --refiner none --detections gt "
