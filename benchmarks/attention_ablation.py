@@ -31,11 +31,11 @@ from pose_estimation_ros.data.view_bank import build_view_bank
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.geometry.camera import Camera
-from pose_estimation_ros.methods.attention.network import AttentionNet
 from pose_estimation_ros.methods.attention.refiner import Attention
 from pose_estimation_ros.methods.attention.settings import AttentionSettings
 from pose_estimation_ros.methods.attention.training import ROLE, AttentionRecipe, train_attention
 from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import Mesh, sample_surface
 from pose_estimation_ros.rendering.raycaster import RayCaster

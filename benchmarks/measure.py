@@ -81,6 +81,14 @@ OTHERS = {
         "--refiner attention",
         "parts_attention": f"python benchmarks/attention_parts.py {LMO} --image-step 2",
         "parts_heatmaps": f"python benchmarks/heatmaps_reading.py {DEMO} --image-step 4",
+        # One thread: what is measured beside the figures is the time of the processor.
+        "coarse_search": f"OMP_NUM_THREADS=1 python benchmarks/coarse_search.py {LMO} --image-step 4",
+        "coarse_search_renders": "OMP_NUM_THREADS=1 python benchmarks/coarse_search.py --bundle models/lmo "
+        "--mesh-dir ../shared/data/lmo/models --renders 160 --only attention lite0",
+        "lmo_unseen_gt_even": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend unseen --refiner none --detections gt "
+        "--no-vsd --image-range 0:60:2",
+        "lmo_unseen_gt_every_rotation": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend unseen --refiner none "
+        "--detections gt --no-vsd --image-range 0:60:6 --set unseen.every_rotation=true",
         "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
         "covariance_lmo": f"python benchmarks/covariance.py {LMO} --image-range 1:60:2",
         "renders_pix2pose": "python benchmarks/held_out_renders.py --bundle models/lmo "
@@ -95,6 +103,7 @@ OTHERS = {
         "time_poses_pix2pose": f"pose_benchmark {LMO} --no-detector --backend pix2pose",
         "time_poses_heatmaps": f"pose_benchmark {LMO} --no-detector --backend heatmaps",
         "time_poses_nemo": f"pose_benchmark {LMO} --no-detector --backend nemo",
+        "time_poses_unseen": f"pose_benchmark {LMO} --no-detector --backend unseen",
         "time_nemo_paper": f"pose_benchmark {LMO} --no-detector --backend nemo --compare nemo "
         "--compare-set nemo.procedure=paper --frames 5",
         "time_following": "python benchmarks/following.py --bundle models/demo",

@@ -48,27 +48,47 @@ def translation_prior_from_box(
     inside = (low > _RIM_PX - 0.5) & (high < np.asarray(image_size) - 0.5 - _RIM_PX)
     if not inside.all() or not (high - low > 0.0).all():
         return None
-    focal, centre, side = np.diag(intrinsics)[:2], (low + high) / 2.0, high - low
     turned = outline @ camera_from_object[:3, :3].T
     point = (turned.min(axis=0) + turned.max(axis=0)) / 2.0
-    turned = turned - point
-    depth = float(np.exp(np.log(focal * np.ptp(turned, axis=0)[:2] / side).mean()))
-    place = depth * np.append((centre - intrinsics[:2, 2]) / focal, 1.0)
-    for _ in range(_STEPS):
-        if place[2] + turned[:, 2].min() <= 0.0:
-            return None
-        seen = (turned + place) @ intrinsics.T
-        pixels = seen[:, :2] / seen[:, 2:]
-        least, most = pixels.min(axis=0), pixels.max(axis=0)
-        place[:2] += (centre - (least + most) / 2.0) * place[2] / focal
-        place *= float(np.exp(np.log((most - least) / side).mean()))
+    place = places_in_box(camera_from_object[None, :3, :3], outline, box, intrinsics)[0]
+    if not np.isfinite(place).all():
+        return None
     pixel = (intrinsics @ place)[:2] / place[2]
     on_object = camera_from_object[:3, :3].T @ point
     return TranslationPrior(
         on_object,
         pixel,
         float(place[2]),
-        uncertainty.centre_sigma * side,
+        uncertainty.centre_sigma * (high - low),
         uncertainty.log_size_sigma,
         uncertainty.redundancy,
     )
+
+
+def places_in_box(rotation: np.ndarray, outline: np.ndarray, box: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Return where an object is in each of several rotations, if the projection of its outline fills a box.
+
+    Args:
+        rotation: camera from object (N, 3, 3).
+        outline: points (P, 3) on the object that reach farthest in all directions, metres.
+        box: of the whole object, x0 y0 x1 y1 in pixels, not empty.
+        intrinsics: camera matrix (3, 3).
+
+    Returns:
+        Middles of the turned outlines' extents in camera axes (N, 3), metres; not a number where the camera would be in
+        the object.
+    """
+    low, high = np.asarray(box[:2], dtype=np.float64), np.asarray(box[2:], dtype=np.float64)
+    focal, centre, side = np.diag(intrinsics)[:2], (low + high) / 2.0, high - low
+    turned = outline @ np.swapaxes(rotation, 1, 2)
+    turned = turned - ((turned.min(axis=1) + turned.max(axis=1)) / 2.0)[:, None]
+    depth = np.exp(np.log(focal * np.ptp(turned, axis=1)[:, :2] / side).mean(axis=1))
+    place = depth[:, None] * np.append((centre - intrinsics[:2, 2]) / focal, 1.0)
+    for _ in range(_STEPS):
+        place[place[:, 2] + turned[..., 2].min(axis=1) <= 0.0] = np.nan
+        seen = (turned + place[:, None]) @ intrinsics.T
+        pixels = seen[..., :2] / seen[..., 2:]
+        least, most = pixels.min(axis=1), pixels.max(axis=1)
+        place[:, :2] += (centre - (least + most) / 2.0) * place[:, 2:] / focal
+        place *= np.exp(np.log((most - least) / side).mean(axis=1))[:, None]
+    return place

@@ -12,8 +12,8 @@ from pose_estimation_ros.data.pairs import PairConfig, PairSource, near_views
 from pose_estimation_ros.data.synthetic import STRIDE, CropBatch, CropConfig, Placement
 from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.geometry.camera import project_points
-from pose_estimation_ros.methods.attention.network import CELL
 from pose_estimation_ros.methods.attention.training import AttentionRecipe, AttentionStep
+from pose_estimation_ros.networks.attention_net import CELL
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.object_tensors import object_sizes
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pose_estimation_ros.geometry.box_prior import BoxUncertainty, translation_prior_from_box
+from pose_estimation_ros.geometry.box_prior import BoxUncertainty, places_in_box, translation_prior_from_box
 
 INTRINSICS = np.array([[600.0, 0.0, 320.0], [0.0, 620.0, 240.0], [0.0, 0.0, 1.0]])
 SIZE = (640, 480)
@@ -71,3 +71,19 @@ def test_a_box_that_puts_the_camera_into_the_object_places_nothing() -> None:
     box = box_of(pose_of((0.3, -0.4, 0.2), (0.0, 0.0, 1.0)))
     deep, ahead = OUTLINE * [1.0, 1.0, 40.0], pose_of((0.0, 0.0, 0.0), (0.0, 0.0, 1.0))
     assert translation_prior_from_box(ahead, deep, box, INTRINSICS, SIZE, BoxUncertainty()) is None
+
+
+def test_many_rotations_are_placed_as_one_by_one() -> None:
+    box = np.array([200.0, 150.0, 300.0, 290.0])
+    poses = [pose_of((0.3, -0.4, 0.2), (0.0, 0.0, 1.0)), pose_of((2.0, 0.5, -0.7), (0.0, 0.0, 1.0))]
+    places = places_in_box(np.stack([pose[:3, :3] for pose in poses]), OUTLINE, box, INTRINSICS)
+    for pose, place in zip(poses, places, strict=True):
+        prior = translation_prior_from_box(pose, OUTLINE, box, INTRINSICS, SIZE, BoxUncertainty())
+        assert prior is not None
+        assert place[2] == pytest.approx(prior.depth_m, rel=1e-9)
+        np.testing.assert_allclose(INTRINSICS @ place / place[2], [*prior.pixel, 1.0], rtol=1e-9)
+
+
+def test_a_box_wider_than_the_object_can_be_has_no_place() -> None:
+    places = places_in_box(np.eye(3)[None], OUTLINE, np.array([-9e3, -9e3, 9e3, 9e3]), INTRINSICS)
+    assert np.isnan(places).all()

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pose_estimation_ros.methods.attention.network import STREAMS
 from pose_estimation_ros.methods.attention.refiner import Attention
-from pose_estimation_ros.methods.attention.selection import Stage
 from pose_estimation_ros.methods.base import Frame, PoseHypothesis
+from pose_estimation_ros.methods.render_compare import Stage
+from pose_estimation_ros.networks.attention_net import STREAMS
 
 _TILE_PX = 112
 _GAP_PX = 4

@@ -8,45 +8,37 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pose_estimation_ros.data.comparison import rendered_channels, warped
 from pose_estimation_ros.data.frame import Detection, Frame
-from pose_estimation_ros.geometry.camera import transform_points
-from pose_estimation_ros.geometry.virtual_camera import PoseUpdate, VirtualCameras, updated_poses, virtual_cameras
-from pose_estimation_ros.methods.attention.network import AttentionNet
-from pose_estimation_ros.methods.attention.paper import PaperAttentionNet, make_attention_net
 from pose_estimation_ros.methods.attention.rotation_hypotheses import Outcome, right_angle_rotations, rotated_poses
-from pose_estimation_ros.methods.attention.selection import Stage, chosen_updates, has_strayed
+from pose_estimation_ros.methods.attention.selection import has_strayed
 from pose_estimation_ros.methods.attention.settings import AttentionSettings
-from pose_estimation_ros.methods.attention.uncertainty import chosen_covariances
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
 from pose_estimation_ros.methods.covariance import published_covariance
-from pose_estimation_ros.networks.precision import autocast
+from pose_estimation_ros.methods.render_compare import (
+    Picture,
+    RenderCompare,
+    Stage,
+    chosen_updates,
+    cost_of,
+    success_probability,
+)
+from pose_estimation_ros.methods.update_covariance import chosen_covariances
+from pose_estimation_ros.networks.attention_net import AttentionNet
+from pose_estimation_ros.networks.attention_paper import PaperAttentionNet
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
-from pose_estimation_ros.objects.mesh import sample_surface
-from pose_estimation_ros.objects.object_tensors import object_sizes
 from pose_estimation_ros.rendering.raycaster import RayCaster
-from pose_estimation_ros.rendering.shading import headlight
 
 ROLE = "attention"
-_OUTLINE_POINTS = 256
 _log = logging.getLogger(__name__)
 
 
-class Picture(NamedTuple):
-    """An image as `compare` takes it."""
-
-    image: Tensor  # (3, H, W) in [0, 1]
-    intrinsics: Tensor  # (3, 3)
-
-
-class Attention:
+class Attention(RenderCompare):
     """Refine all poses of a frame together; every stage is one rendering and one forward pass.
 
     Args:
@@ -67,15 +59,9 @@ class Attention:
         size: int,
         settings: AttentionSettings | None = None,
     ) -> None:
-        self.network = network
-        self.caster = caster
-        self.size = size
+        super().__init__(network, caster, catalog, outline, size)
         self.settings = settings or AttentionSettings()
-        self.device = next(network.parameters()).device
-        self._centre, self._half, self._diameter = object_sizes(catalog, self.device)
-        self.outline = outline.to(self.device)
         self._rotations = right_angle_rotations().to(self.device)
-        self.names = [model.name for model in catalog]
         self.rejections: Counter[str] = Counter()  # how often which object was rejected
 
     @classmethod
@@ -91,11 +77,8 @@ class Attention:
         Raises:
             BundleError: if weights or meshes are missing, damaged or do not fit.
         """
-        network = bundle.load_network(ROLE, lambda _, **architecture: make_attention_net(**architecture), device)
-        meshes = bundle.load_meshes(mesh_dir)
-        outline = torch.from_numpy(np.stack([sample_surface(mesh, _OUTLINE_POINTS) for mesh in meshes])).float()
-        caster = RayCaster(meshes, device=device)
-        return cls(network, caster, bundle.catalog, outline, bundle.network(ROLE).input_size, settings)
+        shared = RenderCompare.load(bundle, ROLE, device, mesh_dir)
+        return cls(shared.network, shared.caster, bundle.catalog, shared.outline, shared.size, settings)
 
     @torch.inference_mode()
     def refine(
@@ -128,9 +111,9 @@ class Attention:
         if not hypotheses:
             return []
         index, start = self._start(hypotheses)
-        picture, sizes = self._picture(frame), self._sizes(stages)
-        first = None if sizes[0] == self.size else self._similarity(picture, index, start)
-        outcome = self._outcome(index, start, *self._run(picture, index, start, sizes), first)
+        picture, sizes = self.picture(frame), self._sizes(stages)
+        first = None if sizes[0] == self.size else self.similarity_at(picture, index, start)
+        outcome = self._outcome(index, start, *self.run(picture, index, start, sizes), first)
         comparisons = torch.full((len(start),), len(sizes), device=self.device)
         if stages is None:
             outcome, more = self._with_other_rotations(picture, index, start, outcome)
@@ -179,15 +162,15 @@ class Attention:
         if not len(rows):
             return outcome, spent
         found = torch.where(outcome.rejected[:, None, None], start, outcome.poses)[rows]
-        turned = rotated_poses(found, self._centre[index[rows]], self._rotations)
+        turned = rotated_poses(found, self.centre[index[rows]], self._rotations)
         many = index[rows].repeat_interleave(len(self._rotations))
-        trace, moved, _ = self._run(picture, many, turned.flatten(0, 1), sizes[:1])
-        cost = self._cost(trace[-1]).nan_to_num(math.inf).reshape(turned.shape[:2])
+        trace, moved, _ = self.run(picture, many, turned.flatten(0, 1), sizes[:1])
+        cost = cost_of(trace[-1], self.settings.similarity_weight).nan_to_num(math.inf).reshape(turned.shape[:2])
         likely = cost.argsort(dim=1)[:, : settings.rotation_hypotheses]
         begun = moved[-1].reshape(turned.shape)[torch.arange(len(rows), device=self.device)[:, None], likely]
         begun = begun.transpose(0, 1).flatten(0, 1)
         again = index[rows].repeat(likely.shape[1])
-        tried = self._outcome(again, begun, *self._run(picture, again, begun, sizes[1:]), None)
+        tried = self._outcome(again, begun, *self.run(picture, again, begun, sizes[1:]), None)
         for part in torch.arange(len(begun), device=self.device).reshape(-1, len(rows)):
             outcome = outcome.improved(tried.part(part), rows, settings.min_cost_gain)
         spent[rows] = len(self._rotations) + likely.shape[1] * (len(sizes) - 1)
@@ -201,23 +184,18 @@ class Attention:
         rows = torch.arange(len(start), device=self.device)
         found = poses[chosen, rows]
         errors = torch.stack([stage.prediction.log_error for stage in trace])[(chosen - 1).clamp(min=0), rows]
-        covariance = chosen_covariances(trace, poses, self._centre[index], chosen)
+        covariance = chosen_covariances(trace, poses, self.centre[index], chosen)
         rejected = broken | has_strayed(start, found, self.settings)
         similarity = trace[-1].prediction.similarity
         similarity = torch.full_like(errors, math.nan) if similarity is None else similarity
-        return Outcome(found, errors, self._cost(trace[-1]), rejected, covariance, similarity)
-
-    def _cost(self, stage: Stage) -> Tensor:
-        """Return how little the poses (B,) that a stage began with fit the image."""
-        similarity = stage.prediction.similarity
-        return stage.prediction.log_error - self.settings.similarity_weight * (
-            0.0 if similarity is None else similarity
+        return Outcome(
+            found, errors, cost_of(trace[-1], self.settings.similarity_weight), rejected, covariance, similarity
         )
 
     @torch.inference_mode()
     def trace(self, frame: Frame, hypotheses: Sequence[PoseHypothesis], stages: int | None = None) -> list[Stage]:
         """Return what every stage sees of some poses, for drawing."""
-        return self._run(self._picture(frame), *self._start(hypotheses), self._sizes(stages))[0]
+        return self.run(self.picture(frame), *self._start(hypotheses), self._sizes(stages))[0]
 
     def _count_rejected(self, name: str) -> None:
         self.rejections[name] += 1
@@ -227,12 +205,11 @@ class Attention:
     @torch.inference_mode()
     def similarity(self, frame: Frame, hypotheses: Sequence[PoseHypothesis]) -> Tensor | None:
         """Return how similar to the image poses are at the full size (B,), where the network can tell."""
-        return self._similarity(self._picture(frame), *self._start(hypotheses))
+        return self.similarity_at(self.picture(frame), *self._start(hypotheses))
 
     def success_probability(self, log_error: Tensor) -> Tensor:
         """Return the chances that poses are right, as if errors were spread exponentially about what is expected."""
-        expected = self.settings.error_scale * log_error.clamp(-8.0, 8.0).exp()
-        return 1.0 - torch.exp(-self.settings.accepted_error_diameters / expected)
+        return success_probability(log_error, self.settings.accepted_error_diameters, self.settings.error_scale)
 
     def _start(self, hypotheses: Sequence[PoseHypothesis]) -> tuple[Tensor, Tensor]:
         index = torch.tensor([item.object_index for item in hypotheses], device=self.device)
@@ -247,68 +224,6 @@ class Attention:
             return [self.size] * stages
         coarse = self.network.coarse_sizes
         return [*coarse, *[self.size] * max(1, self.settings.stages - len(coarse))]
-
-    def _picture(self, frame: Frame) -> Picture:
-        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
-        return Picture(image, torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device))
-
-    def _run(
-        self, picture: Picture, index: Tensor, poses: Tensor, sizes: Sequence[int]
-    ) -> tuple[list[Stage], Tensor, Tensor]:
-        """Compare and move, stage by stage, with images of these sizes.
-
-        Returns:
-            The N stages, the poses before and after them (N + 1, B, 4, 4), and which broke and did not move on (B,).
-        """
-        trace, known = [], [poses]
-        broken = torch.zeros(len(poses), dtype=torch.bool, device=self.device)
-        for size in sizes:
-            stage = self.compare(*picture, index, poses, size)
-            update = PoseUpdate(stage.prediction.shift, stage.prediction.log_distance, stage.prediction.axis_angle)
-            moved = updated_poses(poses, self._centre[index], stage.cameras, update)
-            broken = broken | ~torch.isfinite(moved).flatten(1).all(dim=1) | (moved[:, 2, 3] <= 0.0)
-            poses = torch.where(broken[:, None, None], poses, moved)
-            trace.append(stage)
-            known.append(poses)
-        return trace, torch.stack(known), broken
-
-    def compare(
-        self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor, size: int | None = None
-    ) -> Stage:
-        """Render objects (B,) at poses (B, 4, 4) and compare them with an image (3, H, W) in [0, 1]."""
-        cameras, observed, rendered = self._pair(Picture(image, intrinsics), index, poses, size or self.size)
-        depth = transform_points(self._centre[index][:, None], cameras.poses(poses))[:, 0, 2]
-        distance = depth / self._diameter[index]
-        with autocast(self.device):
-            prediction = self.network(
-                observed, rendered, distance, cameras.size / cameras.intrinsics[:, 0, 0] * distance
-            )
-        return Stage(cameras, observed, rendered, prediction)
-
-    def _similarity(self, picture: Picture, index: Tensor, poses: Tensor) -> Tensor | None:
-        """Return how like the image poses (B, 4, 4) are at the full size, (B,), where the network can tell."""
-        if self.network.similarity is None:
-            return None
-        _, observed, rendered = self._pair(picture, index, poses, self.size)
-        with autocast(self.device):
-            return self.network.similarity(observed, rendered)
-
-    def _pair(self, picture: Picture, index: Tensor, poses: Tensor, size: int) -> tuple[VirtualCameras, Tensor, Tensor]:
-        """Return virtual cameras, and what they see: the image (B, 3, S, S) and renderings (B, RENDERED, S, S)."""
-        cameras = virtual_cameras(poses, self._centre[index], self.outline[index], size, self.network.padding)
-        layout = {"memory_format": torch.channels_last}
-        observed = warped(picture.image, cameras.image_from_virtual(picture.intrinsics), size).contiguous(**layout)
-        return cameras, observed, self.render(cameras, index, poses).float().contiguous(**layout)
-
-    def render(self, cameras: VirtualCameras, index: Tensor, poses: Tensor) -> Tensor:
-        """Render objects as the network takes them (B, RENDERED, S, S)."""
-        seen = cameras.poses(poses)
-        renders = self.caster.render(index, seen, cameras.intrinsics, cameras.size, cameras.size)
-        mask = renders.mask[:, None].float().to(self.device)
-        centre, half = self._centre[index][:, :, None, None], self._half[index][:, :, None, None]
-        coordinates = (renders.coordinates.to(self.device) - centre) / half * mask
-        color = headlight(renders.colors.to(self.device), renders.normals.to(self.device)[:, 2:]) * mask
-        return rendered_channels(color, coordinates, mask, seen[:, :3, :3], self._half[index], self._diameter[index])
 
 
 def load(context: LoadContext) -> Attention:

@@ -14,9 +14,9 @@ from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
 from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
-from pose_estimation_ros.methods.attention.flow import point_flow
-from pose_estimation_ros.methods.attention.network import CELL, DIVISOR, Comparison
-from pose_estimation_ros.methods.attention.paper import make_attention_net
+from pose_estimation_ros.networks.attention_flow import point_flow
+from pose_estimation_ros.networks.attention_net import CELL, DIVISOR, Comparison
+from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog

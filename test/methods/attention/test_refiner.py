@@ -15,11 +15,11 @@ from scipy.spatial.transform import Rotation
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
-from pose_estimation_ros.methods.attention.drawing import Stage, draw
+from pose_estimation_ros.methods.attention.drawing import draw
 from pose_estimation_ros.methods.attention.refiner import Attention
-from pose_estimation_ros.methods.attention.selection import chosen_updates
 from pose_estimation_ros.methods.attention.settings import AttentionSettings
 from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.methods.render_compare import Stage, chosen_updates
 from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface

@@ -15,7 +15,6 @@ from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
 from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
-from pose_estimation_ros.methods.attention.paper import make_attention_net
 from pose_estimation_ros.methods.attention.refiner import Attention
 from pose_estimation_ros.methods.attention.training import (
     AttentionRecipe,
@@ -23,6 +22,7 @@ from pose_estimation_ros.methods.attention.training import (
     nearest_equivalent,
     train_attention,
 )
+from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.objects.bundle import PosePrior, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.objects.mesh import load_mesh

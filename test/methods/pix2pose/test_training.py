@@ -19,11 +19,11 @@ from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.data.synthetic import CropConfig, CropSource
 from pose_estimation_ros.geometry.camera import Camera
-from pose_estimation_ros.methods.attention.paper import make_attention_net
 from pose_estimation_ros.methods.pix2pose.estimator import Pix2Pose
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.methods.pix2pose.settings import Pix2PoseSettings
 from pose_estimation_ros.methods.pix2pose.training import Pix2PoseRecipe, size_reached
+from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.networks.heatmap_net import HeatmapNet
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.training.crop_source import build_network, load_bank

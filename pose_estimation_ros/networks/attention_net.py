@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pose_estimation_ros.methods.attention.flow import TYPICAL_ERRORS, solve_updates
+from pose_estimation_ros.networks.attention_flow import TYPICAL_ERRORS, solve_updates
 from pose_estimation_ros.networks.encoder import EncoderKind, ResidualBlock, make_encoder
 
 STREAMS = ("shift", "distance", "rotation")

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
-from pose_estimation_ros.methods.attention import network as attention_net
-from pose_estimation_ros.methods.attention.flow import Updates, flow_jacobian, point_flow, solve_updates
-from pose_estimation_ros.methods.attention.network import CELL, RENDERED, AttentionNet, correlation
-from pose_estimation_ros.methods.attention.paper import make_attention_net
+from pose_estimation_ros.networks import attention_net
+from pose_estimation_ros.networks.attention_flow import Updates, flow_jacobian, point_flow, solve_updates
+from pose_estimation_ros.networks.attention_net import CELL, RENDERED, AttentionNet, correlation
+from pose_estimation_ros.networks.attention_paper import make_attention_net
 
 CELLS = 12
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pose_estimation_ros.methods.attention.network import STREAMS, AttentionNet, Comparison, rename_old_weights
+from pose_estimation_ros.networks.attention_net import STREAMS, AttentionNet, Comparison, rename_old_weights
 
 _OUTPUTS = (2, 1, 3)  # shift, logarithm of the distance, axis and angle
 _SCALES = (0.1, 0.1, 0.3)  # of outputs of one

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.geometry.virtual_camera import PoseUpdate, VirtualCameras, updated_poses, virtual_cameras
-from pose_estimation_ros.methods.attention.uncertainty import chosen_covariances, remaining_covariance
+from pose_estimation_ros.methods.update_covariance import chosen_covariances, remaining_covariance
 
 
 def _prediction(update: Tensor, covariance: Tensor | None) -> Any:

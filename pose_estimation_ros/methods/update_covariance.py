@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.geometry.virtual_camera import update_jacobian
-from pose_estimation_ros.methods.attention.network import Comparison
-from pose_estimation_ros.methods.attention.selection import Stage
+from pose_estimation_ros.methods.render_compare import Stage
+from pose_estimation_ros.networks.attention_net import Comparison
 
 # Stages remove a part of the error each. Where a comparison still asks for an update, those after it would, too: with
 # four fifths of the error left by each, all of them together come to so many times the next.

@@ -1,0 +1,195 @@
+"""Render objects, compare the renderings with an image, and move the poses: what methods that do so share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose_estimation_ros.data.comparison import rendered_channels, warped
+from pose_estimation_ros.data.frame import Frame
+from pose_estimation_ros.geometry.camera import transform_points
+from pose_estimation_ros.geometry.virtual_camera import PoseUpdate, VirtualCameras, updated_poses, virtual_cameras
+from pose_estimation_ros.networks.attention_net import AttentionNet, Comparison
+from pose_estimation_ros.networks.attention_paper import PaperAttentionNet, make_attention_net
+from pose_estimation_ros.networks.precision import autocast
+from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.objects.mesh import sample_surface
+from pose_estimation_ros.objects.object_tensors import object_sizes
+from pose_estimation_ros.rendering.raycaster import RayCaster
+from pose_estimation_ros.rendering.shading import headlight
+
+_OUTLINE_POINTS = 256
+
+
+class Picture(NamedTuple):
+    """An image as `compare` takes it."""
+
+    image: Tensor  # (3, H, W) in [0, 1]
+    intrinsics: Tensor  # (3, 3)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One comparison of all poses of a frame."""
+
+    cameras: VirtualCameras
+    observed: Tensor  # (B, 3, S, S)
+    rendered: Tensor  # (B, RENDERED, S, S)
+    prediction: Comparison
+
+
+class RenderCompare:
+    """Compare all poses of a frame together; every stage is one rendering and one forward pass.
+
+    Args:
+        network: trained network in evaluation mode, on its device.
+        caster: renders the objects of the catalog, in its order.
+        catalog: the objects.
+        outline: points on the surface of each object (O, P, 3), metres.
+        size: side of the images the network was trained on; its coarse stages have their own.
+    """
+
+    def __init__(
+        self,
+        network: AttentionNet | PaperAttentionNet,
+        caster: RayCaster,
+        catalog: Catalog,
+        outline: Tensor,
+        size: int,
+    ) -> None:
+        self.network = network
+        self.caster = caster
+        self.size = size
+        self.device = next(network.parameters()).device
+        self.centre, self.half, self.diameter = object_sizes(catalog, self.device)
+        self.outline = outline.to(self.device)
+        self.names = [model.name for model in catalog]
+
+    @classmethod
+    def load(cls, bundle: Bundle, role: str, device: torch.device, mesh_dir: Path | None = None) -> RenderCompare:
+        """Load a network and the meshes of a bundle.
+
+        Raises:
+            BundleError: if weights or meshes are missing, damaged or do not fit.
+        """
+        network = bundle.load_network(role, lambda _, **architecture: make_attention_net(**architecture), device)
+        meshes = bundle.load_meshes(mesh_dir)
+        outline = torch.from_numpy(np.stack([sample_surface(mesh, _OUTLINE_POINTS) for mesh in meshes])).float()
+        caster = RayCaster(meshes, device=device)
+        return cls(network, caster, bundle.catalog, outline, bundle.network(role).input_size)
+
+    def picture(self, frame: Frame) -> Picture:
+        """Return a frame as `compare` takes it."""
+        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
+        return Picture(image, torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device))
+
+    def run(
+        self, picture: Picture, index: Tensor, poses: Tensor, sizes: Sequence[int]
+    ) -> tuple[list[Stage], Tensor, Tensor]:
+        """Compare and move, stage by stage, with images of these sizes.
+
+        Returns:
+            The N stages, the poses before and after them (N + 1, B, 4, 4), and which broke and did not move on (B,).
+        """
+        trace, known = [], [poses]
+        broken = torch.zeros(len(poses), dtype=torch.bool, device=self.device)
+        for size in sizes:
+            stage = self.compare(*picture, index, poses, size)
+            update = PoseUpdate(stage.prediction.shift, stage.prediction.log_distance, stage.prediction.axis_angle)
+            moved = updated_poses(poses, self.centre[index], stage.cameras, update)
+            broken = broken | ~torch.isfinite(moved).flatten(1).all(dim=1) | (moved[:, 2, 3] <= 0.0)
+            poses = torch.where(broken[:, None, None], poses, moved)
+            trace.append(stage)
+            known.append(poses)
+        return trace, torch.stack(known), broken
+
+    def compare(
+        self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor, size: int | None = None
+    ) -> Stage:
+        """Render objects (B,) at poses (B, 4, 4) and compare them with an image (3, H, W) in [0, 1]."""
+        cameras, observed, rendered = self.pair(Picture(image, intrinsics), index, poses, size or self.size)
+        depth = transform_points(self.centre[index][:, None], cameras.poses(poses))[:, 0, 2]
+        distance = depth / self.diameter[index]
+        with autocast(self.device):
+            prediction = self.network(
+                observed, rendered, distance, cameras.size / cameras.intrinsics[:, 0, 0] * distance
+            )
+        return Stage(cameras, observed, rendered, prediction)
+
+    def pair(self, picture: Picture, index: Tensor, poses: Tensor, size: int) -> tuple[VirtualCameras, Tensor, Tensor]:
+        """Return virtual cameras, and what they see: the image (B, 3, S, S) and renderings (B, RENDERED, S, S)."""
+        cameras = virtual_cameras(poses, self.centre[index], self.outline[index], size, self.network.padding)
+        layout = {"memory_format": torch.channels_last}
+        observed = warped(picture.image, cameras.image_from_virtual(picture.intrinsics), size).contiguous(**layout)
+        return cameras, observed, self.render(cameras, index, poses).float().contiguous(**layout)
+
+    def render(self, cameras: VirtualCameras, index: Tensor, poses: Tensor) -> Tensor:
+        """Render objects as the network takes them (B, RENDERED, S, S)."""
+        seen = cameras.poses(poses)
+        renders = self.caster.render(index, seen, cameras.intrinsics, cameras.size, cameras.size)
+        mask = renders.mask[:, None].float().to(self.device)
+        centre, half = self.centre[index][:, :, None, None], self.half[index][:, :, None, None]
+        coordinates = (renders.coordinates.to(self.device) - centre) / half * mask
+        color = headlight(renders.colors.to(self.device), renders.normals.to(self.device)[:, 2:]) * mask
+        return rendered_channels(color, coordinates, mask, seen[:, :3, :3], self.half[index], self.diameter[index])
+
+    def similarity_at(self, picture: Picture, index: Tensor, poses: Tensor) -> Tensor | None:
+        """Return how like the image poses (B, 4, 4) are at the full size, (B,), where the network can tell."""
+        if self.network.similarity is None:
+            return None
+        _, observed, rendered = self.pair(picture, index, poses, self.size)
+        with autocast(self.device):
+            return self.network.similarity(observed, rendered)
+
+
+def chosen_updates(trace: Sequence[Stage], first: Tensor | None, margin: float) -> Tensor:
+    """Return after how many updates each pose (B,) was best, 0 where it was best as it came.
+
+    Only poses that were compared are known to look like the image, and only images of one size tell which is
+    more alike: those of the last stages. One stage compares nothing but the start, and networks without similarity
+    tell nothing: then the last update counts.
+
+    Args:
+        trace: the stages.
+        first: similarity (B,) of the start at their size, where the first stages have another.
+        margin: of the poses so nearly as similar as the best, the last one counts.
+    """
+    size, observed = trace[-1].cameras.size, trace[0].observed
+    known = {
+        number: stage.prediction.similarity
+        for number, stage in enumerate(trace)
+        if stage.prediction.similarity is not None and stage.cameras.size == size
+    }
+    if first is not None:
+        known[0] = first
+    if len(known) < 2:
+        return torch.full((len(observed),), len(trace), device=observed.device)
+    numbers = sorted(known)
+    values = torch.stack([known[number] for number in numbers]).nan_to_num(-1.0)
+    near = values >= values.amax(dim=0) - margin
+    order = torch.arange(1, len(numbers) + 1, device=observed.device)
+    return torch.tensor(numbers, device=observed.device)[(near * order[:, None]).argmax(dim=0)]
+
+
+def cost_of(stage: Stage, similarity_weight: float) -> Tensor:
+    """Return how little the poses (B,) that a stage began with fit the image; of one object, the lower the better."""
+    similarity = stage.prediction.similarity
+    return stage.prediction.log_error - similarity_weight * (0.0 if similarity is None else similarity)
+
+
+def success_probability(log_error: Tensor, accepted_diameters: float, error_scale: float) -> Tensor:
+    """Return the chances that poses are right, as if errors were spread exponentially about what is expected.
+
+    Args:
+        log_error: logarithm of the error that is expected, diameters.
+        accepted_diameters: errors below count as right, diameters.
+        error_scale: errors over those that the network expects of itself.
+    """
+    return 1.0 - torch.exp(-accepted_diameters / (error_scale * log_error.clamp(-8.0, 8.0).exp()))

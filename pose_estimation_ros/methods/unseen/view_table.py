@@ -1,0 +1,196 @@
+"""A table of an object's rendered views as features, in which what is seen in a box is looked up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pose_estimation_ros.data.comparison import warped
+from pose_estimation_ros.geometry.virtual_camera import VirtualCameras, filling_intrinsics, rotation_between
+from pose_estimation_ros.rendering.raycaster import RayCaster
+from pose_estimation_ros.rendering.shading import headlight
+
+SIZE = 96  # side of the views, pixels
+PADDING = 1.2  # side of the views over the longer side of the box
+GREY = 0.45  # behind the object
+_BATCH = 64  # views rendered and encoded at a time
+_SAMPLES = 96  # views that the principal components are found from
+_MIN_COVERED = 0.3  # of a cell by the object, for the cell to count
+_NOTHING = 1e-6
+_BYTES = 2  # of a number in the table
+
+Encode = Callable[[Tensor], Tensor]  # images (B, 3, SIZE, SIZE) to maps (B, C, h, w)
+
+
+@dataclass(frozen=True)
+class View:
+    """A rotation and its rendering's box, for rendering it so that the box is in the centre."""
+
+    rotation: Tensor  # (V, 3, 3) camera from object
+    translation: Tensor  # (V, 3) metres
+    intrinsics: Tensor  # (V, 3, 3)
+    log_aspect: Tensor  # (V,) logarithm of width over height of the box
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """Principal components of an object's features, each channel with the variance of one."""
+
+    mean: Tensor  # (C,)
+    basis: Tensor  # (C, K)
+
+    def directions(self, maps: Tensor) -> Tensor:
+        """Return maps (B, C, h, w) as unit vectors (B, K, h, w) of the space."""
+        centred = maps.float() - self.mean[None, :, None, None]
+        return F.normalize(torch.einsum("bchw,ck->bkhw", centred, self.basis), dim=1)
+
+
+@dataclass(frozen=True)
+class ViewTable:
+    """V views of one object."""
+
+    rotation: Tensor  # (V, 3, 3) of cameras that look at the object
+    log_aspect: Tensor  # (V,) logarithm of width over height of their boxes
+    features: Tensor  # (V, K * h * w) float16, unit vectors times the cells' shares of the view
+    space: FeatureSpace
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the table takes."""
+        tensors = (self.rotation, self.log_aspect, self.features, self.space.mean, self.space.basis)
+        return sum(item.numel() * item.element_size() for item in tensors)
+
+    def similarity(self, maps: Tensor, log_aspect: Tensor, aspect_weight: float) -> Tensor:
+        """Return how like the views are to what is in boxes (B, V).
+
+        It is the mean cosine of features over the cells that show the object, less what boxes of another shape lose.
+
+        Args:
+            maps: features of the boxes (B, C, h, w).
+            log_aspect: logarithm of width over height of the boxes (B,).
+            aspect_weight: lost for a difference of these logarithms of one.
+        """
+        seen = self.space.directions(maps).flatten(1)
+        cosine = torch.cat([seen @ part.float().T for part in self.features.split(512)], dim=1)
+        return cosine - aspect_weight * (log_aspect[:, None] - self.log_aspect).abs()
+
+
+def build_table(
+    caster: RayCaster,
+    index: int,
+    centre: Tensor,
+    outline: Tensor,
+    rotation: Tensor,
+    distance_m: float,
+    encode: Encode,
+    channels: int,
+    max_bytes: float = math.inf,
+) -> ViewTable:
+    """Render an object from all sides and encode what is seen.
+
+    Args:
+        caster: has the object's mesh.
+        index: which of its meshes that is.
+        centre: of the object (3,), metres.
+        outline: points on its surface (P, 3), metres.
+        rotation: camera from object (V, 3, 3).
+        distance_m: of the object, metres.
+        encode: the features.
+        channels: principal components that are kept; no more than there are.
+        max_bytes: of the features.
+
+    Raises:
+        MemoryError: if they would take more.
+    """
+    view = framed(rotation, centre, outline, distance_m)
+    few = torch.linspace(0, len(rotation) - 1, min(_SAMPLES, len(rotation)), device=rotation.device).long().unique()
+    space = _principal_components(_encoded(caster, index, view, few, encode), channels)
+    cells = math.prod(encode(torch.zeros(1, 3, SIZE, SIZE, device=rotation.device)).shape[-2:])
+    needed = len(rotation) * space.basis.shape[1] * cells * _BYTES
+    if needed > max_bytes:
+        raise MemoryError(f"{len(rotation)} views with {space.basis.shape[1]} channels take {needed / 1e6:.1f} MB")
+    everything = torch.arange(len(rotation), device=rotation.device)
+    rows = []
+    for maps, covered in _encoded(caster, index, view, everything, encode):
+        share = covered / covered.sum(dim=(1, 2), keepdim=True).clamp(min=_NOTHING)
+        rows.append((space.directions(maps) * share[:, None]).flatten(1).half())
+    return ViewTable(rotation, view.log_aspect, torch.cat(rows), space)
+
+
+def framed(rotation: Tensor, centre: Tensor, outline: Tensor, distance_m: float) -> View:
+    """Return how views (V, 3, 3) are rendered so that the box of the object fills them but for the padding."""
+    translation = -(rotation @ centre)
+    translation[:, 2] += distance_m
+    points = outline @ rotation.transpose(1, 2) + translation[:, None]
+    pixels = points[..., :2] / points[..., 2:].clamp(min=1e-3)
+    low, high = pixels.amin(dim=1), pixels.amax(dim=1)
+    side = (high - low).clamp(min=_NOTHING)
+    intrinsics = torch.zeros_like(rotation)
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = SIZE / (PADDING * side.amax(dim=1))
+    intrinsics[:, :2, 2] = (SIZE - 1) / 2.0 - (low + high) / 2.0 * intrinsics[:, :1, 0]
+    intrinsics[:, 2, 2] = 1.0
+    return View(rotation, translation, intrinsics, (side[:, 0] / side[:, 1]).log())
+
+
+def _encoded(
+    caster: RayCaster, index: int, view: View, rows: Tensor, encode: Encode
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield maps (B, C, h, w) of views and how much of their cells the object covers (B, h, w)."""
+    for some in rows.split(_BATCH):
+        poses = torch.eye(4, device=rows.device).repeat(len(some), 1, 1)
+        poses[:, :3, :3], poses[:, :3, 3] = view.rotation[some], view.translation[some]
+        renders = caster.render(torch.full_like(some, index), poses, view.intrinsics[some], SIZE, SIZE)
+        mask = renders.mask[:, None].float().to(rows.device)
+        color = headlight(renders.colors.to(rows.device), renders.normals.to(rows.device)[:, 2:]) * mask
+        maps = encode(color + GREY * (1.0 - mask))
+        covered = F.adaptive_avg_pool2d(mask, (maps.shape[2], maps.shape[3]))[:, 0]
+        yield maps, torch.where(covered > _MIN_COVERED, covered, 0.0)
+
+
+def _principal_components(encoded: Iterator[tuple[Tensor, Tensor]], channels: int) -> FeatureSpace:
+    """Find them among the cells that show the object; where there are none, among no cells."""
+    cells = torch.cat([maps.float().permute(0, 2, 3, 1)[covered > 0.5] for maps, covered in encoded])
+    if len(cells) < 2:
+        cells = cells.new_zeros(2, cells.shape[1])
+    mean, deviation = cells.mean(dim=0), cells.std(dim=0).clamp(min=_NOTHING)
+    normal = (cells - mean) / deviation
+    _, vectors = torch.linalg.eigh((normal.T @ normal / len(normal)).double())  # ascending
+    kept = vectors[:, -min(channels, vectors.shape[1]) :].float()
+    return FeatureSpace(mean, kept / deviation[:, None])
+
+
+@dataclass(frozen=True)
+class BoxView:
+    """What cameras see that are turned to boxes and filled by them, as the views of a table are."""
+
+    images: Tensor  # (B, 3, SIZE, SIZE)
+    virtual_from_camera: Tensor  # (B, 3, 3)
+    log_aspect: Tensor  # (B,)
+
+
+def look_at_boxes(image: Tensor, intrinsics: Tensor, boxes: np.ndarray) -> BoxView:
+    """Turn a camera to each box.
+
+    Args:
+        image: (3, H, W) in [0, 1].
+        intrinsics: (3, 3).
+        boxes: x0 y0 x1 y1 in pixels (B, 4).
+    """
+    corners = torch.from_numpy(np.asarray(boxes)).to(intrinsics)
+    centre, half = (corners[:, :2] + corners[:, 2:]) / 2.0, ((corners[:, 2:] - corners[:, :2]) / 2.0).clamp(min=0.5)
+    sides = half.new_tensor([[0.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+    pixels = centre[:, None] + sides * half[:, None]
+    rays = F.pad(pixels, (0, 1), value=1.0) @ torch.linalg.inv(intrinsics).T
+    turn = rotation_between(rays[:, 0], rays.new_tensor([0.0, 0.0, 1.0]).expand(len(rays), 3))
+    seen = rays[:, 1:] @ turn.transpose(1, 2)
+    cameras = VirtualCameras(turn, filling_intrinsics(seen, SIZE, PADDING), SIZE)
+    flat = seen[..., :2] / seen[..., 2:]
+    extent = torch.stack([(flat[:, 1] - flat[:, 0]).norm(dim=1), (flat[:, 3] - flat[:, 2]).norm(dim=1)], dim=1)
+    images = warped(image, cameras.image_from_virtual(intrinsics), SIZE)
+    return BoxView(images, turn, (extent[:, 0] / extent[:, 1]).log())
