@@ -77,6 +77,11 @@ def _is_slow_in_bfloat16(x: Tensor, kernel: Tensor) -> bool:
     return has_gradient and is_large and x.dtype == torch.bfloat16 and x.device.type == "cpu"
 
 
+def _relu6(x: Tensor) -> Tensor:
+    """Bound fresh maps to [0, 6]; in place where no gradient needs them as they were."""
+    return F.relu6(x, inplace=not torch.is_grad_enabled())
+
+
 class InvertedResidual(nn.Module):
     """Widen, convolve every channel by itself, narrow, with a shortcut (Sandler et al. 2018, the block of MobileNetV2).
 
@@ -101,8 +106,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C_in, H, W) to (B, C_out, H / stride, W / stride)."""
-        inner = x if self.expand is None else F.relu6(self.expand(x))
-        out = self.project(F.relu6(self.depthwise(inner)))
+        inner = x if self.expand is None else _relu6(self.expand(x))
+        out = self.project(_relu6(self.depthwise(inner)))
         return x + out if self.has_shortcut else out
 
 
@@ -145,7 +150,7 @@ class EfficientNetLite0(nn.Module):
 
         Padding as in TensorFlow puts the centre of a cell's receptive field at the last pixel of the cell.
         """
-        x = F.relu6(self.stem((x * 255.0 - 127.0) / 128.0))
+        x = _relu6(self.stem((x * 255.0 - 127.0) / 128.0))
         features = []
         for stage in self.stages:
             x = stage(x)

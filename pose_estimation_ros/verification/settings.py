@@ -21,7 +21,7 @@ class VerificationSettings(Settings):
         le=1.0,
     )
     max_poses: int = setting(
-        10, "Detections below detector.score_threshold get a pose only until there are so many.", ge=1, le=1000
+        8, "Detections below detector.score_threshold get a pose only until there are so many.", ge=1, le=1000
     )
     duplicate_overlap: float = setting(
         0.7,
