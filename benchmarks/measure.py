@@ -85,8 +85,8 @@ OTHERS = {
         "coarse_search": f"OMP_NUM_THREADS=1 python benchmarks/coarse_search.py {LMO} --image-step 4",
         "coarse_search_renders": "OMP_NUM_THREADS=1 python benchmarks/coarse_search.py --bundle models/lmo "
         "--mesh-dir ../shared/data/lmo/models --renders 160 --only attention lite0",
-        "lmo_unseen_gt_even": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend unseen --refiner none --detections gt "
-        "--no-vsd --image-range 0:60:2",
+        "lmo_unseen_gt": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend unseen --refiner none --detections gt "
+        "--no-vsd --part 1:60:2",
         "lmo_unseen_gt_every_rotation": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend unseen --refiner none "
         "--detections gt --no-vsd --image-range 0:60:6 --set unseen.every_rotation=true",
         "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
