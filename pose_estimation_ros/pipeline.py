@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,16 @@ from pose_estimation_ros.methods.base import (
     Backend,
     Detector,
     Kind,
-    LoadContext,
     LoadedMethod,
-    Method,
     PoseHypothesis,
     Refiner,
 )
-from pose_estimation_ros.methods.registry import NONE, find_method
+from pose_estimation_ros.methods.registry import NONE
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.networks.stopwatch import Stopwatch
 from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.pipeline_methods import loaded, method_of, refuse_lacking_bundle, refuse_loose_boxes
 from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
 from pose_estimation_ros.settings import Layer
 from pose_estimation_ros.tracking.following import Follower
@@ -107,54 +107,25 @@ class Pipeline:
             raise ValueError("tracking.mode = 'refine' needs a refiner: refiner = 'none', expected attention")
         backend = wanted.backend if backend is None else backend
         detector = wanted.detector.method if detector is None else detector
-        self._check_boxes(_method_of("detector", detector), _method_of("backend", backend))
-        wishes: tuple[tuple[Kind, Any], ...] = (("detector", detector), ("backend", backend), ("refiner", refiner))
-        for kind, choice in wishes:
-            if isinstance(choice, str) and choice != NONE:
-                self._check_bundle(find_method(kind, choice))
-        self.detector_method, self.detector = self._loaded("detector", detector)
-        self.backend_method, self.backend = self._loaded("backend", backend)
-        self.refiner_method: Method | None = None
-        self.refiner: Refiner | None = None
-        if refiner != NONE:
-            self.refiner_method, self.refiner = self._loaded("refiner", refiner)
-        detector_name, backend_name, refiner_name = (
-            None if item is None else item.name
-            for item in (self.detector_method, self.backend_method, self.refiner_method)
-        )
-        if self.refiner is None:
-            refiner_name = NONE
+        choices: tuple[tuple[Kind, Any], ...] = (("detector", detector), ("backend", backend), ("refiner", refiner))
+        self.detector_method, self.backend_method, self.refiner_method = (method_of(*choice) for choice in choices)
+        refuse_loose_boxes(self.detector_method, self.backend_method)
+        refuse_lacking_bundle(bundle, choices, self._mesh_dir)
+        load = partial(loaded, bundle=bundle, device=self.device, settings=run, mesh_dir=self._mesh_dir)
+        self.detector: Detector = load("detector", detector)
+        self.backend: Backend = load("backend", backend)
+        self.refiner: Refiner | None = None if refiner == NONE else load("refiner", refiner)
+        names = [None if method is None else method.name for method in (self.detector_method, self.backend_method)]
+        own = None if self.refiner_method is None else self.refiner_method.name
         self.verifier = load_verifier(
-            bundle, (detector_name, backend_name, refiner_name), wanted.verification, self._mesh_dir, self.device
+            bundle,
+            (names[0], names[1], NONE if self.refiner is None else own),
+            wanted.verification,
+            self._mesh_dir,
+            self.device,
         )
         self._tracker = Tracker(bundle.catalog, wanted.tracking) if wanted.tracking.enabled else None
         self._follower = Follower(bundle.catalog, wanted.tracking) if follows else None
-
-    def _loaded(self, kind: Kind, choice: Any) -> tuple[Method | None, Any]:
-        """Return the method's descriptor, where it has one, and the method ready to run."""
-        if isinstance(choice, LoadedMethod):
-            return choice.method, choice.instance
-        if not isinstance(choice, str):
-            return None, choice
-        method = find_method(kind, choice)
-        return method, method.make(
-            LoadContext(self.bundle, self.device, self.settings.methods[method.name], self._mesh_dir)
-        )
-
-    def _check_bundle(self, method: Method) -> None:
-        """Say what the bundle lacks before anything slow is loaded."""
-        for role in method.roles:
-            self.bundle.network(role)
-        for index in range(len(self.bundle.catalog) if method.needs_meshes else 0):
-            self.bundle.mesh_path(index, self._mesh_dir)
-
-    @staticmethod
-    def _check_boxes(detector: Method | None, backend: Method | None) -> None:
-        if detector is not None and backend is not None and backend.tight_boxes and not detector.tight_boxes:
-            raise ValueError(
-                f"backend = {backend.name!r} needs boxes that end where the object ends, and detector.method = "
-                f"{detector.name!r} only says about where it is; expected another backend or another detector"
-            )
 
     def warm_up(self, width: int = 640, height: int = 480) -> None:
         """Run everything once on noise, so that the first images do not pay for what happens once."""
@@ -273,7 +244,7 @@ class Pipeline:
             followed = [own[item.detection_index] for item in sure]
             self._follower.detected(followed, usable, frame.stamp_ns, [item.score for item in sure])
         if not found:
-            above = f" scored {self.score_threshold:g} or more" if detections is None else ""
+            above = f" scored {self._least_detection_score:g} or more" if detections is None else ""
             return trace, hypotheses, f"no detections{above}"
         if not usable:
             return trace, hypotheses, f"{len(found)} detections, none inside the image"
@@ -282,11 +253,17 @@ class Pipeline:
 
     def _find(self, frame: Frame) -> list[Detection]:
         """Run the detector; where poses are verified, also what it is less sure of gets a chance."""
+        found = self.detector.detect(frame, self._least_detection_score)
         if self.verifier is None:
-            return self.detector.detect(frame, self.score_threshold)
-        least = min(self.score_threshold, self.verifier.settings.candidate_threshold)
-        found = self.detector.detect(frame, least)
+            return found
         return candidates(found, self.score_threshold, self.verifier.settings.max_poses)
+
+    @property
+    def _least_detection_score(self) -> float:
+        """Below what score detections get no pose whatever."""
+        if self.verifier is None:
+            return self.score_threshold
+        return min(self.score_threshold, self.verifier.settings.candidate_threshold)
 
     def _usable(self, detections: list[Detection], frame: Frame) -> list[Detection]:
         for item in detections:
@@ -346,10 +323,3 @@ def _ahead(centre_m: np.ndarray, distance_m: float) -> np.ndarray:
     pose = np.eye(4)
     pose[:3, 3] = np.array([0.0, 0.0, distance_m]) - centre_m
     return pose
-
-
-def _method_of(kind: Kind, choice: Any) -> Method | None:
-    """Return the descriptor of a choice, None where it is an instance without one."""
-    if isinstance(choice, LoadedMethod):
-        return choice.method
-    return find_method(kind, choice) if isinstance(choice, str) else None

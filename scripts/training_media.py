@@ -120,4 +120,7 @@ def _pictures(root: Path) -> Iterator[np.ndarray]:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(f"usage: {sys.argv[0]} DIR")
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"training_media.py: {error}; expected Debian or Ubuntu with apt-get, dpkg-deb and a network")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from pathlib import Path
 
@@ -24,19 +23,22 @@ def clutter_meshes(count: int = 24, seed: int = 0, folder: Path | None = None) -
 
     Raises:
         FileNotFoundError: if the folder has no meshes.
+        ValueError: if none of them can be read.
     """
     generator = np.random.default_rng(seed)
     if folder is None:
         return [_clutter_mesh(index, generator) for index in range(count)]
-    files = mesh_files(folder)
     meshes: list[Mesh] = []
-    for index in itertools.chain(generator.permutation(len(files)), generator.integers(len(files), size=count)):
-        if len(meshes) == count:
-            break
-        try:
-            meshes.append(_foreign_mesh(files[index], generator))
-        except ValueError as error:  # clutter may come from anywhere
-            _LOG.warning("left out: %s", error)
+    readable = mesh_files(folder)
+    while len(meshes) < count:
+        if not readable:
+            raise ValueError(f"{folder}: none of its meshes can be read")
+        for path in [readable[index] for index in generator.permutation(len(readable))][: count - len(meshes)]:
+            try:
+                meshes.append(_foreign_mesh(path, generator))
+            except ValueError as error:  # clutter may come from anywhere
+                _LOG.warning("left out: %s", error)
+                readable.remove(path)
     return meshes
 
 

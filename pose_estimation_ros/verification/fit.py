@@ -10,11 +10,12 @@ from pose_estimation_ros.objects.score_entry import ScoreTerm
 from pose_estimation_ros.verification.probability import bounded
 
 MIN_POSES = 100  # of which at least a tenth each must be right and wrong
+_RIDGE = 3.0  # penalty of squared weights, of standardised values
 _TAIL = 0.02  # share of the values beyond each limit of a term
 
 
 def fit_terms(
-    evidence: Mapping[str, np.ndarray], right: np.ndarray, signs: Mapping[str, int], ridge: float = 3.0
+    evidence: Mapping[str, np.ndarray], right: np.ndarray, signs: Mapping[str, int]
 ) -> tuple[float, dict[str, ScoreTerm]]:
     """Return the intercept and the terms of the score under which what was seen is most likely.
 
@@ -25,7 +26,6 @@ def fit_terms(
         evidence: of N poses, (N,) each; not a number where unknown.
         right: which of them are right (N,) bool.
         signs: of the evidence to be used, 1 where more speaks for a pose, -1 where it speaks against it.
-        ridge: penalty of squared weights, of standardised values.
 
     Raises:
         ValueError: if there are too few poses, or hardly any right or wrong ones.
@@ -38,7 +38,7 @@ def fit_terms(
     names = [name for name, chosen in zip(terms, varied, strict=True) if chosen]
     mean, scale = mean[varied], scale[varied]
     intercept, weights = _logistic(
-        (values[:, varied] - mean) / scale, right.astype(np.float64), [signs[name] for name in names], ridge
+        (values[:, varied] - mean) / scale, right.astype(np.float64), [signs[name] for name in names]
     )
     weights = weights / scale
     intercept -= float(weights @ mean)
@@ -70,7 +70,7 @@ def _limits(values: np.ndarray) -> ScoreTerm:
     return ScoreTerm(weight=0.0, low=low, high=high, usual=usual)
 
 
-def _logistic(values: np.ndarray, right: np.ndarray, signs: Sequence[int], ridge: float) -> tuple[float, np.ndarray]:
+def _logistic(values: np.ndarray, right: np.ndarray, signs: Sequence[int]) -> tuple[float, np.ndarray]:
     """Minimise the cross entropy plus half the ridge times the squared weights, weights keeping their signs."""
     from scipy.optimize import minimize
 
@@ -78,10 +78,10 @@ def _logistic(values: np.ndarray, right: np.ndarray, signs: Sequence[int], ridge
         odds = parameters[0] + values @ parameters[1:]
         chance = 1.0 / (1.0 + np.exp(-odds))
         wrong = chance - right
-        value = float(np.logaddexp(0.0, odds).sum() - right @ odds) + 0.5 * ridge * float(
+        value = float(np.logaddexp(0.0, odds).sum() - right @ odds) + 0.5 * _RIDGE * float(
             parameters[1:] @ parameters[1:]
         )
-        gradient = np.concatenate([[wrong.sum()], values.T @ wrong + ridge * parameters[1:]])
+        gradient = np.concatenate([[wrong.sum()], values.T @ wrong + _RIDGE * parameters[1:]])
         return value, gradient
 
     bounds = [(None, None), *[(0.0, None) if sign > 0 else (None, 0.0) for sign in signs]]

@@ -28,8 +28,9 @@ def test_own_pictures_are_half_of_the_pool(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no pictures"):
-        background_pool(2, 32, folder=tmp_path)
+    for folder in (tmp_path, tmp_path / "misspelt"):
+        with pytest.raises(FileNotFoundError, match=f"{folder}: no pictures"):
+            background_pool(2, 32, folder=folder)
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     with pytest.raises(ValueError, match="broken.png: not a readable picture"):
         background_pool(2, 32, folder=tmp_path)
@@ -50,11 +51,13 @@ def test_clutter_is_drawn_from_mesh_files(tmp_path: Path, caplog: pytest.LogCapt
     with pytest.raises(FileNotFoundError, match="no meshes"):
         clutter_meshes(2, folder=tmp_path)
     (tmp_path / "points.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\n")
+    with pytest.raises(ValueError, match="none of its meshes can be read"):
+        clutter_meshes(2, folder=tmp_path)
     (tmp_path / "deep").mkdir()
     corners = "v 0 0 0\nv 70 0 0\nv 0 40 0\nv 0 0 90\n"
     (tmp_path / "deep" / "huge.obj").write_text(corners + "f 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n")
     meshes = clutter_meshes(5, seed=1, folder=tmp_path)
-    assert len(meshes) >= 1 and "points.obj" in caplog.text
+    assert len(meshes) == 5 and "points.obj" in caplog.text
     for mesh in meshes:
         assert 0.049 <= float(np.linalg.norm(np.subtract(*mesh.bounds))) <= 0.251
         np.testing.assert_allclose(np.mean(mesh.bounds, axis=0), 0.0, atol=1e-6)

@@ -66,17 +66,23 @@ def test_things_on_a_table_are_seen_from_where_the_camera_is(bank: ViewBank) -> 
     assert spread[0] < spread[1]  # a table seen from the side is flat
 
 
-def test_the_plane_of_a_table_goes_through_the_feet_of_what_stands_on_it(bank: ViewBank) -> None:
+def test_things_stand_on_the_plane_of_the_table(bank: ViewBank) -> None:
+    distance, elevation = 0.8, 0.7
+    view = torch.arange(24)
     layout = TableLayouts(bank).place(
-        torch.arange(24), 400.0, (640, 480), (0.8, 0.8), (-20.0, 20.0), (0.7, 0.7), generator(3)
+        view, 400.0, (640, 480), (distance, distance), (-20.0, 20.0), (elevation, elevation), generator(3)
     )
     assert layout.table is not None
-    pixels = torch.cat([layout.centre, torch.ones(24, 1)], dim=1)
-    ground = pixels @ layout.table.ground_from_image.T
-    ground = ground[:, :2] / ground[:, 2:]
-    # The plane behind a point 3 cm above it is further away, never nearer than the point's own foot.
-    assert float(ground.norm(dim=1).max()) < 1.5
-    assert (ground[:, 1] > -1.0).all()
+    image_from_ground = torch.linalg.inv(layout.table.ground_from_image)
+    hit = torch.cat([layout.centre, torch.ones(24, 1)], dim=1) @ layout.table.ground_from_image.T
+    # The ray through the middle of a thing meets the plane behind it; the further, the higher the middle is.
+    depth = (hit / hit[:, 2:] @ image_from_ground.T)[:, 2]
+    camera_height = distance * math.sin(elevation)
+    height = camera_height * (1.0 - layout.distance / depth)
+    outline = bank.outline[bank.mesh_index[view]][..., 2]
+    standing = (outline.amax(dim=1) - outline.amin(dim=1)) / 2.0
+    torch.testing.assert_close(height.median(), standing.median(), atol=1e-3, rtol=0.0)
+    assert (height > standing - 1e-3).all() and (height < standing + 0.121).all()  # some lie on others
 
 
 def test_a_shadow_darkens_what_is_around_and_not_the_object() -> None:

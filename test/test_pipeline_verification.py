@@ -1,0 +1,72 @@
+"""Poses of detections that nobody is sure of: which are tried, which are published, which are followed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.verification.settings import VerificationSettings
+
+from .corner_cubes import CornerBackend, Keeping, box_of, frame_with_corners, pipeline_of, random_pose
+
+
+class HalfSure:
+    """Stands in for what checks poses: knows their chances by their detections, and that two of them are one."""
+
+    settings = VerificationSettings(max_poses=3)
+
+    def __init__(self, chances):
+        self.chances = chances
+
+    def verify(self, frame, detections, estimated, hypotheses):
+        return [replace(item, score=self.chances[item.detection_index]) for item in hypotheses][: len(self.chances)]
+
+
+def test_unsure_detections_get_a_pose_that_is_published_where_it_proves_likely():
+    truths = [random_pose(1, -0.15), random_pose(2, 0.15)]
+    boxes = [box_of(truths[0]), box_of(truths[1])]
+    found = [
+        Detection(0, 0.6, boxes[0]),
+        Detection(1, 0.2, boxes[1]),
+        Detection(1, 0.15, boxes[0]),
+        Detection(0, 0.1, boxes[1]),
+    ]
+    pipeline = pipeline_of(found)
+    pipeline.verifier = HalfSure([0.45, 0.97, 0.1])
+    result = pipeline.process(frame_with_corners(truths))
+    assert pipeline.detector.thresholds == [0.1]
+    assert len(result.detections) == 3  # no more than `max_poses`
+    assert [(pose.name, pose.score) for pose in result.poses] == [("brick", 0.97)]
+    assert [item.score for item in result.trace.refined] == [0.9] * 3
+    pipeline.min_pose_score = 0.4
+    assert len(pipeline.process(frame_with_corners(truths)).poses) == 2
+
+
+def test_without_a_calibrated_score_everything_is_as_the_methods_say():
+    truth = random_pose(4)
+    pipeline = pipeline_of(
+        [Detection(0, 0.6, box_of(truth)), Detection(0, 0.3, box_of(truth))], CornerBackend(score=0.2)
+    )
+    assert pipeline.verifier is None
+    assert [pose.score for pose in pipeline.process(frame_with_corners([truth])).poses] == [0.2]
+    assert pipeline.detector.thresholds == [0.5]
+
+
+def test_only_what_is_published_is_followed():
+    truths = [random_pose(1, -0.15), random_pose(2, 0.15)]
+    detections = [Detection(number, 0.9, box_of(truth)) for number, truth in enumerate(truths)]
+    pipeline = pipeline_of(detections, refiner=Keeping(), settings={"tracking.mode": "refine"})
+    pipeline.verifier = HalfSure([0.8, 0.3])
+    pipeline.process(frame_with_corners(truths))
+    followed = pipeline.process(frame_with_corners(truths, stamp_ns=10**7))
+    assert [(pose.name, pose.score) for pose in followed.poses] == [("mug", pytest.approx(0.8))]
+    assert len(pipeline.detector.thresholds) == 1
+
+
+def test_no_detections_names_the_threshold_that_was_asked_for():
+    pipeline = pipeline_of([Detection(0, 0.05, box_of(random_pose(1)))])
+    assert pipeline.process(frame_with_corners([])).reason == "no detections scored 0.5 or more"
+    pipeline.verifier = HalfSure([])
+    assert pipeline.process(frame_with_corners([])).reason == "no detections scored 0.1 or more"
