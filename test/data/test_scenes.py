@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from pose_estimation_ros.data.backgrounds import background_pool
-from pose_estimation_ros.data.scene_layout import TableLayouts
-from pose_estimation_ros.data.scene_painting import Shadow, paint_view
+from pose_estimation_ros.data.layers import picture_window
+from pose_estimation_ros.data.scene_layout import Table, TableLayouts
+from pose_estimation_ros.data.scene_painting import Shadow, lay_table, paint_view
 from pose_estimation_ros.data.scenes import SceneConfig, SceneSource
 from pose_estimation_ros.data.view_bank import ViewBank
 
@@ -98,6 +99,31 @@ def test_a_shadow_darkens_what_is_around_and_not_the_object() -> None:
     solid[painted.rows, painted.columns] = painted.coverage > 0.5
     assert torch.equal(bright[:, solid], dark[:, solid])
     assert (dark[:, 41:44, 28:36] < 0.6).all() and (dark[:, 2:8, 28:36] == 1.0).all()
+
+
+def test_a_table_covers_the_plane_and_nothing_above_the_horizon() -> None:
+    # A camera without roll, 0.5 m above the plane, that looks at the horizon: its lower half sees the ground.
+    image_from_ground = torch.tensor([[100.0, 32.0, 0.0], [0.0, 24.0, 50.0], [0.0, 1.0, 0.0]])
+    table = Table(
+        torch.linalg.inv(image_from_ground), torch.tensor([0.5, 1.0]), torch.zeros(1), torch.tensor([0.0, 4.0])
+    )
+    image, picture = torch.zeros(3, 48, 64), torch.full((1, 3, 16, 16), 255, dtype=torch.uint8)
+    lay_table(image, table, picture, generator())
+    assert (image[:, :25] == 0.0).all()  # the sky
+    pixels = image_from_ground @ torch.tensor([[0.0, 0.0, 0.4, 0.6], [3.2, 4.8, 4.0, 4.0], [1.0, 1.0, 1.0, 1.0]])
+    column, row = (pixels[:2] / pixels[2]).round().long()
+    bright = image[:, row, column] > 0.3
+    assert bright.all(dim=0).tolist() == [True, True, True, False]  # two metres long, one metre wide
+
+
+def test_prints_are_parts_of_pictures() -> None:
+    pool = torch.arange(64, dtype=torch.uint8).mul(4).expand(2, 3, 64, 64)  # brighter to the right
+    window = picture_window(pool, 16, generator(), (0.25, 0.25))
+    steps = window[0, 0].diff()
+    torch.testing.assert_close(steps, steps.mean().expand(15))
+    assert steps.mean() > 0.0
+    whole = picture_window(pool, 16, generator(), (1.0, 1.0))
+    torch.testing.assert_close((whole[0, 0, 0] / whole[0, 0, -1]).item(), 6.0 / 246.0, atol=0.01, rtol=0.0)
 
 
 def test_views_outside_the_image_paint_nothing() -> None:
