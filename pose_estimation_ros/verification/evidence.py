@@ -29,7 +29,7 @@ EVIDENCE = {  # missing values (no mask, no refiner) are not numbers
     "ray_deviation": Evidence(-1, "log of the backend's standard deviation along the ray, over the distance"),
     "turn_deviation": Evidence(-1, "log of the backend's standard deviation of the rotation, radians"),
     "refiner": Evidence(1, "logit of the refiner's own score, which follows from the error that it expects"),
-    "similarity": Evidence(1, "similarity of rendering and image, as the refiner sees it"),
+    "similarity": Evidence(1, "similarity of rendering and image, as the method that compared them sees it"),
     "rejected": Evidence(-1, "1 where the refiner went astray"),
     "moved": Evidence(-1, "how far the refiner moved the object along the ray, absolute log of the ratio"),
     "refined_ray_deviation": Evidence(-1, "log of the refiner's standard deviation along the ray, over the distance"),
@@ -96,11 +96,11 @@ def _of_refiner(
 ) -> dict[str, np.ndarray]:
     rows = []
     for first, item, box in zip(firsts, hypotheses, found, strict=True):
+        likeness = np.nan if item.similarity is None else item.similarity
         if item is first:
-            rows.append([np.nan] * 5)
+            rows.append([np.nan, likeness, np.nan, np.nan, np.nan])
             continue
         moved = abs(np.log(_distance(item) / _distance(first)))
-        likeness = np.nan if item.similarity is None else item.similarity
         ray = np.nan if item.rejected else _deviations(item)[0]
         rows.append([logit(_own_score(item, box)), likeness, float(item.rejected), moved, ray])
     names = ("refiner", "similarity", "rejected", "moved", "refined_ray_deviation")
