@@ -32,9 +32,9 @@ from pose_estimation_ros.evaluation.run import true_poses, truth_detections
 from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.methods.render_compare import RenderCompare
-from pose_estimation_ros.methods.unseen.estimator import make_tables
 from pose_estimation_ros.methods.unseen.settings import UnseenSettings
-from pose_estimation_ros.methods.unseen.view_table import look_at_boxes
+from pose_estimation_ros.methods.view_search import make_tables
+from pose_estimation_ros.methods.view_table import look_at_boxes
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.efficientnet_lite import EfficientNetLite0
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
@@ -85,7 +85,9 @@ def main() -> None:
             continue
         for level in range(len(maps(seen[0].image[None]))):
             began = time.process_time()
-            tables = make_tables(comparison, bundle, settings, partial(level_of, maps, level))
+            tables = make_tables(
+                comparison, bundle.catalog, bundle.pose_prior, settings, partial(level_of, maps, level)
+            )
             cost = (time.process_time() - began) / len(tables)
             recall = np.mean([found(bundle, tables, item, maps, level, settings) for item in seen], axis=0)
             cells = {f"top_{rank}": float(value) for rank, value in zip(RANKS, recall, strict=True)}

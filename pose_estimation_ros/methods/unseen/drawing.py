@@ -10,7 +10,7 @@ from torch import Tensor
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.methods.unseen.estimator import Unseen
-from pose_estimation_ros.methods.unseen.view_table import look_at_boxes
+from pose_estimation_ros.methods.view_table import look_at_boxes
 
 _VIEWS = 5  # shown of every object
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -25,7 +25,7 @@ def draw(backend: Unseen, frame: Frame, crops: Crops, detections: list[Detection
     picture = comparison.picture(frame)
     seen = _tiles(look_at_boxes(*picture, np.stack([item.box for item in detections])).images)
     rows = []
-    for tile, detection, likely in zip(seen, detections, backend.candidates(picture, detections), strict=True):
+    for tile, detection, likely in zip(seen, detections, backend.search.candidates(picture, detections), strict=True):
         shown = likely.poses[:_VIEWS]
         tiles = [_labelled(tile, comparison.names[detection.object_index])]
         if len(shown):

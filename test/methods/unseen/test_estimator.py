@@ -85,7 +85,7 @@ def test_a_likely_pose_scores_higher_than_noise(bundle: Bundle, backend: Unseen)
 
 
 def test_tables_take_what_the_settings_allow(bundle: Bundle, backend: Unseen) -> None:
-    (table,) = backend.tables
+    (table,) = backend.search.tables
     assert table.nbytes < DENSE.max_table_mb * 1e6
     with pytest.raises(ValueError, match=r"unseen\.max_table_mb = 0\.5: \d+ views with 32 channels take .* MB"):
         load(LoadContext(bundle, CPU, DENSE.model_copy(update={"max_table_mb": 0.5})))
@@ -93,7 +93,7 @@ def test_tables_take_what_the_settings_allow(bundle: Bundle, backend: Unseen) ->
 
 def test_the_prior_limits_the_table(bundle: Bundle, backend: Unseen) -> None:
     narrow = load(LoadContext(bundle, CPU, DENSE.model_copy(update={"every_rotation": False})))
-    assert len(narrow.tables[0].rotation) < len(backend.tables[0].rotation) / 3
+    assert len(narrow.search.tables[0].rotation) < len(backend.search.tables[0].rotation) / 3
 
 
 def test_a_network_of_its_own_comes_first(bundle: Bundle) -> None:

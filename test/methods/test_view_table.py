@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pose_estimation_ros.geometry.rotations import geodesic_distance
 from pose_estimation_ros.geometry.virtual_camera import rotation_between
-from pose_estimation_ros.methods.unseen.view_table import SIZE, ViewTable, build_table, look_at_boxes
+from pose_estimation_ros.methods.view_table import SIZE, ViewTable, build_table, look_at_boxes
 from pose_estimation_ros.objects.bundle_file import PosePrior
 from pose_estimation_ros.objects.mesh import Mesh, load_mesh, sample_surface
 from pose_estimation_ros.objects.rotation_grid import rotation_grid
