@@ -63,7 +63,9 @@ def changed(shipped: Attention, bundle: Bundle, settings: AttentionSettings, coa
     network = copy(shipped.network)
     if not coarse:
         network.coarse_sizes = ()
-    return Attention(network, shipped.caster, bundle.catalog, shipped.outline, shipped.size, settings)
+    return Attention(
+        network, shipped.caster, bundle.catalog, shipped.outline, shipped.size, settings, shipped.search.tables
+    )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.methods.render_compare import RenderCompare
 from pose_estimation_ros.methods.unseen.settings import UnseenSettings
-from pose_estimation_ros.methods.view_search import make_tables
+from pose_estimation_ros.methods.view_search import ViewTables
 from pose_estimation_ros.methods.view_table import look_at_boxes
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.efficientnet_lite import EfficientNetLite0
@@ -85,13 +85,13 @@ def main() -> None:
             continue
         for level in range(len(maps(seen[0].image[None]))):
             began = time.process_time()
-            tables = make_tables(
-                comparison, bundle.catalog, bundle.pose_prior, settings, partial(level_of, maps, level)
-            )
+            encode = partial(level_of, maps, level)
+            tables = ViewTables(comparison, bundle.catalog, bundle.pose_prior, settings, encode)
+            tables.make()
             cost = (time.process_time() - began) / len(tables)
             recall = np.mean([found(bundle, tables, item, maps, level, settings) for item in seen], axis=0)
             cells = {f"top_{rank}": float(value) for rank, value in zip(RANKS, recall, strict=True)}
-            size = max(item.nbytes for item in tables) / 1e6
+            size = max(tables[index].nbytes for index in range(len(tables))) / 1e6
             stride = 4 * 2**level
             rows.add(encoder=name, stride=stride, views=len(tables[0].rotation), **cells, megabytes=size, load_s=cost)
     if arguments.result:
@@ -115,7 +115,9 @@ def encoders(bundle: Bundle, comparison: RenderCompare) -> dict[str, Maps]:
 
 
 @torch.inference_mode()
-def found(bundle: Bundle, tables: list, item: Seen, maps: Maps, level: int, settings: UnseenSettings) -> list[bool]:
+def found(
+    bundle: Bundle, tables: ViewTables, item: Seen, maps: Maps, level: int, settings: UnseenSettings
+) -> list[bool]:
     """Tell for every rank whether a view near the truth is among so many."""
     table = tables[item.object_index]
     similarity = table.similarity(maps(item.image[None])[level], item.log_aspect[None], settings.aspect_weight)[0]

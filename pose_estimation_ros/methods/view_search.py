@@ -1,4 +1,4 @@
-"""Look up what is in boxes in tables of rendered views: rotations to begin with, without rendering anything."""
+"""Poses from nothing but a box: views that look like it are looked up, then rendered and compared."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.geometry.box_prior import places_in_box
-from pose_estimation_ros.methods.render_compare import Picture, RenderCompare
+from pose_estimation_ros.geometry.camera import project_points
+from pose_estimation_ros.methods.render_compare import Picture, RenderCompare, Stage, chosen_updates, cost_of
+from pose_estimation_ros.methods.update_covariance import chosen_covariances
 from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings
-from pose_estimation_ros.methods.view_table import Encode, ViewTable, build_table, look_at_boxes
+from pose_estimation_ros.methods.view_table import Encode, ViewTable, build_table, look_at_boxes, table_bytes
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet
 from pose_estimation_ros.networks.precision import autocast
@@ -23,32 +26,56 @@ from pose_estimation_ros.objects.bundle_file import PosePrior
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.rotation_grid import rotation_grid
 
+_UNTABLED = 0.03  # by how much poses that no view speaks for are taken to be less similar than the best view
 _LEVEL = 1  # of the encoder's maps: stride 8
 _DISTANCES = (2.5, 15.0)  # at which views are rendered, diameters, least and most
 _MEGABYTE = 1e6
 
 
 class Candidates(NamedTuple):
-    """Views that look like what is in a box, the likeliest first."""
+    """Poses to begin with, and how like their views are to what is in a box."""
 
     similarity: Tensor  # (K,)
     poses: Tensor  # (K, 4, 4)
 
+    def joined(self, poses: Tensor) -> Candidates:
+        """Return them with other poses (N, 4, 4) beside, which no view speaks for."""
+        best = self.similarity.amax() if len(self.similarity) else torch.zeros((), device=poses.device)
+        return Candidates(
+            torch.cat([self.similarity, (best - _UNTABLED).expand(len(poses))]), torch.cat([self.poses, poses])
+        )
+
+    @property
+    def deficit(self) -> Tensor:
+        """How much less similar they are than the best (K,)."""
+        return self.similarity.amax(dim=0, keepdim=True) - self.similarity if len(self.poses) else self.similarity
+
+
+class Found(NamedTuple):
+    """The pose of one object."""
+
+    pose: Tensor  # (4, 4)
+    log_error: Tensor  # logarithm of the error that is expected, diameters
+    cost: Tensor  # how little the pose fits the image, see `ViewSearch.cost`
+    similarity: Tensor  # of the last rendering and the image; not a number where unknown
+    covariance: Tensor  # (6, 6) of the pose; not a number where unknown
+    comparisons: int
+
 
 class ViewSearch:
-    """Find views that look like what is in boxes.
+    """Find poses from nothing but a box: views that look like it, then render and compare.
 
     Args:
-        comparison: its network encodes what is seen.
-        tables: of every object.
-        settings: how many views are looked at.
+        comparison: renders, encodes and compares.
+        tables: of the objects; without them only poses that are given are compared.
+        settings: how many views are looked at, and what their cost is.
     """
 
     def __init__(
-        self, comparison: RenderCompare, tables: Sequence[ViewTable], settings: ViewSearchSettings | None = None
+        self, comparison: RenderCompare, tables: ViewTables | None, settings: ViewSearchSettings | None = None
     ) -> None:
         self.comparison = comparison
-        self.tables = list(tables)
+        self.tables = tables
         self.settings = settings or ViewSearchSettings()
         self.device = comparison.device
 
@@ -59,7 +86,13 @@ class ViewSearch:
         Args:
             picture: the image.
             detections: the boxes.
+
+        Returns:
+            The likeliest views of each, best first.
         """
+        if self.tables is None:
+            nothing = torch.zeros(0, device=self.device), torch.zeros(0, 4, 4, device=self.device)
+            return [Candidates(*nothing)] * len(detections)
         seen = look_at_boxes(*picture, np.stack([item.box for item in detections]))
         maps = encoded(self.comparison.network, seen.images)
         found = []
@@ -75,6 +108,97 @@ class ViewSearch:
             found.append(Candidates(similarity[best][usable], poses[usable]))
         return found
 
+    def best(
+        self,
+        picture: Picture,
+        detection: Detection,
+        candidates: Candidates,
+        finished: int,
+        stages: int,
+        similarity_margin: float,
+    ) -> Found | None:
+        """Compare candidates, ever fewer of them and ever more closely; None where all fail.
+
+        All are compared in small renderings, `compared` of them at the full size, and the last ones several times.
+
+        Args:
+            picture: the image.
+            detection: what is looked for.
+            candidates: poses to begin with.
+            finished: how many are compared to the end.
+            stages: how often these are.
+            similarity_margin: see `chosen_updates`.
+        """
+        if not len(candidates.poses):
+            return None
+        comparison, poses, deficit, spent = self.comparison, candidates.poses, candidates.deficit, 0
+        index = torch.full((len(poses),), detection.object_index, device=self.device)
+        coarse = (comparison.network.coarse_sizes or (comparison.size,))[0]
+        fits = torch.zeros(0, len(poses), device=self.device)
+        for size, kept in ((coarse, self.settings.compared), (comparison.size, finished)):
+            trace, known, broken = comparison.run(picture, index[: len(poses)], poses, [size])
+            spent += len(poses)
+            fits = self.fits(trace)
+            cost = self.cost(picture, detection, fits, known[-1], broken, deficit)
+            order = cost.topk(min(kept, len(cost)), largest=False).indices
+            poses, deficit, fits = known[-1][order], deficit[order], fits[:, order]
+        index = index[: len(poses)]
+        last, known, broken = comparison.run(picture, index, poses, [comparison.size] * stages)
+        chosen = chosen_updates(last, None, similarity_margin)
+        rows = torch.arange(len(poses), device=self.device)
+        found = known[chosen, rows]
+        fits = torch.cat([fits, self.fits(last)])
+        cost = self.cost(picture, detection, fits, found, broken, deficit)
+        best = int(cost.argmin())
+        if not torch.isfinite(cost[best]):
+            return None
+        similarity = last[-1].prediction.similarity
+        return Found(
+            found[best],
+            last[max(int(chosen[best]) - 1, 0)].prediction.log_error[best],
+            cost[best],
+            torch.full_like(cost, math.nan)[best] if similarity is None else similarity[best],
+            chosen_covariances(last, known, comparison.centre[index], chosen)[best],
+            spent + len(poses) * stages,
+        )
+
+    def fits(self, stages: Sequence[Stage]) -> Tensor:
+        """Return how little poses fit the image by N comparisons at the full size (N, B)."""
+        return torch.stack([cost_of(stage, self.settings.similarity_weight) for stage in stages])
+
+    def cost(
+        self,
+        picture: Picture,
+        detection: Detection,
+        fits: Tensor,
+        poses: Tensor,
+        broken: Tensor,
+        deficit: Tensor | float = _UNTABLED,
+    ) -> Tensor:
+        """Return how little poses (B, 4, 4) of an object fit the image, (B,); infinity where they broke.
+
+        It is the mean over several comparisons, as one alone is noisy.
+
+        Args:
+            picture: the image.
+            detection: where the object is seen.
+            fits: of the comparisons that led to the poses (N, B), see `fits`.
+            poses: camera from object.
+            broken: which poses cannot be compared any more (B,).
+            deficit: how much less similar the views were, that they began with, than the best in the table.
+        """
+        settings = self.settings
+        pixels = project_points(
+            self.comparison.outline[detection.object_index].expand(len(poses), -1, -1),
+            poses,
+            picture.intrinsics.expand(len(poses), 3, 3),
+        )
+        seen = torch.as_tensor(detection.box, dtype=torch.float32, device=self.device).reshape(1, 2, 2)
+        inside = [_inside(corners, picture) for corners in (torch.stack([pixels.amin(1), pixels.amax(1)], 1), seen)]
+        overlap = box_iou(*(corners.flatten(1) for corners in inside))[:, 0]
+        fit = fits.mean(dim=0) + settings.box_weight * (1.0 - overlap) + settings.view_weight * deficit
+        return fit.nan_to_num(math.inf).masked_fill(broken, math.inf)
+
     def _placed(self, picture: Picture, detection: Detection, rotation: Tensor) -> Tensor:
         """Return poses (K, 4, 4) with these rotations (K, 3, 3) in which the object fills the box."""
         outline = self.comparison.outline[detection.object_index].double().cpu().numpy()
@@ -88,6 +212,12 @@ class ViewSearch:
         return torch.from_numpy(poses).float().to(self.device)
 
 
+def _inside(corners: Tensor, picture: Picture) -> Tensor:
+    """Return corners of boxes (B, 2, 2) cut off where the image ends."""
+    height, width = picture.image.shape[1:]
+    return corners.clamp(min=0.0).minimum(corners.new_tensor([width - 1.0, height - 1.0]))
+
+
 def encoded(network: AttentionNet | PaperAttentionNet, images: Tensor) -> Tensor:
     """Return the features (B, C, h, w) of images that are looked up."""
     assert isinstance(network, AttentionNet), "load refuses others"
@@ -95,17 +225,11 @@ def encoded(network: AttentionNet | PaperAttentionNet, images: Tensor) -> Tensor
         return network.features(images.contiguous(memory_format=torch.channels_last))[_LEVEL].float()
 
 
-def make_tables(
-    comparison: RenderCompare,
-    catalog: Catalog,
-    pose_prior: PosePrior,
-    settings: ViewSearchSettings,
-    encode: Encode | None = None,
-) -> list[ViewTable]:
-    """Table the views of all objects.
+class ViewTables:
+    """The tables of all objects, each one made when it is first asked for.
 
     Args:
-        comparison: renders them.
+        comparison: renders the objects, and encodes them where nothing else is given.
         catalog: the objects.
         pose_prior: from where they are seen.
         settings: how many views.
@@ -114,27 +238,51 @@ def make_tables(
     Raises:
         ValueError: if a table would take more memory than the settings allow.
     """
-    prior = PosePrior(distance_m=pose_prior.distance_m) if settings.every_rotation else pose_prior
-    rotation = rotation_grid(prior, settings.directions, settings.roll_step_deg).to(comparison.device)
-    usual, tables = math.sqrt(math.prod(prior.distance_m)), []
-    for index, model in enumerate(catalog):
-        try:
+
+    def __init__(
+        self,
+        comparison: RenderCompare,
+        catalog: Catalog,
+        pose_prior: PosePrior,
+        settings: ViewSearchSettings,
+        encode: Encode | None = None,
+    ) -> None:
+        prior = PosePrior(distance_m=pose_prior.distance_m) if settings.every_rotation else pose_prior
+        self._comparison = comparison
+        self._encode = encode or partial(encoded, comparison.network)
+        self._channels = settings.channels
+        self._rotation = rotation_grid(prior, settings.directions, settings.roll_step_deg).to(comparison.device)
+        usual = math.sqrt(math.prod(prior.distance_m))
+        self._distance_m = [float(np.clip(usual / item.diameter_m, *_DISTANCES)) * item.diameter_m for item in catalog]
+        self._tables: dict[int, ViewTable] = {}
+        with torch.inference_mode():
+            needed = table_bytes(self._encode, len(self._rotation), self._channels, comparison.device)
+        if needed > settings.max_table_mb * _MEGABYTE:
+            raise ValueError(
+                f"max_table_mb = {settings.max_table_mb:g}: {len(self._rotation)} views with {self._channels} channels "
+                f"take {needed / _MEGABYTE:.1f} MB for an object; expected fewer directions or a larger roll_step_deg"
+            )
+
+    def __len__(self) -> int:
+        return len(self._distance_m)
+
+    def __getitem__(self, index: int) -> ViewTable:
+        if index not in self._tables:
+            comparison = self._comparison
             with torch.inference_mode():
-                table = build_table(
+                self._tables[index] = build_table(
                     comparison.caster,
                     index,
                     comparison.centre[index],
                     comparison.outline[index],
-                    rotation,
-                    float(np.clip(usual / model.diameter_m, *_DISTANCES)) * model.diameter_m,
-                    encode or partial(encoded, comparison.network),
-                    settings.channels,
-                    settings.max_table_mb * _MEGABYTE,
+                    self._rotation,
+                    self._distance_m[index],
+                    self._encode,
+                    self._channels,
                 )
-        except MemoryError as error:
-            raise ValueError(
-                f"max_table_mb = {settings.max_table_mb:g}: {error} for an object; expected fewer directions or a "
-                "larger roll_step_deg"
-            ) from error
-        tables.append(table)
-    return tables
+        return self._tables[index]
+
+    def make(self) -> None:
+        """Make all of them now."""
+        for index in range(len(self)):
+            self[index]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -90,7 +89,6 @@ def build_table(
     distance_m: float,
     encode: Encode,
     channels: int,
-    max_bytes: float = math.inf,
 ) -> ViewTable:
     """Render an object from all sides and encode what is seen.
 
@@ -103,24 +101,29 @@ def build_table(
         distance_m: of the object, metres.
         encode: the features.
         channels: principal components that are kept; no more than there are.
-        max_bytes: of the features.
-
-    Raises:
-        MemoryError: if they would take more.
     """
     view = framed(rotation, centre, outline, distance_m)
     few = torch.linspace(0, len(rotation) - 1, min(_SAMPLES, len(rotation)), device=rotation.device).long().unique()
     space = _principal_components(_encoded(caster, index, view, few, encode), channels)
-    cells = math.prod(encode(torch.zeros(1, 3, SIZE, SIZE, device=rotation.device)).shape[-2:])
-    needed = len(rotation) * space.basis.shape[1] * cells * _BYTES
-    if needed > max_bytes:
-        raise MemoryError(f"{len(rotation)} views with {space.basis.shape[1]} channels take {needed / 1e6:.1f} MB")
     everything = torch.arange(len(rotation), device=rotation.device)
     rows = []
     for maps, covered in _encoded(caster, index, view, everything, encode):
         share = covered / covered.sum(dim=(1, 2), keepdim=True).clamp(min=_NOTHING)
         rows.append((space.directions(maps) * share[:, None]).flatten(1).half())
     return ViewTable(rotation, view.log_aspect, torch.cat(rows), space)
+
+
+def table_bytes(encode: Encode, views: int, channels: int, device: torch.device) -> int:
+    """Return how much memory the features of a table take.
+
+    Args:
+        encode: the features.
+        views: of the object.
+        channels: principal components that are kept; no more than there are.
+        device: of the features.
+    """
+    found, height, width = encode(torch.zeros(1, 3, SIZE, SIZE, device=device)).shape[1:]
+    return views * min(channels, found) * height * width * _BYTES
 
 
 def framed(rotation: Tensor, centre: Tensor, outline: Tensor, distance_m: float) -> View:

@@ -24,10 +24,10 @@ from pose_estimation_ros.methods.render_compare import (
     RenderCompare,
     Stage,
     chosen_updates,
-    cost_of,
     success_probability,
 )
 from pose_estimation_ros.methods.update_covariance import chosen_covariances
+from pose_estimation_ros.methods.view_search import ViewSearch, ViewTables
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet
 from pose_estimation_ros.objects.bundle import Bundle
@@ -48,6 +48,7 @@ class Attention(RenderCompare):
         outline: points on the surface of each object (O, P, 3), metres.
         size: side of the images the network was trained on; its coarse stages have their own.
         settings: stages and limits.
+        tables: of views that objects in doubt are looked up in; without them only turns by right angles are tried.
     """
 
     def __init__(
@@ -58,9 +59,11 @@ class Attention(RenderCompare):
         outline: Tensor,
         size: int,
         settings: AttentionSettings | None = None,
+        tables: ViewTables | None = None,
     ) -> None:
         super().__init__(network, caster, catalog, outline, size)
         self.settings = settings or AttentionSettings()
+        self.search = ViewSearch(self, tables, self.settings.search)
         self._rotations = right_angle_rotations().to(self.device)
         self.rejections: Counter[str] = Counter()  # how often which object was rejected
 
@@ -76,9 +79,17 @@ class Attention(RenderCompare):
 
         Raises:
             BundleError: if weights or meshes are missing, damaged or do not fit.
+            ValueError: if the tables of views would take more memory than the settings allow.
         """
+        settings = settings or AttentionSettings()
         shared = RenderCompare.load(bundle, ROLE, device, mesh_dir)
-        return cls(shared.network, shared.caster, bundle.catalog, shared.outline, shared.size, settings)
+        tables = None
+        if settings.rotation_hypotheses and isinstance(shared.network, AttentionNet):
+            try:
+                tables = ViewTables(shared, bundle.catalog, bundle.pose_prior, settings.search)
+            except ValueError as error:
+                raise ValueError(f"attention.search.{error}") from error
+        return cls(shared.network, shared.caster, bundle.catalog, shared.outline, shared.size, settings, tables)
 
     @torch.inference_mode()
     def refine(
@@ -113,10 +124,11 @@ class Attention(RenderCompare):
         index, start = self._start(hypotheses)
         picture, sizes = self.picture(frame), self._sizes(stages)
         first = None if sizes[0] == self.size else self.similarity_at(picture, index, start)
-        outcome = self._outcome(index, start, *self.run(picture, index, start, sizes), first)
+        boxes = [detections[item.detection_index] for item in hypotheses]
+        outcome = self._outcome(picture, boxes, start, self.run(picture, index, start, sizes), first)
         comparisons = torch.full((len(start),), len(sizes), device=self.device)
         if stages is None:
-            outcome, more = self._with_other_rotations(picture, index, start, outcome)
+            outcome, more = self._with_other_rotations(picture, boxes, index, start, outcome)
             comparisons += more
         chance = self.success_probability(outcome.log_error).nan_to_num(0.0).tolist()
         poses = outcome.poses.double().cpu().numpy()
@@ -144,52 +156,69 @@ class Attention(RenderCompare):
         return refined
 
     def _with_other_rotations(
-        self, picture: Picture, index: Tensor, start: Tensor, outcome: Outcome
+        self, picture: Picture, boxes: Sequence[Detection], index: Tensor, start: Tensor, outcome: Outcome
     ) -> tuple[Outcome, Tensor]:
         """Try other rotations of the objects (B,) that are in doubt, and take those that fit clearly better.
 
         An object that looks alike from two sides is easily taken for its other side, and no small update leads from
-        one to the other. One comparison tells which rotations are the likeliest; they are refined like the first pose.
+        one to the other. Views that look like the box are looked up, and turns by right angles are tried beside.
 
         Returns:
             What became of them, and how many comparisons each of them took (B,).
         """
-        settings, sizes = self.settings, self._sizes(None)
+        settings = self.settings
         spent = torch.zeros(len(start), dtype=torch.int64, device=self.device)
-        if settings.rotation_hypotheses == 0 or len(sizes) < 2:
+        if settings.rotation_hypotheses == 0 or len(self._sizes(None)) < 2:
             return outcome, spent
-        rows = torch.nonzero(~(outcome.log_error <= math.log(settings.retry_error_threshold)))[:, 0]
-        if not len(rows):
-            return outcome, spent
-        found = torch.where(outcome.rejected[:, None, None], start, outcome.poses)[rows]
-        turned = rotated_poses(found, self.centre[index[rows]], self._rotations)
-        many = index[rows].repeat_interleave(len(self._rotations))
-        trace, moved, _ = self.run(picture, many, turned.flatten(0, 1), sizes[:1])
-        cost = cost_of(trace[-1], self.settings.similarity_weight).nan_to_num(math.inf).reshape(turned.shape[:2])
-        likely = cost.argsort(dim=1)[:, : settings.rotation_hypotheses]
-        begun = moved[-1].reshape(turned.shape)[torch.arange(len(rows), device=self.device)[:, None], likely]
-        begun = begun.transpose(0, 1).flatten(0, 1)
-        again = index[rows].repeat(likely.shape[1])
-        tried = self._outcome(again, begun, *self.run(picture, again, begun, sizes[1:]), None)
-        for part in torch.arange(len(begun), device=self.device).reshape(-1, len(rows)):
-            outcome = outcome.improved(tried.part(part), rows, settings.min_cost_gain)
-        spent[rows] = len(self._rotations) + likely.shape[1] * (len(sizes) - 1)
+        doubtful = ~(outcome.log_error <= math.log(settings.retry_error_threshold))
+        rows = torch.nonzero(doubtful & torch.isfinite(start).flatten(1).all(dim=1))[:, 0]
+        doubted = [boxes[row] for row in rows.tolist()]
+        likely = self.search.candidates(picture, doubted) if doubted else []
+        for row, box, views in zip(rows.tolist(), doubted, likely, strict=True):
+            found = torch.where(outcome.rejected[row], start[row], outcome.poses[row])[None]
+            turned = rotated_poses(found, self.centre[index[row : row + 1]], self._rotations)[0]
+            tried = self.search.best(
+                picture,
+                box,
+                views.joined(turned),
+                settings.rotation_hypotheses,
+                max(1, settings.stages - 2),
+                settings.similarity_margin,
+            )
+            if tried is None:
+                continue
+            spent[row] += tried.comparisons
+            outcome = outcome.improved(tried, row, settings.min_cost_gain)
         return outcome, spent
 
     def _outcome(
-        self, index: Tensor, start: Tensor, trace: Sequence[Stage], poses: Tensor, broken: Tensor, first: Tensor | None
+        self,
+        picture: Picture,
+        boxes: Sequence[Detection],
+        start: Tensor,
+        ran: tuple[list[Stage], Tensor, Tensor],
+        first: Tensor | None,
     ) -> Outcome:
-        """Choose among the poses (N + 1, B, 4, 4) that N stages went through; `first` is what `_choose` wants."""
+        """Choose among the poses that the stages went through, see `run`; `first` is what `chosen_updates` wants."""
+        trace, poses, broken = ran
+        index = torch.tensor([box.object_index for box in boxes], device=self.device)
         chosen = chosen_updates(trace, first, self.settings.similarity_margin)
         rows = torch.arange(len(start), device=self.device)
         found = poses[chosen, rows]
         errors = torch.stack([stage.prediction.log_error for stage in trace])[(chosen - 1).clamp(min=0), rows]
-        covariance = chosen_covariances(trace, poses, self.centre[index], chosen)
-        rejected = broken | has_strayed(start, found, self.settings)
+        fits = self.search.fits([stage for stage in trace if stage.cameras.size == trace[-1].cameras.size])
+        cost = [
+            self.search.cost(picture, box, fits[:, row : row + 1], found[row : row + 1], broken[row : row + 1])
+            for row, box in enumerate(boxes)
+        ]
         similarity = trace[-1].prediction.similarity
-        similarity = torch.full_like(errors, math.nan) if similarity is None else similarity
         return Outcome(
-            found, errors, cost_of(trace[-1], self.settings.similarity_weight), rejected, covariance, similarity
+            poses=found,
+            log_error=errors,
+            cost=torch.cat(cost),
+            rejected=broken | has_strayed(start, found, self.settings),
+            covariance=chosen_covariances(trace, poses, self.centre[index], chosen),
+            similarity=torch.full_like(errors, math.nan) if similarity is None else similarity,
         )
 
     @torch.inference_mode()

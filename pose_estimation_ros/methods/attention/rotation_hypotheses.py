@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+from pose_estimation_ros.methods.view_search import Found
 
 
 @dataclass(frozen=True)
@@ -22,26 +23,23 @@ class Outcome:
     covariance: Tensor  # (B, 6, 6) of the poses; not a number where unknown
     similarity: Tensor  # (B,) of the last rendering and the image; not a number where unknown
 
-    def improved(self, tried: Outcome, rows: Tensor, gain: float) -> Outcome:
-        """Return the outcome with other poses where they fit better.
+    def improved(self, tried: Found, row: int, gain: float) -> Outcome:
+        """Return the outcome with another pose of an object where that fits better.
 
         Args:
-            tried: what became of other poses of N of the objects.
-            rows: which these are (N,).
-            gain: how much lower their cost has to be.
+            tried: what became of the other pose.
+            row: of the object.
+            gain: how much lower its cost has to be.
         """
-        own = torch.where(self.rejected, math.inf, self.cost.nan_to_num(math.inf))[rows]
-        better = ~tried.rejected & (tried.cost.nan_to_num(math.inf) < own - gain)
-        values = []
-        for item in fields(self):
-            value = getattr(self, item.name).clone()
-            value[rows[better]] = getattr(tried, item.name)[better]
-            values.append(value)
-        return Outcome(*values)
-
-    def part(self, rows: Tensor) -> Outcome:
-        """Return the outcome of some of the objects."""
-        return Outcome(*(getattr(self, item.name)[rows] for item in fields(self)))
+        own = torch.where(self.rejected, math.inf, self.cost.nan_to_num(math.inf))[row]
+        if not tried.cost < own - gain:
+            return self
+        other = {"poses": tried.pose, "rejected": torch.zeros_like(self.rejected[row])}
+        other |= {name: getattr(tried, name) for name in ("log_error", "cost", "covariance", "similarity")}
+        values = {item.name: getattr(self, item.name).clone() for item in fields(self)}
+        for name, value in other.items():
+            values[name][row] = value
+        return Outcome(**values)
 
 
 def right_angle_rotations() -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pose_estimation_ros.methods.covariance import CovarianceScale
+from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -26,13 +27,11 @@ class AttentionSettings(Settings):
         0.1, "Errors below count as right, in diameters; the score is the chance of that.", gt=0.0
     )
     retry_error_threshold: float = setting(
-        0.1, "Objects expected to be more wrong, in diameters, are tried in other rotations.", gt=0.0
+        0.07, "Objects expected to be more wrong, in diameters, are tried in other rotations.", gt=0.0
     )
     rotation_hypotheses: int = setting(
-        2, "Other rotations that are refined, the likeliest ones; 0 tries none.", ge=0, le=9
+        4, "Other rotations that are refined to the end, the likeliest ones; 0 tries none.", ge=0, le=64
     )
     min_cost_gain: float = setting(0.2, "By which the cost of another rotation has to be lower.", ge=0.0)
-    similarity_weight: float = setting(
-        3.0, "The cost is the logarithm of the expected error minus the similarity times this.", ge=0.0
-    )
+    search: ViewSearchSettings = ViewSearchSettings()
     covariance_scale: CovarianceScale = CovarianceScale()

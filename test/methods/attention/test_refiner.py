@@ -170,8 +170,8 @@ def test_poses_that_get_rejected_stay_as_they_came_at_half_of_the_chance(
 ) -> None:
     scene = scenes[0]
     strict = (
-        AttentionSettings(max_rotation_deg=1e-4),
-        AttentionSettings(max_distance_ratio=1.0 + 1e-9),
+        AttentionSettings(max_rotation_deg=1e-4, rotation_hypotheses=0),
+        AttentionSettings(max_distance_ratio=1.0 + 1e-9, rotation_hypotheses=0),
     )
     for settings in strict:
         bounded = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, settings)
