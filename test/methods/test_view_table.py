@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pose_estimation_ros.geometry.rotations import geodesic_distance
 from pose_estimation_ros.geometry.virtual_camera import rotation_between
-from pose_estimation_ros.methods.view_table import SIZE, ViewTable, build_table, look_at_boxes
+from pose_estimation_ros.methods.view_table import SIZE, ViewTable, build_table, look_at_boxes, table_bytes
 from pose_estimation_ros.objects.bundle_file import PosePrior
 from pose_estimation_ros.objects.mesh import Mesh, load_mesh, sample_surface
 from pose_estimation_ros.objects.rotation_grid import rotation_grid
@@ -35,10 +35,10 @@ def table(wedge: Mesh) -> ViewTable:
     return tabled(wedge)
 
 
-def tabled(mesh: Mesh, rotation: Tensor = ROTATION, channels: int = 8, **limits: float) -> ViewTable:
+def tabled(mesh: Mesh, rotation: Tensor = ROTATION, channels: int = 8) -> ViewTable:
     outline = torch.from_numpy(sample_surface(mesh, 256)).float()
     centre = torch.from_numpy(np.mean(mesh.bounds, axis=0)).float()
-    return build_table(RayCaster([mesh]), 0, centre, outline, rotation, DISTANCE_M, shades, channels, **limits)
+    return build_table(RayCaster([mesh]), 0, centre, outline, rotation, DISTANCE_M, shades, channels)
 
 
 def shades(images: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def test_boxes_of_another_shape_lose(wedge: Mesh, table: ViewTable) -> None:
 
 def test_a_table_weighs_what_was_foretold(wedge: Mesh) -> None:
     features = len(ROTATION) * 4 * (SIZE // 8) ** 2 * 2
-    assert table_bytes(encode, len(ROTATION), 4, torch.device("cpu")) == features
+    assert table_bytes(shades, len(ROTATION), 4, torch.device("cpu")) == features
     assert features < tabled(wedge, channels=4).nbytes < 1.1 * features
 
 
