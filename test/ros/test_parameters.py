@@ -75,7 +75,7 @@ def test_what_was_given_wins_over_the_bundle_and_that_over_the_defaults():
     values, origins = run.values(), run.origins
     assert (values["attention.stages"], origins["attention.stages"]) == (2, "the node's parameters")
     assert (values["attention.error_scale"], origins["attention.error_scale"]) == (2.0, "models/chosen/bundle.yaml")
-    assert (values["attention.min_cost_gain"], origins["attention.min_cost_gain"]) == (0.2, "default")
+    assert (values["attention.min_cost_gain"], origins["attention.min_cost_gain"]) == (0.1, "default")
     assert values["detector.score_threshold"] == 0.7
 
 

@@ -32,6 +32,6 @@ class AttentionSettings(Settings):
     rotation_hypotheses: int = setting(
         4, "Other rotations that are refined to the end, the likeliest ones; 0 tries none.", ge=0, le=64
     )
-    min_cost_gain: float = setting(0.2, "By which the cost of another rotation has to be lower.", ge=0.0)
+    min_cost_gain: float = setting(0.1, "By which the cost of another rotation has to be lower.", ge=0.0)
     search: ViewSearchSettings = ViewSearchSettings()
     covariance_scale: CovarianceScale = CovarianceScale()
