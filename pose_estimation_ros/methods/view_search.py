@@ -119,7 +119,8 @@ class ViewSearch:
     ) -> Found | None:
         """Compare candidates, ever fewer of them and ever more closely; None where all fail.
 
-        All are compared in small renderings, `compared` of them at the full size, and the last ones several times.
+        All are compared in small renderings, the shortlist once more, as boxes that are off need two steps, `compared`
+        of them at the full size, and the last ones several times.
 
         Args:
             picture: the image.
@@ -135,15 +136,16 @@ class ViewSearch:
         index = torch.full((len(poses),), detection.object_index, device=self.device)
         coarse = (comparison.network.coarse_sizes or (comparison.size,))[0]
         fits = torch.zeros(0, len(poses), device=self.device)
-        for size, kept in ((coarse, self.settings.compared), (comparison.size, finished)):
-            trace, known, broken = comparison.run(picture, index[: len(poses)], poses, [size])
+        settings, size = self.settings, comparison.size
+        for side, kept in ((coarse, settings.shortlist), (coarse, settings.compared), (size, finished)):
+            trace, known, broken = comparison.run(picture, index[: len(poses)], poses, [side])
             spent += len(poses)
             fits = self.fits(trace)
             cost = self.cost(picture, detection, fits, known[-1], broken, deficit)
             order = cost.topk(min(kept, len(cost)), largest=False).indices
             poses, deficit, fits = known[-1][order], deficit[order], fits[:, order]
         index = index[: len(poses)]
-        last, known, broken = comparison.run(picture, index, poses, [comparison.size] * stages)
+        last, known, broken = comparison.run(picture, index, poses, [size] * stages)
         chosen = chosen_updates(last, None, similarity_margin)
         rows = torch.arange(len(poses), device=self.device)
         found = known[chosen, rows]

@@ -19,6 +19,7 @@ class ViewSearchSettings(Settings):
         0.4, "By which views lose similarity for the logarithm of their box's aspect ratio over the one seen.", ge=0.0
     )
     candidates: int = setting(24, "Views that are compared with the image in a small rendering.", ge=1, le=512)
+    shortlist: int = setting(16, "Of these, how many are compared so once more.", ge=1, le=512)
     compared: int = setting(8, "Of these, how many are compared at the full size.", ge=1, le=256)
     similarity_weight: float = setting(
         3.0, "The cost is the logarithm of the expected error minus the similarity times this.", ge=0.0
