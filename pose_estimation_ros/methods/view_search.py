@@ -108,6 +108,7 @@ class ViewSearch:
             found.append(Candidates(similarity[best][usable], poses[usable]))
         return found
 
+    @torch.inference_mode()
     def best(
         self,
         picture: Picture,
