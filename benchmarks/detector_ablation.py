@@ -46,10 +46,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "nothing frozen": {"frozen_stages": 0},
     "encoder frozen": {"encoder_rate": 0.0, "frozen_stages": 0},
     "statistics of the batch": {"frozen_statistics": False},
-    "own encoder, from pix2pose": {
+    "compact encoder, that of nemo": {
         "network": {"encoder": "own"},
         "pretrained": None,
-        "encoder_from": "pix2pose",
+        "encoder_from": "nemo",
         "encoder_rate": 1.0,
         "frozen_stages": 0,
         "frozen_statistics": False,
