@@ -76,6 +76,8 @@ def find_symmetries(surface: Surface) -> tuple[SymmetryAxis, ...]:
         axis = _judged(surface, direction, point)
         if axis is not None:
             found.append(axis)
+        if axis is not None and axis.order == ANY and any(_crosses(axis, other) for other in found):
+            return _of_sphere(surface)
     found.sort(key=lambda item: (-99 if item.order == ANY else -item.order, item.difference.mean))
     return tuple(_without_repeats(found))
 
@@ -220,22 +222,45 @@ def _color_order(surface: Surface, axis: SymmetryAxis) -> int:
 
 
 def _without_repeats(axes: list[SymmetryAxis]) -> list[SymmetryAxis]:
-    """Of the axes perpendicular to one of any angle keep one; a sphere keeps those of the frame."""
+    """Of the axes perpendicular to one of any angle keep one."""
     main = [axis for axis in axes if axis.order == ANY]
     if not main:
         return axes
-    directions = np.array([axis.axis for axis in main])
-    if len(main) > 1 and (np.abs(directions[1:] @ directions[0]) < 0.9).any():
-        return _of_sphere(main)
-    others = [axis for axis in axes if axis.order != ANY and abs(np.dot(axis.axis, directions[0])) < 0.1]
+    others = [axis for axis in axes if axis.order != ANY and abs(np.dot(axis.axis, main[0].axis)) < 0.1]
     others.sort(key=lambda item: (-item.color_order, -np.abs(item.axis).max()))
     return [main[0], *others[:1]]
 
 
-def _of_sphere(axes: list[SymmetryAxis]) -> list[SymmetryAxis]:
-    """Return three axes of a sphere, those of the frame where they are among them."""
-    chosen: list[SymmetryAxis] = []
-    for axis in sorted(axes, key=lambda item: -np.abs(item.axis).max()):
-        if all(abs(np.dot(axis.axis, other.axis)) < 0.7 for other in chosen):
-            chosen.append(axis)
-    return chosen[:3]
+def _crosses(axis: SymmetryAxis, other: SymmetryAxis) -> bool:
+    """Tell whether both are axes of any angle and not the same, as only those of a sphere are."""
+    return other.order == ANY and abs(np.dot(axis.axis, other.axis)) < 0.9
+
+
+def _of_sphere(surface: Surface) -> tuple[SymmetryAxis, ...]:
+    """Return the axes of the frame, which stand for all of a sphere."""
+    low, high = surface.mesh.bounds
+    found = [_judged(surface, axis, _snapped(surface, axis, (low + high) / 2.0)) for axis in np.eye(3)]
+    return tuple(axis for axis in found if axis is not None)
+
+
+def fitted_point(surface: Surface, axis: np.ndarray, order: int) -> np.ndarray:
+    """Return the point (3,) through which an axis (3,) has to go for the turned surface to lie on itself best."""
+    points = surface.points[:: max(1, len(surface.points) // _FINE)]
+    angle = 2.0 * np.pi / (order if order != ANY else 2.6)
+    best, least = np.zeros(3), np.inf
+    low, high = surface.mesh.bounds
+    for start in (np.zeros(3), (low + high) / 2.0, surface.centre):
+        transform = rotation_about(axis, start, angle)
+        for _ in range(10):
+            moved = points @ transform[:3, :3].T + transform[:3, 3]
+            near = surface.closest(moved)
+            kept = near.distance <= np.quantile(near.distance, 0.7)  # handles and spouts do not count
+            normals = near.normals[kept] - np.outer(near.normals[kept] @ axis, axis)
+            residual = ((near.points - moved)[kept] * near.normals[kept]).sum(axis=1)
+            transform[:3, 3] += np.linalg.solve(
+                normals.T @ normals + 1e-3 * len(kept) * np.eye(3), normals.T @ residual
+            )
+        cost = float(np.minimum(near.distance, 0.03 * surface.diameter_m).mean())
+        if cost < least - 1e-4 * surface.diameter_m:
+            best, least = _fixed_point(transform, start), cost
+    return _snapped(surface, axis, best)

@@ -171,14 +171,12 @@ class _Data:
         return 1 if self.words is not None else np.dtype(kind).itemsize
 
     def _take(self, kind: str, count: int, place: int) -> np.ndarray:
-        if self.words is not None:
-            taken = self.words[place : place + count]
-        else:
-            end = place + count * np.dtype(kind).itemsize
-            taken = np.frombuffer(self.content[place:end], dtype=self.order + kind) if end <= len(self.content) else ()
-        if len(taken) < count:
+        end = place + count * self._size(kind)
+        if end > len(self.content if self.words is None else self.words):
             raise ValueError(f"{self.path}: ends before its data do")
-        return np.asarray(taken)
+        if self.words is not None:
+            return self.words[place:end]
+        return np.frombuffer(self.content[place:end], dtype=self.order + kind)
 
     def _alike(self, element: _Element, lengths: list[int]) -> dict[str, np.ndarray | list[np.ndarray]] | None:
         """Read all rows if their lists are as long as those of the first row."""
@@ -201,8 +199,8 @@ class _Data:
             end = self.place + layout.itemsize * element.count
             if end > len(self.content):
                 return None
-            block = np.frombuffer(self.content[self.place : end], dtype=layout)
-            columns = {name: block[name] for name, _, _ in fields}
+            rows = np.frombuffer(self.content[self.place : end], dtype=layout)
+            columns = {name: rows[name] for name, _, _ in fields}
         for (name, _, counter), length in zip(element.properties, lengths, strict=True):
             if counter and (columns[f"{name} length"] != length).any():
                 return None

@@ -1,0 +1,181 @@
+"""pose_add: turn meshes into a bundle that finds their objects at once.
+
+    pose_add --bundle models/mine --mesh drill=drill.ply cup=cup/textured.obj --unit mm
+
+Reads PLY, OBJ, STL, OFF, GLB, glTF and Collada with their colours, says what is wrong with them, finds symmetries,
+draws every object from all sides (DIR/report), and adds networks that know no object in particular. docs/your-object.md
+shows it step by step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from pose_estimation_ros.cli.add_bundle import REPORT, extended
+from pose_estimation_ros.cli.add_networks import GENERIC, generic_bundle, untrained_method
+from pose_estimation_ros.cli.add_objects import Added, Wanted, measured, numbered, wanted_meshes, wanted_models
+from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle
+from pose_estimation_ros.objects.look_alikes import look_alikes
+from pose_estimation_ros.objects.mesh_surface import Surface
+from pose_estimation_ros.objects.symmetry_choice import EXPECTED
+
+_INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    arguments = _parser().parse_args(argv)
+    started = time.monotonic()
+    try:
+        bundle = _add(arguments)
+        print(f"{bundle.path}: {len(bundle.catalog)} objects, ready after {time.monotonic() - started:.0f} s")
+        _say_next(bundle)
+    except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:  # BundleError is a ValueError
+        print(f"pose_add: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("pose_add: interrupted; the bundle is as it was", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pose_add", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--bundle", type=Path, required=True, metavar="DIR", help="folder of the bundle; made if it does not exist")
+    add(
+        "--mesh",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=FILE",
+        help="meshes and how their objects are called; FILE alone is called as the file",
+    )
+    add("--models", type=Path, metavar="DIR", help="all objects of a BOP models folder, with their ids and symmetries")
+    add(
+        "--unit",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="[NAME=]UNIT",
+        help="unit of the mesh files, or of one: m, cm or mm (default: m; GLB, glTF and Collada say it themselves)",
+    )
+    add(
+        "--symmetry",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=WHICH",
+        help=f"in place of what is found: {EXPECTED.removeprefix('expected ')}",
+    )
+    add(
+        "--generic",
+        default=GENERIC,
+        metavar="DIR",
+        help="bundle whose networks know no object in particular: a folder or the name of a shipped one (default: "
+        "%(default)s)",
+    )
+    prior = parser.add_argument_group("pose prior of a new bundle: from where the camera sees an upright object (z up)")
+    prior.add_argument("--elevation", type=float, nargs=2, metavar=("LOW", "HIGH"), help="degrees above the horizon")
+    prior.add_argument("--roll", type=float, nargs=2, metavar=("LOW", "HIGH"), help="in-plane rotation, degrees")
+    prior.add_argument("--distance", type=float, nargs=2, metavar=("LOW", "HIGH"), help="metres")
+    return parser
+
+
+def _add(arguments: argparse.Namespace) -> Bundle:
+    existing = load_bundle(arguments.bundle) if (arguments.bundle / BUNDLE_FILE).is_file() else None
+    wanted = _wanted(arguments)
+    _refuse(arguments, existing, wanted)
+    generic = generic_bundle(
+        arguments.generic, untrained_method("backend", existing.networks if existing else ()) is None
+    )
+    numbers = numbered(wanted, existing.catalog if existing else None)
+    added = []
+    for item, number in zip(wanted, numbers, strict=True):
+        added.append(measured(item, number))
+        _print(added[-1], arguments.bundle)
+    if wanted:
+        _say_alike(existing, added)
+    bundle, lost = extended(arguments.bundle, existing, added, generic, _prior(arguments))
+    for role in lost:
+        print(f"network {role!r} knows the earlier objects only and is left out; train it anew: pose_train")
+    return bundle
+
+
+def _wanted(arguments: argparse.Namespace) -> list[Wanted]:
+    if arguments.mesh and arguments.models:
+        raise ValueError("--mesh and --models: expected one of them")
+    if arguments.models:
+        if arguments.unit:
+            raise ValueError("--unit: is for --mesh; a BOP models folder is in millimetres")
+        return wanted_models(arguments.models, arguments.symmetry)
+    return wanted_meshes(arguments.mesh, arguments.unit, arguments.symmetry)
+
+
+def _refuse(arguments: argparse.Namespace, existing: Bundle | None, wanted: list[Wanted]) -> None:
+    """Refuse what cannot be done before anything slow is.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    if not wanted:
+        raise ValueError(f"{arguments.bundle}: nothing to add; expected --mesh NAME=FILE or --models DIR")
+    if existing is None:
+        return
+    if existing.meshes is None:
+        raise ValueError(
+            f"{arguments.bundle / BUNDLE_FILE}: ships no meshes, so that none can be added; make a bundle of your own"
+        )
+    for option in ("elevation", "roll", "distance"):
+        if getattr(arguments, option) is not None:
+            raise ValueError(f"--{option}: is for new bundles; edit pose_prior in {arguments.bundle / BUNDLE_FILE}")
+
+
+def _prior(arguments: argparse.Namespace) -> PosePrior:
+    given = {
+        "elevation_deg": arguments.elevation,
+        "roll_deg": arguments.roll,
+        "distance_m": arguments.distance,
+    }
+    return PosePrior.model_validate({key: tuple(value) for key, value in given.items() if value is not None})
+
+
+def _print(item: Added, path: Path) -> None:
+    model = item.model
+    extents = " x ".join(f"{2000.0 * value:.0f}" for value in model.half_size_m)
+    skin = "a texture" if item.mesh.texture is not None else "colours of vertices"
+    print(f"{model.name} (id {model.object_id}): {extents} mm, {len(item.mesh.faces):,} triangles, {skin}")
+    for line in item.words:
+        print(f"  {line}")
+    print(f"  picture: {path / REPORT / (model.name + '.png')}", flush=True)
+
+
+def _say_alike(existing: Bundle | None, added: list[Added]) -> None:
+    """Say which of the objects cannot be told apart."""
+    new = [(item.model.name, item.surface) for item in added]
+    old = (
+        []
+        if existing is None
+        else list(zip((model.name for model in existing.catalog), existing.load_meshes(), strict=True))
+    )
+    known = [(name, Surface(mesh)) for name, mesh in old]
+    names = {name for name, _ in new}
+    for pair in look_alikes([*known, *new]):
+        if names & {pair.first, pair.second}:
+            print(f"{pair}", flush=True)
+
+
+def _say_next(bundle: Bundle) -> None:
+    if untrained_method("detector", bundle.networks) is None:
+        print("  no detector knows these objects yet: poses are found in boxes that are given")
+    print(f"  look at the pictures in {bundle.path / REPORT}; a wrong symmetry is mended by --symmetry")
+    print(f"  pose_node --ros-args -p bundle:={bundle.path} -p refiner:=attention -p tracking.mode:=refine")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
