@@ -32,12 +32,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         bundle = _add(arguments)
         print(f"{bundle.path}: {len(bundle.catalog)} objects, ready after {time.monotonic() - started:.0f} s")
-        _say_next(bundle)
+        if arguments.minutes > 0.0 and not _train(arguments):
+            print(f"{bundle.path}: interrupted, and as good as it got; the same command with --minutes alone goes on")
+            return _INTERRUPTED
+        _say_next(load_bundle(bundle.path))
     except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:  # BundleError is a ValueError
         print(f"pose_add: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("pose_add: interrupted; the bundle is as it was", file=sys.stderr)
+        print("pose_add: interrupted; the bundle is as it was before this step", file=sys.stderr)
         return _INTERRUPTED
     return 0
 
@@ -80,6 +83,19 @@ def _parser() -> argparse.ArgumentParser:
         help="bundle whose networks know no object in particular: a folder or the name of a shipped one (default: "
         "%(default)s)",
     )
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--minutes",
+        type=float,
+        default=0.0,
+        help="train detector and pose network for so long, about; what was interrupted goes on (default: 0, networks "
+        "for any object alone)",
+    )
+    training.add_argument("--photos", type=Path, metavar="DIR", help="pictures of the scene without the objects")
+    training.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
+    training.add_argument(
+        "--scenes", type=int, default=12, help="rendered scenes of the report afterwards (default: %(default)s)"
+    )
     prior = parser.add_argument_group("pose prior of a new bundle: from where the camera sees an upright object (z up)")
     prior.add_argument("--elevation", type=float, nargs=2, metavar=("LOW", "HIGH"), help="degrees above the horizon")
     prior.add_argument("--roll", type=float, nargs=2, metavar=("LOW", "HIGH"), help="in-plane rotation, degrees")
@@ -107,6 +123,20 @@ def _add(arguments: argparse.Namespace) -> Bundle:
     return bundle
 
 
+def _train(arguments: argparse.Namespace) -> bool:
+    """Train for the minutes, then see what it is worth; return False if the user interrupted."""
+    from pose_estimation_ros.cli.add_report import choose_backend
+    from pose_estimation_ros.cli.add_training import train_for
+    from pose_estimation_ros.networks.device import resolve_device
+
+    path = arguments.bundle
+    if not train_for(path, arguments.minutes, arguments.photos, str(resolve_device(arguments.device))):
+        return False
+    outcome = choose_backend(path, arguments.scenes, arguments.photos)
+    print(f"backend {outcome.backend}: finds {outcome.found:.0%} in rendered scenes; {path / REPORT / 'README.md'}")
+    return True
+
+
 def _wanted(arguments: argparse.Namespace) -> list[Wanted]:
     if arguments.mesh and arguments.models:
         raise ValueError("--mesh and --models: expected one of them")
@@ -123,8 +153,12 @@ def _refuse(arguments: argparse.Namespace, existing: Bundle | None, wanted: list
     Raises:
         ValueError: naming the option.
     """
-    if not wanted:
+    if not wanted and (existing is None or not arguments.minutes > 0.0):
         raise ValueError(f"{arguments.bundle}: nothing to add; expected --mesh NAME=FILE or --models DIR")
+    if not arguments.minutes >= 0.0 or arguments.scenes < 1:
+        raise ValueError(f"--minutes {arguments.minutes:g} --scenes {arguments.scenes}: expected 0 or more, 1 or more")
+    if arguments.photos is not None and not arguments.photos.is_dir():
+        raise ValueError(f"--photos {arguments.photos}: expected a folder of pictures")
     if existing is None:
         return
     if existing.meshes is None:

@@ -10,9 +10,10 @@ from pose_estimation_ros.objects.mesh import Mesh, diameter
 from pose_estimation_ros.objects.mesh_parts import creased
 from pose_estimation_ros.objects.mesh_surface import surface_colors
 
-MOST_TRIANGLES = 100_000
+MOST_TRIANGLES, FEWER_TRIANGLES = 150_000, 100_000  # from which on a mesh is thinned, and to how many
 _FLAT = 0.03  # thickness over diameter
 _LARGE_M, _SMALL_M = 1.0, 0.02
+_FEW_OPEN = 0.002  # share of edges
 _PLAIN = 0.03  # standard deviation of colours that look like one
 
 
@@ -25,7 +26,7 @@ def mesh_notes(mesh: Mesh) -> list[str]:
     if not _SMALL_M <= size <= _LARGE_M:
         notes.append(f"is {extents} mm large: is the unit right?")
     share = open_share(mesh)
-    if share > 0.0:
+    if share > _FEW_OPEN:
         notes.append(
             f"is open: {share * 100:.1f} % of its edges belong to one triangle only. Where the camera looks through a "
             "hole it sees the back of the other side; poses from there are worse"
@@ -64,7 +65,7 @@ def open_share(mesh: Mesh) -> float:
     return float((count % 2 == 1).mean()) if len(count) else 0.0
 
 
-def thinned(mesh: Mesh, triangles: int = MOST_TRIANGLES) -> Mesh:
+def thinned(mesh: Mesh, triangles: int = FEWER_TRIANGLES) -> Mesh:
     """Return a mesh of about so many triangles; a texture becomes colours of its many vertices first."""
     if len(mesh.faces) <= triangles:
         return mesh

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from pose_estimation_ros.objects.mesh import Mesh, diameter
 
 _LOOKS = 32  # directions from which a point may be seen
-_NEIGHBOURS = 12  # points whose mean colour is the colour of a place
+_NEIGHBOURS = 12  # points that are about a place
 
 
 class Closest(NamedTuple):
@@ -49,7 +49,6 @@ class Surface:
         self.normals = _face_normals(mesh)[face[seen]]  # (P, 3)
         self._tree = cKDTree(self.points)
         self._spacing = float(np.quantile(self._tree.query(self.points[::10], k=2)[0][:, 1], 0.9))
-        self.soft_colors = self.color_near(self.points)  # (P, 3) without what is smaller than a few hundredths
 
     def closest(self, points: np.ndarray) -> Closest:
         """Return which of the surface's points are nearest to points (N, 3), quickly."""
@@ -64,10 +63,15 @@ class Surface:
         flat = np.ascontiguousarray(points, dtype=np.float32)
         return self._scene.compute_distance(self._tensor(flat), nthreads=1).numpy()
 
-    def color_near(self, points: np.ndarray) -> np.ndarray:
-        """Return the mean colour (N, 3) of the surface about points (N, 3)."""
+    def color_apart(self, points: np.ndarray, colors: np.ndarray) -> np.ndarray:
+        """Return how far colours (N, 3) are from those of the surface about points (N, 3).
+
+        It is the mean difference of red, green and blue from the nearest colour of a neighbourhood of a few hundredths
+        of the diameter: what is smaller is not seen, and edges need not lie upon each other.
+        """
         _, index = self._tree.query(points, k=min(_NEIGHBOURS, len(self.points)))
-        return self.colors[index.reshape(len(points), -1)].mean(axis=1)
+        around = self.colors[index.reshape(len(points), -1)]
+        return np.abs(around - colors[:, None]).mean(axis=2).min(axis=1)
 
     def _is_seen(self, points: np.ndarray) -> np.ndarray:
         """Tell from which points (N, 3) a ray gets out."""

@@ -88,7 +88,7 @@ def difference(surface: Surface, transform: np.ndarray, other: Surface | None = 
     some = slice(None, None, max(1, len(surface.points) // _JUDGED))
     moved = surface.points[some] @ transform[:3, :3].T + transform[:3, 3]
     distance = np.sort(other.distance(moved)) / other.diameter_m
-    apart = np.abs(other.color_near(moved) - surface.soft_colors[some]).mean(axis=1)
+    apart = other.color_apart(moved, surface.colors[some])
     last = len(distance) - 1
     most, everything = distance[int(last * 0.98)], distance[int(last * 0.997)]
     return Difference(float(distance.mean()), float(most), float(everything), float((apart > _COLOR).mean()))

@@ -125,7 +125,7 @@ def _labelled(tile: np.ndarray, text: str) -> np.ndarray:
 
 def _written(text: Sequence[str], width: int, diameter_m: float) -> np.ndarray:
     """Return lines of text below a bar that says how large things are."""
-    wrapped = [part for line in text for part in _wrapped(line, width // 8)]
+    wrapped = [part for line in text for part in _wrapped(line, width // 7)]
     plate = np.full((_LINE * (len(wrapped) + 2), width, 3), 255, dtype=np.uint8)
     length_m = 10.0 ** np.floor(np.log10(diameter_m * 0.5))
     bar = round(length_m * _FOCAL * TILE / (_DISTANCE * diameter_m))
