@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
         "for any object alone)",
     )
     training.add_argument("--photos", type=Path, metavar="DIR", help="pictures of the scene without the objects")
+    training.add_argument(
+        "--recipes", type=Path, metavar="DIR", help="recipes of new networks, in place of those of config/train/add"
+    )
     training.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
     training.add_argument(
         "--scenes", type=int, default=12, help="rendered scenes of the report afterwards (default: %(default)s)"
@@ -130,7 +133,8 @@ def _train(arguments: argparse.Namespace) -> bool:
     from pose_estimation_ros.networks.device import resolve_device
 
     path = arguments.bundle
-    if not train_for(path, arguments.minutes, arguments.photos, str(resolve_device(arguments.device))):
+    device = str(resolve_device(arguments.device))
+    if not train_for(path, arguments.minutes, arguments.photos, device, arguments.recipes):
         return False
     outcome = choose_backend(path, arguments.scenes, arguments.photos)
     print(f"backend {outcome.backend}: finds {outcome.found:.0%} in rendered scenes; {path / REPORT / 'README.md'}")

@@ -36,14 +36,20 @@ def shares(bundle: Bundle, seconds: float) -> dict[str, float]:
     return {role: share / sum(wanted.values()) for role, share in wanted.items()}
 
 
-def recipe_for(bundle: Bundle, role: str, photos: Path | None) -> dict[str, Any]:
+def recipe_for(bundle: Bundle, role: str, photos: Path | None, recipes: Path | None = None) -> dict[str, Any]:
     """Return the recipe of a network: that which made the bundle's, going on from it, or the one for new objects.
+
+    Args:
+        bundle: has the network, or not.
+        role: which one.
+        photos: pictures for the backgrounds.
+        recipes: folder with the recipes of new networks; config/train/add where absent.
 
     Raises:
         ValueError: if there is no recipe of the network.
     """
     entry = bundle.networks.get(role)
-    content = read_mapping(_recipe_folder() / f"{role}.yaml")
+    content = read_mapping((recipes or _recipe_folder()) / f"{role}.yaml")
     training = find_training(role).training
     assert training is not None
     model = training.recipe_model()

@@ -90,9 +90,9 @@ def _detector(bundle: Bundle) -> str | None:
     """Return the detector that was trained for the objects; else one for any object; None where there is neither."""
     for name, method in methods_of("detector").items():
         entries = [bundle.networks.get(role) for role in method.roles]
-        if method.training is not None and method.training.object_rows and all(entries):
-            if all(entry is not None and "knows_objects" not in entry.training for entry in entries):
-                return name
+        trained = all(entry is not None and "knows_objects" not in entry.training for entry in entries)
+        if trained and method.training is not None and method.training.object_rows:
+            return name
     return untrained_method("detector", bundle.networks)
 
 
@@ -153,7 +153,8 @@ def _called(poses: Sequence[ObjectPose], truth: np.ndarray, diameter_m: float) -
 def _pictures(bundle: Bundle, backend: str, scenes: Sequence[PoseScene]) -> None:
     pipeline = _pipeline(bundle, backend)
     for number, scene in enumerate(scenes):
-        drawn = draw_poses(scene.frame.rgb, scene.frame.camera, pipeline.process(scene.frame).poses, bundle.catalog)
+        poses: Any = pipeline.process(scene.frame).poses
+        drawn = draw_poses(scene.frame.rgb, scene.frame.camera, poses, bundle.catalog)
         save_picture(bundle.path / "report" / f"found_{number + 1}.png", drawn)
 
 

@@ -21,7 +21,7 @@ _PLAN = "plan.json"
 _LEAST_S = 10.0
 
 
-def train_for(path: Path, minutes: float, photos: Path | None, device: str) -> bool:
+def train_for(path: Path, minutes: float, photos: Path | None, device: str, recipes: Path | None = None) -> bool:
     """Train for so many minutes; what was interrupted goes on first.
 
     Args:
@@ -29,6 +29,7 @@ def train_for(path: Path, minutes: float, photos: Path | None, device: str) -> b
         minutes: how long, about.
         photos: pictures of the scene without the objects, as backgrounds.
         device: cpu or cuda.
+        recipes: folder with recipes of new networks.
 
     Returns:
         Whether all of it was done; False after Ctrl-C, which leaves the best so far in the bundle.
@@ -40,7 +41,7 @@ def train_for(path: Path, minutes: float, photos: Path | None, device: str) -> b
     (work / "pix2pose").mkdir(parents=True, exist_ok=True)  # the views that all trainings share
     plan = _unfinished(work, load_bundle(path))
     if plan is None:
-        plan = _new_plan(path, minutes * 60.0, photos, device, started)
+        plan = _new_plan(path, minutes * 60.0, photos, device, recipes)
         _save(work, plan)
     left = max(minutes * 60.0 - (time.monotonic() - started), _LEAST_S)
     with shared_bar(left):
@@ -53,12 +54,12 @@ def train_for(path: Path, minutes: float, photos: Path | None, device: str) -> b
     return True
 
 
-def _new_plan(path: Path, seconds: float, photos: Path | None, device: str, started: float) -> dict[str, Any]:
+def _new_plan(path: Path, seconds: float, photos: Path | None, device: str, recipes: Path | None) -> dict[str, Any]:
     """Measure how fast the trainings are, and share the rest of the time out."""
-    bundle = load_bundle(path)
+    bundle, started = load_bundle(path), time.monotonic()
     contents, rates = {}, {}
     for role in shares(bundle, seconds):
-        contents[role] = recipe_for(bundle, role, photos)
+        contents[role] = recipe_for(bundle, role, photos, recipes)
         rates[role] = measured_rate(bundle, role, contents[role], path / WORK, device)
     left = max(seconds - (time.monotonic() - started), _LEAST_S)
     tasks = []

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 
-from pose_estimation_ros.cli import add_bundle
+from pose_estimation_ros.cli import add_bundle, add_training
 from pose_estimation_ros.cli.add import main
 from pose_estimation_ros.methods.attention.training import TRIAL
+from pose_estimation_ros.methods.base import import_object
 from pose_estimation_ros.methods.registry import find_training
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.bundle_source import BundleSource, MeshSource
 from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.objects.mesh_writing import write_mesh
 from pose_estimation_ros.pipeline_settings import resolve_run
+from pose_estimation_ros.training import trainer
 from pose_estimation_ros.training.trainer import TrainingRun
 
 from ..objects.solids import box, moved, painted, prism, together
@@ -162,3 +167,67 @@ def test_networks_of_earlier_objects_grow(tmp_path: Path, meshes: Path, generic:
     network.load_state_dict(grown.weights("pix2pose"))
     np.testing.assert_array_equal(network.head_bias[0].detach(), trained.weights("pix2pose")["head_bias"][0])
     assert grown.networks["attention"] == trained.networks["attention"]
+
+
+@pytest.fixture
+def recipes(tmp_path: Path) -> Path:
+    """Write recipes of tiny networks."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    for role in ("detector", "pix2pose", "attention"):
+        training = find_training(role).training
+        assert training is not None
+        assert training.trial is not None
+        trial = import_object(training.trial)
+        (folder / f"{role}.yaml").write_text(yaml.safe_dump(dict(trial.recipe)))
+    return folder
+
+
+def test_minutes_train_what_is_missing_and_the_next_object_is_added_to_it(
+    tmp_path: Path, meshes: Path, generic: Path, recipes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = ["--minutes", "0.05", "--recipes", str(recipes), "--scenes", "1"]
+    assert add(tmp_path, generic, "--mesh", f"cup={meshes / 'cup.ply'}", *training) == 0
+    first = load_bundle(tmp_path / "mine")
+    assert set(first.networks) == {"attention", "detector", "pix2pose"}
+    assert all(first.networks[role].training["finished"] for role in ("detector", "pix2pose"))
+    assert resolve_run(first).pipeline.backend in ("unseen", "pix2pose")
+    assert resolve_run(first).pipeline.detector.method == "mask_rcnn"
+    assert "What is called what" in (tmp_path / "mine" / "report" / "README.md").read_text()
+    assert "detector: " in capsys.readouterr().out
+
+    assert add(tmp_path, generic, "--mesh", f"can={meshes / 'can.ply'}", *training) == 0
+    second = load_bundle(tmp_path / "mine")
+    assert [model.name for model in second.catalog] == ["cup", "can"]
+    assert second.networks["pix2pose"].training["recipe"]["initial"] == str(tmp_path / "mine")
+    assert len(second.weights("pix2pose")["head_bias"]) == 2
+
+
+class Interrupting:
+    """A progress bar whose user presses Ctrl-C at its first step."""
+
+    def __enter__(self) -> Interrupting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, samples: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupted_training_goes_on(
+    tmp_path: Path, meshes: Path, generic: Path, recipes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = ["--minutes", "0.02", "--recipes", str(recipes), "--scenes", "1"]
+    monkeypatch.setattr(add_training, "measured_rate", lambda *_: 20.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "training_bar", lambda *_: Interrupting())
+        assert add(tmp_path, generic, "--mesh", f"cup={meshes / 'cup.ply'}", *training) == 130
+    begun = load_bundle(tmp_path / "mine")
+    assert begun.networks["detector"].training["finished"] is False
+    assert begun.networks["detector"].training["samples"] == 8
+    assert add(tmp_path, generic, *training) == 0
+    done = load_bundle(tmp_path / "mine")
+    assert all(done.networks[role].training["finished"] for role in ("detector", "pix2pose"))
+    assert done.networks["detector"].training["samples"] > 8
