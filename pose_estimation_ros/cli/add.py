@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from pose_estimation_ros.cli.add_bundle import REPORT, extended
-from pose_estimation_ros.cli.add_networks import GENERIC, generic_bundle, untrained_method
+from pose_estimation_ros.cli.add_networks import GENERIC, generic_networks, untrained_method
 from pose_estimation_ros.cli.add_objects import Added, Wanted, measured, numbered, wanted_meshes, wanted_models
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle
 from pose_estimation_ros.objects.look_alikes import look_alikes
@@ -110,7 +110,7 @@ def _add(arguments: argparse.Namespace) -> Bundle:
     existing = load_bundle(arguments.bundle) if (arguments.bundle / BUNDLE_FILE).is_file() else None
     wanted = _wanted(arguments)
     _refuse(arguments, existing, wanted)
-    generic = generic_bundle(
+    generic = generic_networks(
         arguments.generic, untrained_method("backend", existing.networks if existing else ()) is None
     )
     numbers = numbered(wanted, existing.catalog if existing else None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_estimation_ros.cli.add_networks import copied_networks, grown_networks, with_settings
+from pose_estimation_ros.cli.add_networks import GenericNetworks, copied_networks, grown_networks, with_settings
 from pose_estimation_ros.cli.add_objects import Added
 from pose_estimation_ros.objects.bundle import Bundle, save_bundle
 from pose_estimation_ros.objects.bundle_file import PosePrior
@@ -26,7 +26,7 @@ _MOST_TURNED = 8  # views of an object turned by its symmetries
 
 
 def extended(
-    path: Path, existing: Bundle | None, added: Sequence[Added], generic: Bundle | None, prior: PosePrior
+    path: Path, existing: Bundle | None, added: Sequence[Added], generic: GenericNetworks | None, prior: PosePrior
 ) -> tuple[Bundle, list[str]]:
     """Write a bundle with further objects; a failure or an interruption leaves what was there as it was.
 

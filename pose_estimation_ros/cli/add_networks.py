@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+import yaml
 from torch import Tensor
 
 from pose_estimation_ros.methods.base import Kind
 from pose_estimation_ros.methods.registry import methods, methods_of
-from pose_estimation_ros.objects.bundle import Bundle, BundleError, find_bundle, load_bundle
-from pose_estimation_ros.objects.bundle_file import NetworkEntry
+from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, BundleError, find_bundle
+from pose_estimation_ros.objects.bundle_file import BundleFile, NetworkEntry
 from pose_estimation_ros.training.growth import grown_weights
 
 GENERIC = "generic"  # the bundle with networks for any object
@@ -34,15 +35,22 @@ def is_generic(role: str) -> bool:
     return rows is not None and not rows
 
 
-def generic_bundle(name: str | Path, needed: bool) -> Bundle | None:
-    """Load the bundle of generic networks.
+class GenericNetworks(NamedTuple):
+    """A folder with networks for any object: a bundle, whose objects are nobody's and may be left out."""
+
+    path: Path
+    networks: dict[str, NetworkEntry]
+
+
+def generic_networks(name: str | Path, needed: bool) -> GenericNetworks | None:
+    """Find the networks for any object.
 
     Args:
-        name: its folder, or the name of a shipped bundle.
+        name: folder of their bundle, or the name of a shipped one.
         needed: whether there has to be one; else None is returned where there is none.
 
     Raises:
-        BundleError: if it is needed and not there, or has no generic network.
+        BundleError: if it is needed and not there, or has no generic network; or if its file is damaged.
     """
     try:
         path = find_bundle(name)
@@ -50,20 +58,24 @@ def generic_bundle(name: str | Path, needed: bool) -> Bundle | None:
         if not needed:
             return None
         raise BundleError(
-            f"--generic {name}: no bundle of networks for any object ({error}); expected a folder such as "
-            "models/generic, or a bundle with a trained network `attention` (--generic lmo)"
+            f"--generic {name}: no networks for any object ({error}); expected a folder such as models/generic, or a "
+            "bundle with a trained network `attention` (--generic lmo)"
         ) from error
-    bundle = load_bundle(path)
-    if needed and not any(is_generic(role) for role in bundle.networks):
-        raise BundleError(f"--generic {name}: {path} has no network for any object")
-    return bundle
+    try:
+        content = BundleFile.model_validate(yaml.safe_load((path / BUNDLE_FILE).read_text()))
+    except (ValueError, yaml.YAMLError) as error:
+        raise BundleError(f"{path / BUNDLE_FILE}: {error}") from error
+    found = {role: entry for role, entry in content.networks.items() if is_generic(role)}
+    if needed and not found:
+        raise BundleError(f"--generic {name}: {path / BUNDLE_FILE} has no network for any object")
+    return GenericNetworks(path, found)
 
 
-def copied_networks(generic: Bundle, have: Collection[str], target: Path) -> dict[str, NetworkEntry]:
+def copied_networks(generic: GenericNetworks, have: Collection[str], target: Path) -> dict[str, NetworkEntry]:
     """Copy the generic networks that a bundle lacks.
 
     Args:
-        generic: has them.
+        generic: where they are.
         have: roles of the networks that are there already.
         target: folder for the files.
 
@@ -72,12 +84,15 @@ def copied_networks(generic: Bundle, have: Collection[str], target: Path) -> dic
     """
     found = {}
     for role, entry in generic.networks.items():
-        if role in have or not is_generic(role):
+        if role in have:
             continue
-        generic.weights(role)  # whole?
+        source = generic.path / entry.file
+        content = source.read_bytes() if source.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise BundleError(f"{source}: missing or damaged; expected the weights of {BUNDLE_FILE}, network {role!r}")
         name = f"{role}_{entry.sha256[:8]}.safetensors"
-        shutil.copyfile(generic.path / entry.file, target / name)
-        training = {**entry.training, "copied_from": generic.name}
+        (target / name).write_bytes(content)
+        training = {**entry.training, "copied_from": generic.path.resolve().name}
         found[role] = entry.model_copy(update={"file": name, "training": training})
     return found
 

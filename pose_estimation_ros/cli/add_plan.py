@@ -49,7 +49,8 @@ def recipe_for(bundle: Bundle, role: str, photos: Path | None, recipes: Path | N
         ValueError: if there is no recipe of the network.
     """
     entry = bundle.networks.get(role)
-    content = read_mapping((recipes or _recipe_folder()) / f"{role}.yaml")
+    fresh = read_mapping((recipes or _recipe_folder()) / f"{role}.yaml")
+    content = dict(fresh)
     training = find_training(role).training
     assert training is not None
     model = training.recipe_model()
@@ -61,6 +62,8 @@ def recipe_for(bundle: Bundle, role: str, photos: Path | None, recipes: Path | N
             content |= {name: value for name, value in _STARTS.items() if name in model.model_fields}
             content["network"] = {key: value for key, value in entry.architecture.items() if key != "classes"}
         content["initial"] = str(bundle.path)
+        # Views and backgrounds are those of this bundle, wherever the weights come from.
+        content |= {name: fresh[name] for name in ("bank",) if name in fresh} | {"object_weights": {}}
     if photos is not None:
         content["bank"] = {**content.get("bank", {}), "background_folder": str(photos.resolve())}
     return content

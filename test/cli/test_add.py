@@ -137,7 +137,7 @@ def test_a_failure_leaves_what_was_there(
         (["--mesh", "2nd={0}/cup.ply"], "expected NAME=FILE"),
         (["--mesh", "cup={0}/none.ply"], "none.ply: mesh not found"),
         (["--mesh", "{0}/cup.ply", "--unit", "m"], "its unit looks like mm"),
-        (["--mesh", "{0}/cup.ply", "--generic", "{0}"], "no bundle of networks for any object"),
+        (["--mesh", "{0}/cup.ply", "--generic", "{0}"], "no networks for any object"),
         ([], "nothing to add"),
     ],
     ids=["twice", "symmetry", "whose", "unit", "name", "missing", "scale", "generic", "nothing"],
