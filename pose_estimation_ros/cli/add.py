@@ -12,11 +12,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from pose_estimation_ros.cli.add_bundle import REPORT, extended
 from pose_estimation_ros.cli.add_networks import GENERIC, generic_networks, untrained_method
-from pose_estimation_ros.cli.add_objects import Added, Wanted, measured, numbered, wanted_meshes, wanted_models
+from pose_estimation_ros.cli.add_objects import (
+    Added,
+    Wanted,
+    by_object,
+    measured,
+    numbered,
+    revised,
+    wanted_meshes,
+    wanted_models,
+)
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle
 from pose_estimation_ros.objects.look_alikes import look_alikes
 from pose_estimation_ros.objects.mesh_surface import Surface
@@ -31,7 +41,10 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         bundle = _add(arguments)
-        print(f"{bundle.path}: {len(bundle.catalog)} objects, ready after {time.monotonic() - started:.0f} s")
+        count = len(bundle.catalog)
+        print(
+            f"{bundle.path}: {count} object{'s' if count > 1 else ''}, ready after {time.monotonic() - started:.0f} s"
+        )
         if arguments.minutes > 0.0 and not _train(arguments):
             print(f"{bundle.path}: interrupted, and as good as it got; the same command with --minutes alone goes on")
             return _INTERRUPTED
@@ -108,18 +121,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add(arguments: argparse.Namespace) -> Bundle:
     existing = load_bundle(arguments.bundle) if (arguments.bundle / BUNDLE_FILE).is_file() else None
-    wanted = _wanted(arguments)
-    _refuse(arguments, existing, wanted)
-    generic = generic_networks(
-        arguments.generic, untrained_method("backend", existing.networks if existing else ()) is None
-    )
+    known = {model.name: number for number, model in enumerate(existing.catalog if existing else ())}
+    changes = _changes(arguments, known)
+    wanted = _wanted(arguments, known)
+    _refuse(arguments, existing, bool(wanted or changes))
+    have = existing.networks if existing else ()
+    needed = untrained_method("backend", have) is None and not arguments.minutes > 0.0
+    generic = generic_networks(arguments.generic, needed)
     numbers = numbered(wanted, existing.catalog if existing else None)
     added = []
+    if existing is not None and changes:
+        meshes = existing.load_meshes()
+        for name, choice in changes.items():
+            added.append(revised(existing.catalog[known[name]], meshes[known[name]], choice))
+            _print(added[-1], arguments.bundle)
     for item, number in zip(wanted, numbers, strict=True):
         added.append(measured(item, number))
         _print(added[-1], arguments.bundle)
     if wanted:
-        _say_alike(existing, added)
+        _say_alike(existing, [item for item in added if item.model.name not in known])
     bundle, lost = extended(arguments.bundle, existing, added, generic, _prior(arguments))
     for role in lost:
         print(f"network {role!r} knows the earlier objects only and is left out; train it anew: pose_train")
@@ -141,23 +161,31 @@ def _train(arguments: argparse.Namespace) -> bool:
     return True
 
 
-def _wanted(arguments: argparse.Namespace) -> list[Wanted]:
+def _changes(arguments: argparse.Namespace, known: Mapping[str, int]) -> dict[str, str]:
+    """Return the symmetries that are told of objects that the bundle has already."""
+    return by_object(
+        [text for text in arguments.symmetry if text.partition("=")[0] in known], list(known), "--symmetry"
+    )
+
+
+def _wanted(arguments: argparse.Namespace, known: Mapping[str, int]) -> list[Wanted]:
     if arguments.mesh and arguments.models:
         raise ValueError("--mesh and --models: expected one of them")
-    if arguments.models:
-        if arguments.unit:
-            raise ValueError("--unit: is for --mesh; a BOP models folder is in millimetres")
-        return wanted_models(arguments.models, arguments.symmetry)
-    return wanted_meshes(arguments.mesh, arguments.unit, arguments.symmetry)
+    symmetries = [text for text in arguments.symmetry if text.partition("=")[0] not in known]
+    if not arguments.models:
+        return wanted_meshes(arguments.mesh, arguments.unit, symmetries)
+    if arguments.unit:
+        raise ValueError("--unit: is for --mesh; a BOP models folder is in millimetres")
+    return wanted_models(arguments.models, symmetries)
 
 
-def _refuse(arguments: argparse.Namespace, existing: Bundle | None, wanted: list[Wanted]) -> None:
+def _refuse(arguments: argparse.Namespace, existing: Bundle | None, something: bool) -> None:
     """Refuse what cannot be done before anything slow is.
 
     Raises:
         ValueError: naming the option.
     """
-    if not wanted and (existing is None or not arguments.minutes > 0.0):
+    if not something and (existing is None or not arguments.minutes > 0.0):
         raise ValueError(f"{arguments.bundle}: nothing to add; expected --mesh NAME=FILE or --models DIR")
     if not arguments.minutes >= 0.0 or arguments.scenes < 1:
         raise ValueError(f"--minutes {arguments.minutes:g} --scenes {arguments.scenes}: expected 0 or more, 1 or more")
@@ -211,7 +239,7 @@ def _say_alike(existing: Bundle | None, added: list[Added]) -> None:
 def _say_next(bundle: Bundle) -> None:
     if untrained_method("detector", bundle.networks) is None:
         print("  no detector knows these objects yet: poses are found in boxes that are given")
-    print(f"  look at the pictures in {bundle.path / REPORT}; a wrong symmetry is mended by --symmetry")
+    print(f"  look at the pictures in {bundle.path / REPORT}; a wrong symmetry is mended by --symmetry NAME=...")
     print(f"  pose_node --ros-args -p bundle:={bundle.path} -p refiner:=attention -p tracking.mode:=refine")
 
 

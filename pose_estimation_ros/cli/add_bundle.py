@@ -33,7 +33,7 @@ def extended(
     Args:
         path: its folder.
         existing: what is there.
-        added: the objects; there may be none.
+        added: the objects, and those of the bundle that are changed; there may be none.
         generic: has networks for any object.
         prior: of a new bundle.
 
@@ -44,21 +44,24 @@ def extended(
         BundleError: if weights are missing or damaged.
         OSError: if something cannot be written.
     """
+    known = {model.name: model for model in (existing.catalog if existing else ())}
     with _all_or_nothing(path) as folder:
         for item in added:
-            write_mesh(folder / MESHES / item.model.mesh, item.mesh)
+            if item.model.name not in known:
+                write_mesh(folder / MESHES / item.model.mesh, item.mesh)
             save_picture(folder / REPORT / f"{item.model.name}.png", object_sheet(item))
-        models = [*(existing.catalog if existing else ()), *(item.model for item in added)]
-        networks, lost = grown_networks(existing, len(models), folder) if existing and added else ({}, [])
-        if existing and not added:
-            networks = dict(existing.networks)
+        models = list({**known, **{item.model.name: item.model for item in added}}.values())
+        networks, lost = dict(existing.networks) if existing else {}, list[str]()
+        if existing is not None and len(models) > len(known):
+            networks, lost = grown_networks(existing, len(models), folder)
         if generic is not None:
             networks |= copied_networks(generic, networks, folder)
         licence = "Apache-2.0" if existing is None else existing.licence
         bundle = existing or Bundle(
             path, path.resolve().name, Catalog(tuple(models)), {}, prior, MESHES, licence=licence
         )
-        bundle = with_settings(replace(bundle, catalog=Catalog(tuple(models)), networks=networks))
+        bundle = replace(bundle, catalog=Catalog(tuple(models)), networks=networks)
+        bundle = bundle if len(models) == len(known) else with_settings(bundle)
         _move_in(folder, path)
         save_bundle(bundle)
     return bundle, lost

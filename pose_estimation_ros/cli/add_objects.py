@@ -163,6 +163,19 @@ def measured(wanted: Wanted, number: int) -> Added:
     return Added(model, mesh, surface, axes, (*words, *said))
 
 
+def revised(model: ObjectModel, mesh: Mesh, choice: str) -> Added:
+    """Give an object of a bundle other symmetries.
+
+    Raises:
+        ValueError: if the choice is none.
+    """
+    surface = Surface(mesh)
+    axes = find_symmetries(surface)
+    model = with_symmetry(model, surface, axes, choice)
+    said = [*describe(axes), f"symmetry as told ({choice}): {', '.join(describe_model(model))}"]
+    return Added(model, mesh, surface, axes, tuple(said))
+
+
 def with_symmetry(model: ObjectModel, surface: Surface, axes: Sequence[SymmetryAxis], choice: str) -> ObjectModel:
     """Return an object with the symmetries that are found, or told; those that it has where nothing is said."""
     parsed = parse_choice(choice) if choice else None

@@ -21,7 +21,7 @@ from pose_estimation_ros.training.trainer import TrainingRun
 # Shares of the time. A refiner for any object gains little from a few minutes, boxes and poses of new objects a lot.
 _SHARES: Mapping[str, float] = {"detector": 0.5, "pix2pose": 0.35, "attention": 0.15}
 _REFINER_FROM_S = 3600.0  # time from which a refiner that is there is trained on too
-_MEASURED_BATCHES = 6
+_MEASURED_BATCHES = 4
 _SLOWER = 0.85  # of the rate of a few batches, what lasts
 _STARTS = {"initial": None, "encoder_from": None, "pretrained": None}
 
@@ -89,7 +89,12 @@ def with_samples(content: Mapping[str, Any], samples: int) -> dict[str, Any]:
 
 
 def measured_rate(bundle: Bundle, role: str, content: Mapping[str, Any], work: Path, device: str) -> float:
-    """Return how many samples a second a training sees on this machine; views that it renders are kept for later."""
+    """Return how many samples a second a training sees on this machine; views that it renders are kept for later.
+
+    Raises:
+        KeyboardInterrupt: if the user interrupts.
+        ValueError: if the recipe fails.
+    """
     training = find_training(role).training
     assert training is not None
     batch = content.get("optimiser", {}).get("batch") or training.recipe_model().model_fields["optimiser"].default.batch
@@ -101,6 +106,8 @@ def measured_rate(bundle: Bundle, role: str, content: Mapping[str, Any], work: P
         run = TrainingRun(replace(bundle, path=folder), work / role, None, device)
         entry = training.function()(run, recipe).networks[role]
     (work / role / "checkpoint.pt").unlink(missing_ok=True)
+    if not entry.training["finished"]:
+        raise KeyboardInterrupt
     return _SLOWER * float(entry.training["samples"]) / max(float(entry.training["seconds"]), 0.5)
 
 

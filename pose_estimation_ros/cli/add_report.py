@@ -38,6 +38,7 @@ class Outcome:
     named: np.ndarray  # (O, O + 1) how often what is called what; the last column: not found
     wrong: int  # poses where nothing of that name is
     seconds: float  # of an image
+    pictures: tuple[np.ndarray, ...]  # (H, W, 3) uint8 of the first scenes
 
     @property
     def found(self) -> float:
@@ -65,7 +66,8 @@ def choose_backend(path: Path, scenes: int, photos: Path | None) -> Outcome:
     settings = {**bundle.settings, **_settings(bundle, best.backend)}
     updated = replace(bundle, settings=settings)
     save_bundle(updated)
-    _pictures(updated, best.backend, shown[:_PICTURES])
+    for number, picture in enumerate(best.pictures):
+        save_picture(path / "report" / f"found_{number + 1}.png", picture)
     (path / "report" / "README.md").write_text(report_text(bundle, outcomes, best, scenes))
     return best
 
@@ -121,8 +123,12 @@ def _tried(bundle: Bundle, backend: str, scenes: Sequence[PoseScene]) -> Outcome
     pipeline, count = _pipeline(bundle, backend), len(bundle.catalog)
     visible, right = np.zeros((2, count), dtype=int)
     named, wrong, started = np.zeros((count, count + 1), dtype=int), 0, time.monotonic()
+    pictures: list[np.ndarray] = []
     for scene in scenes:
         poses = pipeline.process(scene.frame).poses
+        if len(pictures) < _PICTURES:
+            drawn: list[Any] = list(poses)
+            pictures.append(draw_poses(scene.frame.rgb, scene.frame.camera, drawn, bundle.catalog))
         truths = list(zip(scene.object_index, scene.camera_from_object, strict=True))
         wrong += sum(
             not any(item.object_index == index and is_right(item.camera_from_object, truth) for index, truth in truths)
@@ -137,7 +143,8 @@ def _tried(bundle: Bundle, backend: str, scenes: Sequence[PoseScene]) -> Outcome
                 item.object_index == index and is_right(item.camera_from_object, truth) for item in poses
             )
             named[index, near if near is not None else count] += 1
-    return Outcome(backend, visible, right, named, wrong, (time.monotonic() - started) / max(len(scenes), 1))
+    seconds = (time.monotonic() - started) / max(len(scenes), 1)
+    return Outcome(backend, visible, right, named, wrong, seconds, tuple(pictures))
 
 
 def _called(poses: Sequence[ObjectPose], truth: np.ndarray, diameter_m: float) -> int | None:
@@ -148,14 +155,6 @@ def _called(poses: Sequence[ObjectPose], truth: np.ndarray, diameter_m: float) -
         if np.linalg.norm(on_ray - truth[:3, 3]) < _NEAR * diameter_m:
             return item.object_index
     return None
-
-
-def _pictures(bundle: Bundle, backend: str, scenes: Sequence[PoseScene]) -> None:
-    pipeline = _pipeline(bundle, backend)
-    for number, scene in enumerate(scenes):
-        poses: Any = pipeline.process(scene.frame).poses
-        drawn = draw_poses(scene.frame.rgb, scene.frame.camera, poses, bundle.catalog)
-        save_picture(bundle.path / "report" / f"found_{number + 1}.png", drawn)
 
 
 def report_text(bundle: Bundle, outcomes: Sequence[Outcome], best: Outcome, scenes: int) -> str:
@@ -188,5 +187,5 @@ def report_text(bundle: Bundle, outcomes: Sequence[Outcome], best: Outcome, scen
     ]
     lines += ["", "## Objects", "", *(f"![{name}]({name}.png)" for name in names)]
     lines += ["", "## Found in rendered scenes", ""]
-    lines += [f"![found_{number + 1}](found_{number + 1}.png)" for number in range(min(scenes, _PICTURES))]
+    lines += [f"![found_{number + 1}](found_{number + 1}.png)" for number in range(len(best.pictures))]
     return "\n".join(lines) + "\n"

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from pose_estimation_ros.cli.add_plan import measured_rate, recipe_for, shares, with_samples
 from pose_estimation_ros.cli.recipes import validated
 from pose_estimation_ros.methods.registry import find_training
@@ -37,17 +39,15 @@ def train_for(path: Path, minutes: float, photos: Path | None, device: str, reci
     Raises:
         ValueError: if a recipe fails.
     """
-    started, work = time.monotonic(), path / WORK
+    work = path / WORK
     (work / "pix2pose").mkdir(parents=True, exist_ok=True)  # the views that all trainings share
     plan = _unfinished(work, load_bundle(path))
-    if plan is None:
-        plan = _new_plan(path, minutes * 60.0, photos, device, recipes)
-        _save(work, plan)
-    left = max(minutes * 60.0 - (time.monotonic() - started), _LEAST_S)
-    with shared_bar(left):
+    with shared_bar(minutes * 60.0):
+        if plan is None:
+            plan = _new_plan(path, minutes * 60.0, photos, device, recipes)
+            _save(work, plan)
         for task in plan["tasks"]:
             if not task["finished"] and not _train(path, task, work, device):
-                _save(work, plan)
                 return False
             task["finished"] = True
             _save(work, plan)
@@ -65,9 +65,7 @@ def _new_plan(path: Path, seconds: float, photos: Path | None, device: str, reci
     tasks = []
     for role, share in shares(bundle, seconds).items():
         samples = max(1, round(left * share * rates[role]))
-        print(
-            f"{role}: {samples:,} samples in {left * share / 60.0:.1f} minutes ({rates[role]:.1f} a second)", flush=True
-        )
+        tqdm.write(f"{role}: {samples:,} samples in {left * share / 60.0:.1f} minutes ({rates[role]:.1f} a second)")
         tasks.append({"role": role, "recipe": with_samples(contents[role], samples), "finished": False})
     return {"objects": _objects(bundle), "tasks": tasks}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pose_estimation_ros.cli import add_bundle, add_training
+from pose_estimation_ros.cli import add_bundle, add_plan, add_training
 from pose_estimation_ros.cli.add import main
 from pose_estimation_ros.methods.attention.training import TRIAL
 from pose_estimation_ros.methods.base import import_object
@@ -88,6 +88,13 @@ def test_a_bundle_is_made_that_runs_at_once_and_grows(
     shown, known = second.load_meshes()[1], load_mesh(meshes / "can.ply", "mm")
     np.testing.assert_allclose(shown.bounds, known.bounds, atol=1e-6)
     np.testing.assert_allclose(shown.colors.mean(axis=0), known.colors.mean(axis=0), atol=0.01)
+
+    capsys.readouterr()
+    assert main(["--bundle", str(tmp_path / "mine"), "--symmetry", "can=z4"]) == 0
+    third = load_bundle(tmp_path / "mine")
+    assert "symmetry as told (z4): 3 rotations" in capsys.readouterr().out
+    assert (len(third.catalog[1].discrete_symmetries), third.catalog[1].continuous_symmetries) == (3, ())
+    assert (third.catalog[0], third.networks, third.settings) == (second.catalog[0], second.networks, second.settings)
 
 
 def test_look_alikes_are_told(tmp_path: Path, meshes: Path, generic: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,6 +190,7 @@ def recipes(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_minutes_train_what_is_missing_and_the_next_object_is_added_to_it(
     tmp_path: Path, meshes: Path, generic: Path, recipes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,6 +224,7 @@ class Interrupting:
         os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on(
     tmp_path: Path, meshes: Path, generic: Path, recipes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,3 +240,18 @@ def test_an_interrupted_training_goes_on(
     done = load_bundle(tmp_path / "mine")
     assert all(done.networks[role].training["finished"] for role in ("detector", "pix2pose"))
     assert done.networks["detector"].training["samples"] > 8
+
+
+@pytest.mark.parametrize("role", ["detector", "pix2pose", "attention"])
+def test_the_recipes_of_new_networks_can_be_followed(tmp_path: Path, meshes: Path, role: str) -> None:
+    """For a few samples and for many; views are shared, so that they have to be the same in all."""
+    bundle = BundleSource(meshes=MeshSource(mesh=(meshes / "can.ply",), unit="mm")).make(tmp_path / "mine")
+    training = find_training(role).training
+    assert training is not None
+    content = add_plan.recipe_for(bundle, role, tmp_path)
+    assert content["bank"]["views"] == 800
+    assert content["bank"]["background_folder"] == str(tmp_path)
+    for samples in (1, 1_000_000):
+        recipe = training.recipe_model().model_validate(add_plan.with_samples(content, samples))
+        assert recipe.optimiser.warmup_samples == max(1, samples // 20)
+        assert (recipe.stages[0] if role == "pix2pose" else recipe).samples == samples
