@@ -21,6 +21,7 @@ from pose_estimation_ros.training.trainer import TrainingRun
 WORK = "training"  # folder of the bundle for checkpoints; not needed where objects are found
 _PLAN = "plan.json"
 _LEAST_S = 10.0
+_FEW = 60.0  # seconds of training that teach nothing yet
 
 
 def train_for(path: Path, minutes: float, photos: Path | None, device: str, recipes: Path | None = None) -> bool:
@@ -66,6 +67,8 @@ def _new_plan(path: Path, seconds: float, photos: Path | None, device: str, reci
     for role, share in shares(bundle, seconds).items():
         samples = max(1, round(left * share * rates[role]))
         tqdm.write(f"{role}: {samples:,} samples in {left * share / 60.0:.1f} minutes ({rates[role]:.1f} a second)")
+        if samples < _FEW * rates[role]:
+            tqdm.write(f"{role}: that is too little for it to be of use; give more --minutes")
         tasks.append({"role": role, "recipe": with_samples(contents[role], samples), "finished": False})
     return {"objects": _objects(bundle), "tasks": tasks}
 
