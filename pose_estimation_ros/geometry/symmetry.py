@@ -48,7 +48,9 @@ def symmetry_transforms(
     return combined[np.sort(first)]
 
 
-def rotation_about(axis: Sequence[float], point_m: Sequence[float], angle_rad: float) -> np.ndarray:
+def rotation_about(
+    axis: Sequence[float] | np.ndarray, point_m: Sequence[float] | np.ndarray, angle_rad: float
+) -> np.ndarray:
     """Return the rigid transform (4, 4) that turns by an angle about an axis (3,) through a point (3,) in metres.
 
     Raises:

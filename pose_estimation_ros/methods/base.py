@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -125,6 +125,10 @@ class Training:
     recipe: str  # "module:Class", a pydantic model
     train: str  # "module:function", called with (TrainingRun, recipe), returns the bundle with the weights
     trial: str | None = None  # "module:attribute", a `Trial` of seconds; the tests of all methods begin with it
+    # What of the weights depends on the objects of the bundle: names of tensors whose rows are the objects', each with
+    # the number of what comes before the first object (1: the background). Empty: nothing, the network is for any
+    # object. None: it can learn no further object.
+    object_rows: Mapping[str, int] | None = field(default_factory=dict)
 
     def recipe_model(self) -> Any:
         """Import the recipe's model."""

@@ -14,7 +14,8 @@ from pose_estimation_ros.objects.bundle import Bundle, save_bundle
 from pose_estimation_ros.objects.bundle_file import ContinuousSymmetryEntry, PosePrior
 from pose_estimation_ros.objects.catalog import Catalog, ContinuousSymmetry, ObjectModel, catalog_from_bop
 from pose_estimation_ros.objects.categories import catalog_from_categories, object_name
-from pose_estimation_ros.objects.mesh import companion_files, diameter, load_mesh
+from pose_estimation_ros.objects.mesh import diameter, load_mesh
+from pose_estimation_ros.objects.mesh_files import companion_files
 
 _UNIT = "m"  # of mesh files where nothing is said
 

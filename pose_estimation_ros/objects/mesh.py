@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from pose_estimation_ros.objects.catalog import UNITS_M
+from pose_estimation_ros.objects.textured_ply import read_textured_ply, texture_file
 
+_log = logging.getLogger(__name__)
 GREY = 0.6  # colour of meshes without any
 
 
@@ -31,7 +34,7 @@ class Mesh:
 
 
 def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None, any_size: bool = False) -> Mesh:
-    """Read a PLY, OBJ (with texture), STL or OFF file.
+    """Read a PLY or OBJ (with texture), STL or OFF file.
 
     Args:
         path: the file.
@@ -44,6 +47,11 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
         ValueError: if the file has no triangles, or its size does not fit the diameter or a plausible object.
     """
     raw = _read(path, unit)
+    if _has_texture(Path(path)):
+        textured = mesh_of_ply(Path(path), unit)
+        if not any_size:
+            check_scale(textured.vertices, Path(path), unit, diameter_m)
+        return textured
     if not raw.has_vertex_normals():
         raw.compute_vertex_normals()
     vertices = np.asarray(raw.vertices, dtype=np.float32) * np.float32(UNITS_M[unit])
@@ -60,6 +68,40 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
     normals = np.asarray(raw.vertex_normals, dtype=np.float32)
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     return Mesh(vertices, np.asarray(raw.triangles, dtype=np.int64), normals, colors, corner_uv, texture)
+
+
+def mesh_of_ply(path: Path, unit: str) -> Mesh:
+    """Read a PLY file whose colours are in a picture.
+
+    Raises:
+        FileNotFoundError: if file or picture are missing.
+        ValueError: if the file is damaged.
+    """
+    content = read_textured_ply(path)
+    vertices = (content.vertices * UNITS_M[unit]).astype(np.float32)
+    normals = vertex_normals(vertices, content.faces) if content.normals is None else content.normals
+    normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    grey = np.full_like(vertices, GREY)
+    texture = content.texture.astype(np.float32) / 255.0
+    return Mesh(vertices, content.faces, normals.astype(np.float32), grey, content.corner_uv, texture)
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Return unit normals (V, 3) that are the mean of the faces' at every vertex, weighted by area."""
+    corners = vertices[faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    summed = np.zeros((len(vertices), 3))
+    for corner in range(3):
+        np.add.at(summed, faces[:, corner], across)
+    return (summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-30)).astype(np.float32)
+
+
+def _has_texture(path: Path) -> bool:
+    picture = texture_file(path) if path.suffix.lower() == ".ply" else None
+    if picture is not None and not picture.is_file():
+        _log.warning("%s: texture %s not found; the mesh is grey", path, picture)
+        return False
+    return picture is not None
 
 
 def load_vertices(path: Path | str, unit: str = "m", diameter_m: float | None = None) -> np.ndarray:
@@ -82,15 +124,6 @@ def load_vertices(path: Path | str, unit: str = "m", diameter_m: float | None = 
     return vertices
 
 
-def companion_files(path: Path) -> list[Path]:
-    """Return the material files and textures that an OBJ file names and that are there; other formats have none."""
-    if path.suffix.lower() != ".obj":
-        return []
-    materials = [path.parent / name for name in _named_in(path, "mtllib")]
-    textures = [material.parent / name for material in materials for name in _named_in(material, "map_")]
-    return [file for file in dict.fromkeys([*materials, *textures]) if file.is_file()]
-
-
 def _read(path: Path | str, unit: str) -> Any:
     """Read a file as Open3D's triangle mesh, in the file's own unit."""
     import open3d
@@ -106,19 +139,6 @@ def _read(path: Path | str, unit: str) -> Any:
     if not np.isfinite(np.asarray(raw.vertices)).all():
         raise ValueError(f"{path}: contains NaN or infinite vertices")
     return raw
-
-
-def _named_in(path: Path, keyword: str) -> list[str]:
-    """Return the last argument of every line that starts with a keyword, or all of them where that names a file."""
-    names = []
-    if path.is_file():
-        with path.open(errors="replace") as lines:
-            for line in lines:
-                head, _, rest = line.strip().partition(" ")
-                if rest and head.lower().startswith(keyword):
-                    whole = rest.strip()
-                    names.append(whole if (path.parent / whole).is_file() else whole.split()[-1])
-    return names
 
 
 def check_scale(vertices: np.ndarray, path: Path, unit: str, diameter_m: float | None) -> None:

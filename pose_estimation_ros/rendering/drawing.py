@@ -18,7 +18,7 @@ Color = tuple[int, int, int]
 _SHIFT = 4  # OpenCV draws with sub-pixel coordinates times 2**_SHIFT
 _NEAR_M = 0.01  # lines are cut off this close to the camera
 _FAR_PX = 20000.0  # OpenCV's drawing takes no larger coordinates
-_AXIS_COLORS: tuple[Color, Color, Color] = ((235, 50, 50), (50, 200, 50), (60, 110, 255))
+AXIS_COLORS: tuple[Color, Color, Color] = ((235, 50, 50), (50, 200, 50), (60, 110, 255))
 
 # The corners are numbered by binary digits: an edge joins two whose numbers differ in one.
 BOX_EDGES = tuple(pair for pair in combinations(range(8), 2) if (pair[0] ^ pair[1]).bit_count() == 1)
@@ -110,7 +110,7 @@ def _draw_axes(image: np.ndarray, camera: Camera, pose: np.ndarray, model: Objec
     # The farthest tip first, so that the axis that points to the viewer lies on top.
     for axis in sorted(range(3), key=lambda column: -pose[2, column]):
         tip = origin + 0.5 * model.diameter_m * pose[:3, axis]
-        _draw_segment(image, camera, origin, tip, _AXIS_COLORS[axis], thickness)
+        _draw_segment(image, camera, origin, tip, AXIS_COLORS[axis], thickness)
 
 
 def _draw_segment(

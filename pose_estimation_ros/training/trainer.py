@@ -13,11 +13,11 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.checkpoint import read_checkpoint, write_checkpoint
 from pose_estimation_ros.training.muon import Muon
+from pose_estimation_ros.training.progress import training_bar
 from pose_estimation_ros.training.reproducibility import deterministic_sums, seed_step
 from pose_estimation_ros.training.stop_signals import StopSignals
 
@@ -138,7 +138,7 @@ class Trainer:
         """
         self._stage = description
         saved = started = time.monotonic()
-        bar = tqdm(total=until_samples, initial=self.samples, desc=description, unit="img", mininterval=5.0)
+        bar = training_bar(until_samples, self.samples, description)
         with bar, StopSignals() as stop, deterministic_sums(self.device):
             try:
                 while self.samples < until_samples and not stop.received:

@@ -15,5 +15,10 @@ METHOD = Method(
         recipe="pose_estimation_ros.methods.mask_rcnn.training:DetectorRecipe",
         train="pose_estimation_ros.methods.mask_rcnn.training:train_detector",
         trial="pose_estimation_ros.methods.mask_rcnn.training:TRIAL",
+        object_rows={
+            f"roi_heads.{name}.{kind}": 1
+            for name in ("box_predictor.cls_score", "box_predictor.bbox_pred", "mask_predictor.mask_fcn_logits")
+            for kind in ("weight", "bias")
+        },
     ),
 )

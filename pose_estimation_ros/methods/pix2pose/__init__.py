@@ -15,6 +15,13 @@ METHOD = Method(
         recipe="pose_estimation_ros.methods.pix2pose.training:Pix2PoseRecipe",
         train="pose_estimation_ros.methods.pix2pose.training:train_pix2pose",
         trial="pose_estimation_ros.methods.pix2pose.training:TRIAL",
+        object_rows={
+            "embedding.weight": 0,
+            "head_weight": 0,
+            "head_bias": 0,
+            "classifier.weight": 0,
+            "classifier.bias": 0,
+        },
     ),
     tight_boxes=False,
 )

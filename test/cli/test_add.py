@@ -1,0 +1,257 @@
+"""pose_add: meshes in, a bundle out that runs at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from pose_estimation_ros.cli import add_bundle, add_plan, add_training
+from pose_estimation_ros.cli.add import main
+from pose_estimation_ros.methods.attention.training import TRIAL
+from pose_estimation_ros.methods.base import import_object
+from pose_estimation_ros.methods.registry import find_training
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.objects.bundle_source import BundleSource, MeshSource
+from pose_estimation_ros.objects.mesh import load_mesh
+from pose_estimation_ros.objects.mesh_writing import write_mesh
+from pose_estimation_ros.pipeline_settings import resolve_run
+from pose_estimation_ros.training import trainer
+from pose_estimation_ros.training.trainer import TrainingRun
+
+from ..objects.solids import box, moved, painted, prism, together
+
+
+@pytest.fixture(scope="module")
+def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("meshes")
+    rotation, shift = np.eye(3), (50.0, 0.0, 10.0)
+    cup = painted(together(prism(24, 40.0, 100.0), moved(box(30.0, 12.0, 60.0), rotation, shift)), _stripes, 2)
+    write_mesh(folder / "cup.ply", cup)
+    write_mesh(folder / "can.ply", painted(prism(24, 30.0, 110.0), _stripes, 2))
+    (folder / "cup").mkdir()
+    shutil.copyfile(folder / "cup.ply", folder / "cup" / "cup.ply")
+    return folder
+
+
+def _stripes(place: np.ndarray) -> np.ndarray:
+    return np.abs(np.sin(place[:, 2:] / 12.0)) * np.array([[0.9, 0.5, 0.2]])
+
+
+@pytest.fixture(scope="module")
+def generic(meshes: Path) -> Path:
+    """Return a bundle with a tiny network for any object."""
+    path = meshes.parent / "networks"
+    bundle = BundleSource(meshes=MeshSource(mesh=(meshes / "can.ply",), unit="mm")).make(path)
+    training = find_training("attention").training
+    assert training is not None
+    training.function()(TrainingRun(bundle, path / "run"), training.recipe_model().model_validate(TRIAL.recipe))
+    return path
+
+
+def add(folder: Path, generic: Path, *more: str) -> int:
+    return main(["--bundle", str(folder / "mine"), "--generic", str(generic), "--unit", "mm", *more])
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_bundle_is_made_that_runs_at_once_and_grows(
+    tmp_path: Path, meshes: Path, generic: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert add(tmp_path, generic, "--mesh", str(meshes / "cup.ply")) == 0
+    said = capsys.readouterr().out
+    assert "cup (id 1): 105 x 80 x 100 mm" in said
+    assert "looks different from every side" in said
+    first = load_bundle(tmp_path / "mine")
+    assert first.catalog[0].diameter_m == pytest.approx(0.13, abs=0.02)
+    assert resolve_run(first).pipeline.backend == "unseen"
+    assert first.networks["attention"].training["copied_from"] == "networks"
+    assert cv2.imread(str(tmp_path / "mine" / "report" / "cup.png")).shape[1] == 880
+
+    assert add(tmp_path, generic, "--mesh", f"can={meshes / 'can.ply'}", "--symmetry", "can=z,x2") == 0
+    second = load_bundle(tmp_path / "mine")
+    assert [(model.object_id, model.name) for model in second.catalog] == [(1, "cup"), (2, "can")]
+    assert second.catalog[0] == first.catalog[0]
+    (main_axis,) = second.catalog[1].continuous_symmetries
+    assert main_axis.axis == (0.0, 0.0, 1.0)
+    assert len(second.catalog[1].discrete_symmetries) == 1
+    assert second.networks == first.networks
+    second.weights("attention")
+    shown, known = second.load_meshes()[1], load_mesh(meshes / "can.ply", "mm")
+    np.testing.assert_allclose(shown.bounds, known.bounds, atol=1e-6)
+    np.testing.assert_allclose(shown.colors.mean(axis=0), known.colors.mean(axis=0), atol=0.01)
+
+    capsys.readouterr()
+    assert main(["--bundle", str(tmp_path / "mine"), "--symmetry", "can=z4"]) == 0
+    third = load_bundle(tmp_path / "mine")
+    assert "symmetry as told (z4): 3 rotations" in capsys.readouterr().out
+    assert (len(third.catalog[1].discrete_symmetries), third.catalog[1].continuous_symmetries) == (3, ())
+    assert (third.catalog[0], third.networks, third.settings) == (second.catalog[0], second.networks, second.settings)
+
+
+def test_look_alikes_are_told(tmp_path: Path, meshes: Path, generic: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert add(tmp_path, generic, "--mesh", f"a={meshes / 'cup.ply'}", f"b={meshes / 'cup.ply'}") == 0
+    assert "a and b cannot be told apart by sight" in capsys.readouterr().out
+
+
+def test_bop_models_keep_ids_and_symmetries(tmp_path: Path, tiny_bop: Path, generic: Path) -> None:
+    arguments = ["--bundle", str(tmp_path / "mine"), "--generic", str(generic), "--models", str(tiny_bop / "models")]
+    assert main([*arguments, "--symmetry", "obj_000001=none"]) == 0
+    bundle = load_bundle(tmp_path / "mine")
+    assert [(model.object_id, model.name) for model in bundle.catalog] == [(1, "obj_000001"), (2, "obj_000002")]
+    assert len(bundle.catalog[1].discrete_symmetries) == 23
+    assert bundle.mesh_path(0).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=["full", "interrupted"])
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "old"])
+def test_a_failure_leaves_what_was_there(
+    tmp_path: Path,
+    meshes: Path,
+    generic: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    is_new: bool,
+) -> None:
+    if not is_new:
+        assert add(tmp_path, generic, "--mesh", str(meshes / "cup.ply")) == 0
+    before = content(tmp_path)
+
+    def fail(bundle: Bundle) -> None:
+        raise error
+
+    monkeypatch.setattr(add_bundle, "save_bundle", fail)  # the last of what is done
+    assert add(tmp_path, generic, "--mesh", str(meshes / "can.ply")) != 0
+    assert content(tmp_path) == before
+    assert (tmp_path / "mine").exists() is not is_new
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--mesh", "{0}/cup.ply", "{0}/cup/cup.ply"], "is called 'cup' already; say how to call them"),
+        (["--mesh", "{0}/cup.ply", "--symmetry", "cup=q"], "symmetry 'q': expected auto"),
+        (["--mesh", "{0}/cup.ply", "--symmetry", "mug=z"], "--symmetry mug=z: expected NAME="),
+        (["--mesh", "{0}/cup.ply", "--unit", "cup=inch"], "--unit cup=inch: expected one of m, cm, mm"),
+        (["--mesh", "2nd={0}/cup.ply"], "expected NAME=FILE"),
+        (["--mesh", "cup={0}/none.ply"], "none.ply: mesh not found"),
+        (["--mesh", "{0}/cup.ply", "--unit", "m"], "its unit looks like mm"),
+        (["--mesh", "{0}/cup.ply", "--generic", "{0}"], "no networks for any object"),
+        ([], "nothing to add"),
+    ],
+    ids=["twice", "symmetry", "whose", "unit", "name", "missing", "scale", "generic", "nothing"],
+)
+def test_what_cannot_be_done_is_refused_by_name(
+    tmp_path: Path, meshes: Path, generic: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert add(tmp_path, generic, *(text.format(meshes) for text in more)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "mine").exists()
+
+
+def test_networks_of_earlier_objects_grow(tmp_path: Path, meshes: Path, generic: Path) -> None:
+    """A bundle whose pose network was trained gets an object: the network is loaded as before, with one more."""
+    from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
+    from pose_estimation_ros.methods.pix2pose.training import TRIAL as POSES
+
+    shutil.copytree(generic, tmp_path / "mine")
+    bundle = load_bundle(tmp_path / "mine")
+    training = find_training("pix2pose").training
+    assert training is not None
+    training.function()(TrainingRun(bundle, tmp_path / "run"), training.recipe_model().model_validate(POSES.recipe))
+    trained = load_bundle(tmp_path / "mine")
+    assert add(tmp_path, generic, "--mesh", f"cup={meshes / 'cup.ply'}") == 0
+    grown = load_bundle(tmp_path / "mine")
+    network = Pix2PoseNet(2, **grown.network("pix2pose").architecture)
+    network.load_state_dict(grown.weights("pix2pose"))
+    np.testing.assert_array_equal(network.head_bias[0].detach(), trained.weights("pix2pose")["head_bias"][0])
+    assert grown.networks["attention"] == trained.networks["attention"]
+
+
+@pytest.fixture
+def recipes(tmp_path: Path) -> Path:
+    """Write recipes of tiny networks."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    for role in ("detector", "pix2pose", "attention"):
+        training = find_training(role).training
+        assert training is not None
+        assert training.trial is not None
+        trial = import_object(training.trial)
+        (folder / f"{role}.yaml").write_text(yaml.safe_dump(dict(trial.recipe)))
+    return folder
+
+
+@pytest.mark.slow
+def test_minutes_train_what_is_missing_and_the_next_object_is_added_to_it(
+    tmp_path: Path, meshes: Path, generic: Path, recipes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = ["--minutes", "0.05", "--recipes", str(recipes), "--scenes", "1"]
+    assert add(tmp_path, generic, "--mesh", f"cup={meshes / 'cup.ply'}", *training) == 0
+    first = load_bundle(tmp_path / "mine")
+    assert set(first.networks) == {"attention", "detector", "pix2pose"}
+    assert all(first.networks[role].training["finished"] for role in ("detector", "pix2pose"))
+    assert resolve_run(first).pipeline.backend in ("unseen", "pix2pose")
+    assert resolve_run(first).pipeline.detector.method == "mask_rcnn"
+    assert "What is called what" in (tmp_path / "mine" / "report" / "README.md").read_text()
+    assert "detector: " in capsys.readouterr().out
+
+    assert add(tmp_path, generic, "--mesh", f"can={meshes / 'can.ply'}", *training) == 0
+    second = load_bundle(tmp_path / "mine")
+    assert [model.name for model in second.catalog] == ["cup", "can"]
+    assert second.networks["pix2pose"].training["recipe"]["initial"] == str(tmp_path / "mine")
+    assert len(second.weights("pix2pose")["head_bias"]) == 2
+
+
+class Interrupting:
+    """A progress bar whose user presses Ctrl-C at its first step."""
+
+    def __enter__(self) -> Interrupting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, samples: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on(
+    tmp_path: Path, meshes: Path, generic: Path, recipes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = ["--minutes", "0.02", "--recipes", str(recipes), "--scenes", "1"]
+    monkeypatch.setattr(add_training, "measured_rate", lambda *_: 20.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "training_bar", lambda *_: Interrupting())
+        assert add(tmp_path, generic, "--mesh", f"cup={meshes / 'cup.ply'}", *training) == 130
+    begun = load_bundle(tmp_path / "mine")
+    assert begun.networks["detector"].training["finished"] is False
+    assert begun.networks["detector"].training["samples"] == 8
+    assert add(tmp_path, generic, *training) == 0
+    done = load_bundle(tmp_path / "mine")
+    assert all(done.networks[role].training["finished"] for role in ("detector", "pix2pose"))
+    assert done.networks["detector"].training["samples"] > 8
+
+
+@pytest.mark.parametrize("role", ["detector", "pix2pose", "attention"])
+def test_the_recipes_of_new_networks_can_be_followed(tmp_path: Path, meshes: Path, role: str) -> None:
+    """For a few samples and for many; views are shared, so that they have to be the same in all."""
+    bundle = BundleSource(meshes=MeshSource(mesh=(meshes / "can.ply",), unit="mm")).make(tmp_path / "mine")
+    training = find_training(role).training
+    assert training is not None
+    content = add_plan.recipe_for(bundle, role, tmp_path)
+    assert content["bank"]["views"] == 800
+    assert content["bank"]["background_folder"] == str(tmp_path)
+    for samples in (1, 1_000_000):
+        recipe = training.recipe_model().model_validate(add_plan.with_samples(content, samples))
+        assert recipe.optimiser.warmup_samples == max(1, samples // 20)
+        assert (recipe.stages[0] if role == "pix2pose" else recipe).samples == samples
