@@ -143,14 +143,14 @@ def without(part: Part, inside: Callable[[np.ndarray], np.ndarray]) -> Part:
     return Part(part.points[used], part.normals[used], np.searchsorted(used, faces), part.colors[used])
 
 
-def write_ply(path: Path, part: Part) -> None:
-    """Write a binary PLY with normals and colours, metres."""
+def write_ply(path: Path, part: Part, unit: str = "metre") -> None:
+    """Write a binary PLY with normals and colours; the unit of the points is said in a comment."""
     vertex = np.zeros(len(part.points), dtype=[("p", "<f4", 3), ("n", "<f4", 3), ("c", "u1", 3)])
     vertex["p"], vertex["n"] = part.points, part.normals
     vertex["c"] = np.round(np.clip(part.colors, 0, 1) * 255)
     face = np.zeros(len(part.faces), dtype=[("count", "u1"), ("index", "<i4", 3)])
     face["count"], face["index"] = 3, part.faces
-    lines = ["ply", "format binary_little_endian 1.0", "comment unit: metre", f"element vertex {len(vertex)}"]
+    lines = ["ply", "format binary_little_endian 1.0", f"comment unit: {unit}", f"element vertex {len(vertex)}"]
     lines += [f"property float {name}" for name in ("x", "y", "z", "nx", "ny", "nz")]
     lines += [f"property uchar {name}" for name in ("red", "green", "blue")]
     lines += [f"element face {len(face)}", "property list uchar int vertex_indices", "end_header", ""]

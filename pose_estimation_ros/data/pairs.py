@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from pose_estimation_ros.data.comparison import rendered_channels
+from pose_estimation_ros.data.look_alikes import LookAlikes, look_alikes
 from pose_estimation_ros.data.synthetic import CropConfig, CropSource, Placement
 from pose_estimation_ros.data.view_bank import ViewBank, sample_maps, warp_grid
 from pose_estimation_ros.geometry.virtual_camera import filling_intrinsics
 from pose_estimation_ros.rendering.shading import headlight
 
-NEIGHBOURS = 24  # views near each view that its rendering may show
 MAX_RATIO = 1.25  # of their distances
 
 
@@ -29,6 +29,10 @@ class PairConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    neighbours: int = Field(default=24, ge=1)  # views near each view, itself among them, that its rendering may show
+    # Share of pairs whose rendering shows the object from quite another side, where it looks much the same.
+    wrong_share: float = Field(default=0.0, ge=0.0, lt=1.0)
+    wrong_deg: float = Field(default=30.0, gt=0.0, lt=180.0)  # least angle between such views, symmetries counted
     padding: float = 1.3  # side of the image over the extent of the rendered object
     shift: float = 0.04  # deviation in the image, share of its side
     log_distance: float = 0.06  # deviation
@@ -53,6 +57,7 @@ class PairBatch:
     true_rotation: Tensor  # (B, 3, 3)
     distance: Tensor  # (B,) diameters
     extent: Tensor  # (B,) diameters per side of the image, at the object's distance
+    wrong: Tensor  # (B,) bool, whether the rendering shows quite another side: no small update is to be learned
     seen_from: Tensor  # (B,) distance from which the image was taken, zoomed to the size it should have; diameters
 
     def __len__(self) -> int:
@@ -70,6 +75,8 @@ class PairSource(CropSource):
         geometry: centre (O, 3), half size (O, 3) and diameter (O,) of the objects, metres.
         seed: same seed, same batches.
         weights: how often each object is drawn, relative.
+        symmetries: rotations (O, N, 3, 3) of the objects after which they look the same, the identity among them;
+            needed where pairs may be wrong.
     """
 
     def __init__(
@@ -81,11 +88,17 @@ class PairSource(CropSource):
         geometry: tuple[Tensor, Tensor, Tensor],
         seed: int = 0,
         weights: Tensor | None = None,
+        symmetries: Tensor | None = None,
     ) -> None:
         super().__init__(bank, backgrounds, config, seed, weights)
         self.pairs = pairs
         self.centre, self.half, self.diameter = geometry
-        self._near = near_views(bank)
+        self._near = near_views(bank, pairs.neighbours)
+        self._alike: LookAlikes | None = None
+        if pairs.wrong_share > 0.0:
+            if symmetries is None:
+                raise ValueError("PairSource: wrong_share needs symmetries")
+            self._alike = look_alikes(bank, symmetries, pairs.wrong_deg)
 
     def pair_batch(self, count: int) -> PairBatch:
         """Make the next `count` pairs."""
@@ -93,22 +106,26 @@ class PairSource(CropSource):
         shown = self._draw(self._target_odds, count)
         amount = self._uniform(config.min_error_ratio, config.max_error_ratio, count)
         place = (self._near.shape[1] * amount * self._uniform(0.0, 1.0, count)).long()
-        other = self._near[shown, place]
+        wrong, alike, alike_roll = self._look_alikes(shown)
+        other = torch.where(wrong, alike, self._near[shown, place])
         index = self.bank.object_index[shown]
         roll = torch.deg2rad(self._uniform(*self.config.roll_deg, count))
         rendered_turn = _about_z(roll)
         rendered_rotation = rendered_turn @ self.bank.camera_from_object[other, :3, :3]
         camera = self._filling(other, rendered_turn)
         aligned = _best_roll(rendered_rotation, self.bank.camera_from_object[shown, :3, :3])
+        aligned = torch.where(wrong, roll - alike_roll, aligned)
         shown_turn = _about_z(aligned + amount * math.radians(config.roll_deg) * self._normal(count))
         shift = amount[:, None] * config.shift * self._normal(count, 2)
         log_distance = amount * config.log_distance * self._normal(count)
-        shown_camera = camera.clone()
         distances = [self._distance(view) for view in (shown, other)]
-        zoom = distances[0] / distances[1] * torch.exp(-log_distance)
-        shown_camera[:, 0, 0] *= zoom
-        shown_camera[:, 1, 1] *= zoom
-        shown_camera[:, :2, 2] += shift * size
+        shown_camera = self._shown_camera(camera, distances[0] / distances[1], shift, log_distance)
+        if self._alike is not None:  # placed by its own outline, as a search places it
+            own = torch.ones_like(log_distance)
+            filling = self._shown_camera(self._filling(shown, shown_turn), own, shift, log_distance)
+            shown_camera = torch.where(wrong[:, None, None], filling, shown_camera)
+            shift = (shown_camera[:, :2, 2] - camera[:, :2, 2]) / size
+            log_distance = (distances[0] / distances[1] * camera[:, 0, 0] / shown_camera[:, 0, 0]).log()
         extra = self._draw(self._clutter_odds, max(1, int(self.config.clutter_share * count)))
         clutter = self._place(extra)
         placement = Placement(
@@ -127,8 +144,26 @@ class PairSource(CropSource):
             true_rotation=shown_turn @ self.bank.camera_from_object[shown, :3, :3],
             distance=distances[1] / self.diameter[index],
             extent=size / camera[:, 0, 0] * distances[1] / self.diameter[index],
+            wrong=wrong,
             seen_from=distances[0] / self.diameter[index],
         )
+
+    def _look_alikes(self, shown: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw which pairs (B,) are wrong, and what their renderings show: a view, rolled by so many radians."""
+        if self._alike is None:
+            return torch.zeros_like(shown, dtype=torch.bool), shown, torch.zeros(len(shown), device=shown.device)
+        count, choices = self._alike.view.shape[1], self._uniform(0.0, 1.0, len(shown), 2)
+        pick = (choices[:, 0] * count).long().clamp(max=count - 1)
+        view, roll = self._alike.view[shown, pick], self._alike.roll[shown, pick]
+        return (choices[:, 1] < self.pairs.wrong_share) & (view >= 0), view.clamp(min=0), roll
+
+    def _shown_camera(self, camera: Tensor, nearness: Tensor, shift: Tensor, log_distance: Tensor) -> Tensor:
+        """Return cameras (B, 3, 3) of images, from those of renderings and by how much the poses are off."""
+        moved, zoom = camera.clone(), nearness * torch.exp(-log_distance)
+        moved[:, 0, 0] *= zoom
+        moved[:, 1, 1] *= zoom
+        moved[:, :2, 2] += shift * self.config.size
+        return moved
 
     def _normal(self, *shape: int) -> Tensor:
         drawn = torch.randn(*shape, generator=self.generator, device=self.bank.surface.device)
@@ -172,13 +207,13 @@ class PairSource(CropSource):
         return self.half[index], self.diameter[index]
 
 
-def near_views(bank: ViewBank) -> Tensor:
-    """Return the NEIGHBOURS views (V, NEIGHBOURS) of the same object from the nearest directions and like distances.
+def near_views(bank: ViewBank, neighbours: int = 24) -> Tensor:
+    """Return views (V, neighbours) of the same object from the nearest directions and like distances.
 
     The first is the view itself, which also fills up where there are not enough. Clutter has itself only.
     """
     views = len(bank.object_index)
-    near = torch.arange(views, device=bank.surface.device)[:, None].repeat(1, NEIGHBOURS)
+    near = torch.arange(views, device=bank.surface.device)[:, None].repeat(1, neighbours)
     for index in range(bank.known):
         rows = torch.nonzero(bank.object_index == index)[:, 0]
         poses = bank.camera_from_object[rows]
@@ -186,7 +221,7 @@ def near_views(bank: ViewBank) -> Tensor:
         depth = poses[:, 2, 3].clamp(min=1e-3).log()
         cosine = sight @ sight.T
         cosine[(depth[:, None] - depth[None]).abs() > math.log(MAX_RATIO)] = -2.0
-        count = min(NEIGHBOURS, len(rows))
+        count = min(neighbours, len(rows))
         best = cosine.topk(count, dim=1)
         near[rows, :count] = torch.where(best.values > -1.5, rows[best.indices], rows[:, None])
     return near

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,6 +31,16 @@ from pose_estimation_ros.rendering.shading import bake_ambient_occlusion
 
 OUTLINE_POINTS = 256
 MARGIN_PX = 2.0
+
+
+class ClusterConfig(BaseModel):
+    """Views that come together: few views of an object still are near enough to each other to be told apart closely."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    views: int = Field(default=10, ge=2)  # from nearly the same direction
+    spread_deg: float = Field(default=24.0, gt=0.0, lt=90.0)  # largest angle to the first of them
+    log_distance: float = Field(default=0.06, ge=0.0)  # deviation of the logarithm of the distance
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,8 @@ def build_view_bank(
     seed: int = 0,
     device: torch.device | str = "cpu",
     owner: Sequence[int] | None = None,
+    cluster: ClusterConfig | None = None,
+    occlusion_rays: int = 48,
 ) -> ViewBank:
     """Ray-cast the views of all objects.
 
@@ -105,10 +119,11 @@ def build_view_bank(
         seed: same seed, same bank.
         device: where to cast; the bank stays on it.
         owner: whose mesh each is, as an index of `models`; one each where absent.
+        cluster: how views come together; each by itself where absent.
+        occlusion_rays: by which every vertex feels how much of the sky it sees.
     """
     owners = list(range(len(models)) if owner is None else owner)
     generator = np.random.default_rng(seed)
-    caster = RayCaster([*meshes, *clutter], device=device)
     parts = []
     everything = PosePrior(distance_m=prior.distance_m, other=1.0)
     for index, mesh in enumerate(tqdm([*meshes, *clutter], desc="views", unit="mesh")):
@@ -118,13 +133,18 @@ def build_view_bank(
         centre = (low + high) / 2.0 if model is None else model.centre_m
         half = (high - low) / 2.0 if model is None else model.half_size_m
         count = clutter_views if model is None else max(1, views // owners.count(owners[index]))
-        poses = _sample_poses(prior if known else everything, count, centre, generator)
+        near = cluster.views if cluster and known else 1
+        poses = _sample_poses(prior if known else everything, math.ceil(count / near), centre, generator)
+        if cluster and known:
+            poses = _clustered(poses, cluster, centre, generator)[:count]
         for symmetry in () if model is None else model.continuous_symmetries:
             poses = _facing(poses, symmetry)
-        occlusion = bake_ambient_occlusion(caster.engine, index, mesh, seed=seed)
-        parts.append(_cast_views(caster, index, mesh, poses, centre, half, occlusion, size))
+        caster = RayCaster([mesh], device=device)  # one at a time: hundreds of meshes may be large
+        occlusion = bake_ambient_occlusion(caster.engine, 0, mesh, occlusion_rays, seed=seed)
+        cast = _cast_views(caster, mesh, poses, centre, half, occlusion, size)
+        parts.append({**cast, "mesh_index": torch.full_like(cast["mesh_index"], index)})
     outline = np.stack([sample_surface(mesh, OUTLINE_POINTS, seed) for mesh in [*meshes, *clutter]])
-    joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    joined = {key: torch.cat([part.pop(key) for part in parts]) for key in list(parts[0])}  # lets go of what it joined
     shows = torch.tensor([*owners, *range(len(models), len(models) + len(clutter))], device=joined["mesh_index"].device)
     return ViewBank(
         **joined,
@@ -145,6 +165,26 @@ def _sample_poses(prior: PosePrior, count: int, centre: np.ndarray, generator: n
     return poses
 
 
+def _clustered(
+    poses: np.ndarray, config: ClusterConfig, centre: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Return poses (N * views, 4, 4) that see the object from about where poses (N, 4, 4) see it, those first."""
+    together = np.repeat(poses, config.views, axis=0)
+    first = np.arange(len(together)) % config.views == 0
+    # More near ones than far ones: late stages of a refinement see small errors.
+    angle = np.radians(config.spread_deg) * generator.random(len(together)) ** 1.5
+    azimuth = generator.uniform(0.0, 2.0 * np.pi, len(together))
+    ratio = np.exp(config.log_distance * generator.normal(size=len(together)).clip(-2.0, 2.0))
+    angle[first], ratio[first] = 0.0, 1.0
+    across = np.stack([np.cos(azimuth), np.sin(azimuth), np.zeros(len(together))], axis=1)
+    tilt = Rotation.from_rotvec(across * angle[:, None]).as_matrix()
+    rotation = tilt @ together[:, :3, :3]
+    distance = (together[:, 2, :3] @ centre + together[:, 2, 3]) * ratio
+    together[:, :3, :3] = rotation
+    together[:, :3, 3] = np.array([0.0, 0.0, 1.0]) * distance[:, None] - rotation @ centre
+    return together
+
+
 def _facing(poses: np.ndarray, symmetry: ContinuousSymmetry) -> np.ndarray:
     """Turn objects (N, 4, 4) about their symmetry axis so that the same side always faces the camera.
 
@@ -162,7 +202,6 @@ def _facing(poses: np.ndarray, symmetry: ContinuousSymmetry) -> np.ndarray:
 
 def _cast_views(
     caster: RayCaster,
-    index: int,
     mesh: Mesh,
     poses: np.ndarray,
     centre: np.ndarray,
@@ -181,7 +220,7 @@ def _cast_views(
         radius = (in_camera[..., :2] / in_camera[..., 2:]).norm(dim=-1).amax(dim=1)
         focal = (size / 2.0 - MARGIN_PX) / radius
         intrinsics = bank_intrinsics(focal, size)
-        which = torch.full((len(chunk),), index, device=device)
+        which = torch.zeros(len(chunk), dtype=torch.int64, device=device)
         renders = caster.render(which, chunk, intrinsics, size, size)
         corners = occlusion[faces[renders.face.clamp(min=0)]]  # (B, S, S, 3)
         u, v = renders.barycentric[:, 0], renders.barycentric[:, 1]
@@ -197,7 +236,7 @@ def _cast_views(
         "surface": torch.cat(surfaces),
         "camera_from_object": transforms,
         "focal_px": torch.cat(focals),
-        "mesh_index": torch.full((len(transforms),), index, dtype=torch.int64, device=device),
+        "mesh_index": torch.zeros(len(transforms), dtype=torch.int64, device=device),
     }
 
 

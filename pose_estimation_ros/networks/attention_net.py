@@ -55,6 +55,8 @@ class AttentionNet(nn.Module):
         coarse: sides of the images of the first stages, pixels, where those are smaller than the later ones'.
         frozen: keep the encoder as it is.
         encoder: its kind, see `make_encoder`.
+        error_gradient: let the expected error shape what it is read from; without, it is read from what serves the
+            update. For trainings that see wrong poses as well.
     """
 
     shares_encoder = True  # with the pose networks
@@ -70,8 +72,10 @@ class AttentionNet(nn.Module):
         coarse: Sequence[int] = (),
         frozen: bool = True,
         encoder: EncoderKind = "own",
+        error_gradient: bool = False,
     ) -> None:
         super().__init__()
+        self.error_gradient = error_gradient
         self.attention, self.padding, self.frozen, self.reach = attention, padding, frozen, tuple(reach)
         self.coarse_sizes = tuple(coarse)
         self.encoder = make_encoder(encoder, widths, blocks, stages=2)
@@ -123,9 +127,9 @@ class AttentionNet(nn.Module):
             updates = solve_updates(points, flow, share, self.stiffness.float(), distance.float(), extent.float())
             update = updates.combined
             read = torch.bmm(share, x.float().flatten(2).transpose(1, 2)).flatten(1)
-            log_error = self.error_head(torch.cat([read, update / update.new_tensor(TYPICAL_ERRORS)], dim=1).detach())[
-                :, 0
-            ]
+            moved = (update / update.new_tensor(TYPICAL_ERRORS)).detach()
+            known = torch.cat([read if self.error_gradient else read.detach(), moved], dim=1)
+            log_error = self.error_head(known)[:, 0]
         unmoved = cosines[:, cosines.shape[1] // 2].float() / math.sqrt(2.0)
         return Comparison(
             update[:, :2],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes, mesh_files
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
-from pose_estimation_ros.data.view_bank import ViewBank, build_view_bank
+from pose_estimation_ros.data.view_bank import ClusterConfig, ViewBank, build_view_bank
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
 from pose_estimation_ros.objects.bundle_file import entry_from_object
 from pose_estimation_ros.training.batch_stream import Draw
@@ -39,6 +39,8 @@ class BankConfig(BaseModel):
     background_share: float = Field(default=0.5, ge=0.0, le=1.0)  # of all backgrounds that come from the folder
     background_px: int = Field(default=192, ge=16)  # side of a background
     clutter_folder: Path | None = None  # meshes of foreign objects, drawn from in place of made-up shapes
+    cluster: ClusterConfig | None = None  # views that come together
+    occlusion_rays: int = Field(default=48, ge=1)  # of every vertex
     seed: int | None = None  # of views, clutter and backgrounds; that of the recipe where absent
 
 
@@ -73,9 +75,12 @@ def load_bank(
         seed,
         device,
         [index for index, meshes in enumerate(instances) for _ in meshes],
+        config.cluster,
+        config.occlusion_rays,
     )
     bank.save(file)
-    return bank
+    del bank
+    return ViewBank.load(file).to(device)  # from the file: only what is drawn has to be in memory
 
 
 def open_bank(

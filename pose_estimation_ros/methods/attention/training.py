@@ -42,6 +42,7 @@ class AttentionRecipe(CropRecipe):
     pairs: PairConfig = PairConfig()
     distance_weight: float = Field(default=0.3, ge=0.0)  # of errors along the ray, relative to those across it
     pose_weight: float = Field(default=3.0, ge=0.0)  # of the errors of the update, relative to those of the flow
+    error_weight: float = Field(default=0.05, ge=0.0)  # of what it says of its error, relative to those of the flow
     encoder_from: str | None = "pix2pose"  # network of the bundle whose encoder starts ours
     optimiser: OptimiserConfig = OptimiserConfig(kind="muon", batch=16, learning_rate=1e-3, warmup_samples=4000)
     crops: CropConfig = CropConfig(masked_share=0.0, off_axis_deg=(0.0, 0.0))
@@ -83,15 +84,18 @@ class AttentionStep:
         across, along, turn = self.errors(prediction, batch)
         error = (across + along + turn).detach()
         error_loss = error * torch.exp(-prediction.log_error) + prediction.log_error
-        pose = (across + self.recipe.distance_weight * along + turn).mean()
-        loss = self.recipe.pose_weight * pose + 0.05 * error_loss.mean()
+        right = ~batch.wrong.to(self.device)
+        pose = _mean((across + self.recipe.distance_weight * along + turn)[right])
+        loss = self.recipe.pose_weight * pose + self.recipe.error_weight * error_loss.mean()
         before = self.errors(_nothing(prediction), batch)
         figures = {
-            "across": across.mean() / before[0].mean(),
-            "along": along.mean() / before[1].mean(),
-            "turn": turn.mean() / before[2].mean(),
-            "doubt": error_loss.mean(),
+            name: _mean(after[right]) / _mean(start[right]).clamp(min=1e-6)
+            for name, after, start in zip(("across", "along", "turn"), (across, along, turn), before, strict=True)
         }
+        figures["doubt"] = error_loss.mean()
+        if self.recipe.pairs.wrong_share > 0.0:  # by which wrong poses are expected to be more wrong
+            said = prediction.log_error
+            figures["told"] = (said * ~right).sum() / (~right).sum().clamp(min=1) - _mean(said[right])
         if prediction.flow is not None and prediction.log_scale is not None:
             flow, figures["flow"] = self.flow_loss(prediction.flow, prediction.log_scale, batch, rendered)
             loss = loss + flow
@@ -100,7 +104,7 @@ class AttentionStep:
     def flow_loss(self, flow: Tensor, log_scale: Tensor, batch: PairBatch, rendered: Tensor) -> tuple[Tensor, Tensor]:
         """Return the likelihood loss of the flow, and its error as a share of the true flow's length."""
         geometry = F.avg_pool2d(rendered[:, 3:], CELL)
-        shown = geometry[:, 3] > 0.5
+        shown = (geometry[:, 3] > 0.5) & ~batch.wrong.to(self.device)[:, None, None]
         points = geometry[:, :3] / geometry[:, 3:].clamp(min=0.25)
         true = self.true_flow(points, batch)
         error = (flow - true).norm(dim=1)
@@ -149,6 +153,11 @@ def nearest_equivalent(true: Tensor, near: Tensor, symmetries: Tensor) -> Tensor
     return equivalent[torch.arange(len(true), device=true.device), trace.argmax(dim=1)]
 
 
+def _mean(values: Tensor) -> Tensor:
+    """Return the mean, zero of nothing."""
+    return values.sum() / max(1, len(values))
+
+
 def _nothing(prediction: Comparison) -> Comparison:
     """Return what a network that never moves anything would have said."""
     still = [torch.zeros_like(item) for item in (prediction.shift, prediction.log_distance, prediction.axis_angle)]
@@ -169,7 +178,8 @@ def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
     training.load_start(network, recipe.encoder_from if network.shares_encoder else None)
     trainer = training.trainer(network, recipe.samples)
     crops, sizes = training.crop_config(recipe.size), object_sizes(bundle.catalog, device)
-    make = partial(_pair_maker, bank, training.backgrounds, crops, recipe.pairs, sizes, training.weights)
+    symmetries = catalog_symmetries(bundle.catalog).float().to(device)[:, :, :3, :3]
+    make = partial(_pair_maker, bank, training.backgrounds, crops, recipe.pairs, sizes, training.weights, symmetries)
     batches = training.stream(trainer, make)
     step = AttentionStep(bundle.catalog, bank.outline, recipe, device)
     finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
@@ -183,8 +193,9 @@ def _pair_maker(
     pairs: PairConfig,
     sizes: tuple[Tensor, Tensor, Tensor],
     weights: Tensor,
+    symmetries: Tensor,
 ) -> Draw[PairBatch]:
-    source = PairSource(bank, backgrounds, crops, pairs, sizes, weights=weights)
+    source = PairSource(bank, backgrounds, crops, pairs, sizes, weights=weights, symmetries=symmetries)
 
     def draw(seed: int, samples: int) -> PairBatch:
         source.generator.manual_seed(seed)
