@@ -70,7 +70,7 @@ def main() -> None:
     catalog, models = catalog_from_bop(arguments.bop / "models"), arguments.bop / "models"
     points = [points_of(model, models) for model in catalog]
     seen = list(images(catalog, models, arguments.boxes, arguments.pictures))
-    settings = UnseenSettings.model_validate(parse_assignments(arguments.assignments))
+    settings = UnseenSettings.model_validate(parse_assignments(arguments.assignments).values)
     rows = Rows()
     for name in arguments.bundles:
         bundle = replace(load_bundle(name), catalog=catalog, pose_prior=PRIOR, meshes=None)

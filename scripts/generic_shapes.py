@@ -69,14 +69,24 @@ def random_vessel(random: Random) -> Shape:
         profile = [(0.0, 0.0), *outside, *inside, (0.0, 0.08 * height)]
     else:
         profile = [(0.0, 0.0), *outside, (0.0, height)]
-    body = _rings(profile, 2.0 * np.pi * np.arange(40) / 40)
+    body = _rings(profile, _circle(40))
     if random.random() < 0.5:
         return body
     reach = float(np.interp(height / 2.0, [0.0, *at, height], radii))
     size = height * random.uniform(0.15, 0.35)
-    ring = _torus(size, size * random.uniform(0.12, 0.3))
-    ring = moved(ring, np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]]), (reach, 0.0, height / 2.0))
-    return joined([body, ring])
+    return joined([body, _handle(size, size * random.uniform(0.12, 0.3), reach, height / 2.0)])
+
+
+def cup() -> Shape:
+    """Make a cup, always the same."""
+    profile = [(0.0, 0.0), (0.8, 0.0), (0.95, 0.15), (1.0, 2.0), (0.92, 2.0), (0.87, 0.2), (0.0, 0.15)]
+    return joined([_rings(profile, _circle(40)), _handle(0.55, 0.12, 1.0, 1.05)])
+
+
+def _handle(radius: float, tube: float, reach: float, height: float) -> Shape:
+    """Make a ring that stands on the side of a vessel."""
+    upright = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+    return moved(_torus(radius, tube), upright, (reach, 0.0, height))
 
 
 def random_blob(random: Random) -> Shape:
@@ -226,7 +236,7 @@ def _rounded(profile: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _torus(radius: float, tube: float) -> Shape:
     angle = 2.0 * np.pi * np.arange(17) / 16
-    return _rings([(radius + tube * np.cos(item), tube * np.sin(item)) for item in angle], angle=_circle(32))
+    return _rings([(radius + tube * np.cos(item), tube * np.sin(item)) for item in angle], _circle(32))
 
 
 def _circle(count: int) -> np.ndarray:

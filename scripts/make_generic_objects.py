@@ -30,7 +30,8 @@ SPACING = 1.0 / 36.0  # longest edge, diameters
 SIZES_M = (0.05, 0.3)  # diameters, least and most
 FOREIGN_SHARE = 2.0 / 3.0
 HELD_OUT = 0.1  # share of the foreign shapes that only held-out objects have
-SAME_PLACE, SAME_COLOR = 0.012, 0.06  # differences that nobody sees, diameters and colour
+SAME_PLACE = 0.6 * SPACING  # vertices of a surface are no nearer to those of the same one, diameters
+SAME_COLOR = 0.06  # a difference that nobody sees
 MM = 1000.0
 
 
