@@ -1,6 +1,6 @@
 """Write the tables of the documents from the result files and from the settings models.
 
-    python benchmarks/tables.py            # rewrites README.md, docs/*.md and the methods' README.md
+    python benchmarks/tables.py            # rewrites README.md, docs/*.md and the README.md of methods and models
     python benchmarks/tables.py --check    # changes nothing; exit code 1 where a table differs
 
 A table stands between `<!-- table: NAME -->` or `<!-- settings: METHOD -->` and `<!-- end -->`. tables.yaml says which
@@ -24,7 +24,7 @@ from pose_estimation_ros.methods.registry import methods
 from pose_estimation_ros.pipeline_settings import known_settings
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/*.md", "pose_estimation_ros/methods/*/README.md")
+DOCUMENTS = ("README.md", "docs/*.md", "pose_estimation_ros/methods/*/README.md", "models/*/README.md")
 BLOCK = re.compile(r"(<!-- (table|settings): (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 UNKNOWN = "–"
 BUSY = 0.5  # load from which times are not worth much
