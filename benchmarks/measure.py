@@ -89,7 +89,7 @@ OTHERS = {
         "--no-vsd --part 1:60:2",
         "lmo_unseen_gt_every_rotation": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend unseen --refiner none "
         "--detections gt --no-vsd --image-range 0:60:6 --set unseen.every_rotation=true",
-        # Before: python scripts/make_generic_objects.py --media runs/media --out runs/held_out --count 24 --held-out
+        # Before: python scripts/make_generic_objects.py --media runs/media --out runs/held_out --count 12 --held-out
         "renders_unseen": "OMP_NUM_THREADS=1 python benchmarks/unseen_renders.py --bop runs/held_out "
         "--pictures runs/media/pictures --bundles models/demo models/lmo models/generic",
         # Before: bundles of the objects of models/lmo with the network attention of another bundle.

@@ -1,6 +1,6 @@
 """Measure backend `unseen` on renderings of objects that no network was trained on.
 
-    python scripts/make_generic_objects.py --media runs/media --out runs/held_out --count 24 --held-out
+    python scripts/make_generic_objects.py --media runs/media --out runs/held_out --count 12 --held-out
     python benchmarks/unseen_renders.py --bop runs/held_out --bundles models/demo models/generic
 
 For the comparison network of each bundle: recall of the pose errors of BOP (mean of MSSD and MSPD), of ADD(-S) and of
