@@ -23,7 +23,7 @@ from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.objects.mesh import diameter
 
 DIAMETER_M = 0.13
-SPACING_M = 0.006
+SPACING_M = 0.012
 
 
 def main() -> None:

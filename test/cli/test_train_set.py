@@ -23,7 +23,7 @@ from pose_estimation_ros.training import trainer
 from ..methods.box_training import write_box
 
 ROOT = Path(__file__).resolve().parents[2]
-SETS = ("category", "demo", "lmo")
+SETS = ("category", "demo", "generic", "lmo")
 ENCODER = {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}
 COMMON: dict[str, Any] = {
     "bank": {"views": 20, "clutter": 2, "clutter_views": 4, "size": 40, "backgrounds": 4},
