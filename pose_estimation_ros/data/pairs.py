@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from pose_estimation_ros.data.comparison import rendered_channels
-from pose_estimation_ros.data.look_alikes import LookAlikes, look_alikes
+from pose_estimation_ros.data.similar_views import LookAlikes, look_alikes
 from pose_estimation_ros.data.synthetic import CropConfig, CropSource, Placement
 from pose_estimation_ros.data.view_bank import ViewBank, sample_maps, warp_grid
 from pose_estimation_ros.geometry.virtual_camera import filling_intrinsics

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pose_estimation_ros.data.backgrounds import background_pool
-from pose_estimation_ros.data.look_alikes import look_alikes
 from pose_estimation_ros.data.pairs import PairConfig, PairSource
+from pose_estimation_ros.data.similar_views import look_alikes
 from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.data.view_bank import ClusterConfig, ViewBank, build_view_bank
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
