@@ -92,12 +92,9 @@ OTHERS = {
         # Before: python scripts/make_generic_objects.py --media runs/media --out runs/held_out --count 12 --held-out
         "renders_unseen": "OMP_NUM_THREADS=1 python benchmarks/unseen_renders.py --bop runs/held_out "
         "--pictures runs/media/pictures --bundles models/demo models/lmo models/generic",
-        # Before: bundles of the objects of models/lmo with the network attention of another bundle.
-        **{
-            f"lmo_unseen_{name}_gt": f"OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_{name} "
-            "--bop ../shared/data/lmo --backend unseen --refiner none --detections gt --no-vsd --part 1:60:2"
-            for name in ("generic", "demo")
-        },
+        # Before: a bundle of the objects of models/lmo with the network of models/generic alone.
+        "lmo_unseen_generic_gt": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_generic --bop ../shared/data/lmo "
+        "--backend unseen --refiner none --detections gt --no-vsd --part 1:60:2",
         "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
         "covariance_lmo": f"python benchmarks/covariance.py {LMO} --image-range 1:60:2",
         "renders_pix2pose": "python benchmarks/held_out_renders.py --bundle models/lmo "

@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bop", type=Path, required=True, help="the objects")
     parser.add_argument("--bundles", nargs="+", required=True, help="whose networks are measured")
-    parser.add_argument("--boxes", type=int, default=240)
+    parser.add_argument("--boxes", type=int, default=144)
     parser.add_argument("--pictures", type=Path, help="photographs as backgrounds, beside made-up ones")
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="NAME=VALUE")
     add_result_option(parser)
