@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pose_estimation_ros.cli.add_bundle import REPORT, extended
-from pose_estimation_ros.cli.add_networks import GENERIC, generic_networks, untrained_method
+from pose_estimation_ros.cli.add_networks import GENERIC, generic_networks, untrained_method, usable_detector
 from pose_estimation_ros.cli.add_objects import (
     Added,
     Wanted,
@@ -237,7 +237,7 @@ def _say_alike(existing: Bundle | None, added: list[Added]) -> None:
 
 
 def _say_next(bundle: Bundle) -> None:
-    if untrained_method("detector", bundle.networks) is None:
+    if usable_detector(bundle) is None:
         print("  no detector knows these objects yet: poses are found in boxes that are given")
     print(f"  look at the pictures in {bundle.path / REPORT}; a wrong symmetry is mended by --symmetry NAME=...")
     print(f"  pose_node --ros-args -p bundle:={bundle.path} -p refiner:=attention -p tracking.mode:=refine")

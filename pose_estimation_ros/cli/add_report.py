@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_estimation_ros.cli.add_networks import untrained_method
+from pose_estimation_ros.cli.add_networks import untrained_method, usable_detector
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.pose_scenes import PoseScene, PoseSceneSource
@@ -88,18 +88,8 @@ def _backends(bundle: Bundle) -> list[str]:
     return [*([untrained] if untrained else []), *names]
 
 
-def _detector(bundle: Bundle) -> str | None:
-    """Return the detector that was trained for the objects; else one for any object; None where there is neither."""
-    for name, method in methods_of("detector").items():
-        entries = [bundle.networks.get(role) for role in method.roles]
-        trained = all(entry is not None and "knows_objects" not in entry.training for entry in entries)
-        if trained and method.training is not None and method.training.object_rows:
-            return name
-    return untrained_method("detector", bundle.networks)
-
-
 def _settings(bundle: Bundle, backend: str) -> dict[str, Any]:
-    detector = _detector(bundle)
+    detector = usable_detector(bundle)
     chosen: dict[str, Any] = {"backend": backend}
     if detector is not None:
         chosen["detector"] = {**bundle.settings.get("detector", {}), "method": detector}
@@ -115,7 +105,7 @@ def _scenes(bundle: Bundle, count: int, photos: Path | None) -> list[PoseScene]:
 
 def _pipeline(bundle: Bundle, backend: str) -> Pipeline:
     settings = {"tracking.enabled": False, "tracking.mode": "detect", "backend": backend}
-    detector = _detector(bundle)
+    detector = usable_detector(bundle)
     return Pipeline(bundle, settings={**settings, **({"detector.method": detector} if detector else {})})
 
 

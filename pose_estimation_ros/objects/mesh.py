@@ -138,6 +138,9 @@ def _read(path: Path | str, unit: str) -> Any:
         raise ValueError(f"{path}: no triangles; expected a triangle mesh")
     if not np.isfinite(np.asarray(raw.vertices)).all():
         raise ValueError(f"{path}: contains NaN or infinite vertices")
+    faces = np.asarray(raw.triangles)
+    if faces.min() < 0 or faces.max() >= len(raw.vertices):
+        raise ValueError(f"{path}: a face names vertex {faces.max()}, expected 0 to {len(raw.vertices) - 1}")
     return raw
 
 
