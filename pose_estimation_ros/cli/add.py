@@ -15,6 +15,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from pose_estimation_ros.cli.add_bundle import REPORT, extended
 from pose_estimation_ros.cli.add_networks import GENERIC, generic_networks, untrained_method, usable_detector
 from pose_estimation_ros.cli.add_objects import (
@@ -125,6 +127,7 @@ def _add(arguments: argparse.Namespace) -> Bundle:
     changes = _changes(arguments, known)
     wanted = _wanted(arguments, known)
     _refuse(arguments, existing, bool(wanted or changes))
+    prior = _prior(arguments)
     have = existing.networks if existing else ()
     needed = untrained_method("backend", have) is None and not arguments.minutes > 0.0
     generic = generic_networks(arguments.generic, needed)
@@ -140,9 +143,12 @@ def _add(arguments: argparse.Namespace) -> Bundle:
         _print(added[-1], arguments.bundle)
     if wanted:
         _say_alike(existing, [item for item in added if item.model.name not in known])
-    bundle, lost = extended(arguments.bundle, existing, added, generic, _prior(arguments))
+    bundle, lost = extended(arguments.bundle, existing, added, generic, prior)
     for role in lost:
         print(f"network {role!r} knows the earlier objects only and is left out; train it anew: pose_train")
+    before, now = (None if item is None else item.settings.get("backend") for item in (existing, bundle))
+    if existing is not None and now != before:
+        print(f"backend {now or 'the default'} from now on, in place of {before or 'the default'}")
     return bundle
 
 
@@ -208,7 +214,12 @@ def _prior(arguments: argparse.Namespace) -> PosePrior:
         "roll_deg": arguments.roll,
         "distance_m": arguments.distance,
     }
-    return PosePrior.model_validate({key: tuple(value) for key, value in given.items() if value is not None})
+    try:
+        return PosePrior.model_validate({key: tuple(value) for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = f"--{str(first['loc'][0]).split('_')[0]}" if first["loc"] else "--elevation, --roll, --distance"
+        raise ValueError(f"{option}: {first['msg']}") from error
 
 
 def _print(item: Added, path: Path) -> None:

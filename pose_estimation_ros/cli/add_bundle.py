@@ -13,7 +13,7 @@ import numpy as np
 
 from pose_estimation_ros.cli.add_networks import GenericNetworks, copied_networks, grown_networks, with_settings
 from pose_estimation_ros.cli.add_objects import Added
-from pose_estimation_ros.objects.bundle import Bundle, save_bundle
+from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, save_bundle
 from pose_estimation_ros.objects.bundle_file import PosePrior
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh_writing import write_mesh
@@ -83,14 +83,20 @@ def _refuse_taken(folder: Path, new: Sequence[Added]) -> None:
 
 @contextmanager
 def _all_or_nothing(path: Path) -> Iterator[Path]:
-    """Give a folder for new files; where something goes wrong, what was moved from there is taken back."""
+    """Give a folder for new files; where something goes wrong, what was moved from there is taken back.
+
+    From the moment on that bundle.yaml is another one the bundle has the new objects, whatever comes after.
+    """
     before = set(path.rglob("*")) if path.is_dir() else None
+    said = _content(path / BUNDLE_FILE)
     path.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".add_", dir=path))
     try:
         yield folder
     except BaseException:
         shutil.rmtree(folder)
+        if _content(path / BUNDLE_FILE) != said:
+            raise
         if before is None:
             shutil.rmtree(path)
         else:
@@ -98,6 +104,10 @@ def _all_or_nothing(path: Path) -> Iterator[Path]:
                 item.rmdir() if item.is_dir() else item.unlink()
         raise
     shutil.rmtree(folder)
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
 
 
 def _move_in(folder: Path, path: Path) -> None:

@@ -160,6 +160,9 @@ def usable_detector(bundle: Bundle) -> str | None:
 def with_settings(bundle: Bundle) -> Bundle:
     """Return a bundle whose settings choose methods that know all its objects at once."""
     settings = dict(bundle.settings)
+    known = methods_of("backend").get(settings.get("backend", ""))
+    if known is not None and not set(bundle.networks).issuperset(known.roles):
+        del settings["backend"]  # its network could not learn further objects
     backend, detector = (untrained_method(kind, bundle.networks) for kind in ("backend", "detector"))
     if backend is not None:
         settings["backend"] = backend

@@ -66,8 +66,8 @@ def choose_backend(path: Path, scenes: int, photos: Path | None) -> Outcome:
     settings = {**bundle.settings, **_settings(bundle, best.backend)}
     updated = replace(bundle, settings=settings)
     save_bundle(updated)
-    for number, picture in enumerate(best.pictures):
-        save_picture(path / "report" / f"found_{number + 1}.png", picture)
+    for number, picture in enumerate(best.pictures):  # no object has such a name
+        save_picture(path / "report" / f"found-{number + 1}.png", picture)
     (path / "report" / "README.md").write_text(report_text(bundle, outcomes, best, scenes))
     return best
 
@@ -177,5 +177,5 @@ def report_text(bundle: Bundle, outcomes: Sequence[Outcome], best: Outcome, scen
     ]
     lines += ["", "## Objects", "", *(f"![{name}]({name}.png)" for name in names)]
     lines += ["", "## Found in rendered scenes", ""]
-    lines += [f"![found_{number + 1}](found_{number + 1}.png)" for number in range(len(best.pictures))]
+    lines += [f"![found {number + 1}](found-{number + 1}.png)" for number in range(len(best.pictures))]
     return "\n".join(lines) + "\n"

@@ -179,11 +179,16 @@ def diameter(vertices: np.ndarray) -> float:
     return float(pdist(hull).max())
 
 
+def doubled_areas(mesh: Mesh) -> np.ndarray:
+    """Return twice the areas (F,) of the triangles, square metres."""
+    corners = mesh.vertices[mesh.faces]
+    return np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+
+
 def sample_surface(mesh: Mesh, count: int, seed: int = 0) -> np.ndarray:
     """Draw points (count, 3) evenly over the surface, metres."""
     generator = np.random.default_rng(seed)
-    corners = mesh.vertices[mesh.faces]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    corners, area = mesh.vertices[mesh.faces], doubled_areas(mesh)
     chosen = generator.choice(len(area), size=count, p=area / area.sum())
     u, v = generator.random((2, count, 1))
     flip = u + v > 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -225,6 +226,20 @@ def test_what_is_no_mesh_is_refused(tmp_path: Path, name: str, content: bytes, m
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_mesh(tmp_path / name)
+
+
+def test_vertices_of_no_triangle_do_not_count(tmp_path: Path) -> None:
+    mesh = box(0.08, 0.05, 0.02)
+    far = np.array([[0.9, 0.9, 0.9]], dtype=np.float32)
+    stray = replace(mesh, **{name: np.r_[getattr(mesh, name), far] for name in ("vertices", "normals", "colors")})
+    write_mesh(tmp_path / "box.ply", stray)
+    found, notes = read_mesh(tmp_path / "box.ply", "m")
+    np.testing.assert_allclose(found.bounds, mesh.bounds, atol=1e-6)
+    assert notes == ("1 vertices that belong to no triangle are left out",)
+    flat = replace(mesh, vertices=np.zeros_like(mesh.vertices))
+    write_mesh(tmp_path / "flat.ply", flat)
+    with pytest.raises(ValueError, match=r"flat\.ply: no triangles with an area"):
+        read_mesh(tmp_path / "flat.ply", "m")
 
 
 def test_a_wrong_unit_is_told_with_the_right_one(tmp_path: Path) -> None:
