@@ -92,7 +92,8 @@ OTHERS = {
         # Before: python scripts/make_generic_objects.py --media runs/media --out runs/held_out --count 12 --held-out
         "renders_unseen": "OMP_NUM_THREADS=1 python benchmarks/unseen_renders.py --bop runs/held_out "
         "--pictures runs/media/pictures --bundles models/demo models/lmo models/generic",
-        # Before: a bundle of the objects of models/lmo with the network of models/generic alone.
+        # Before, with the pose prior of models/lmo: pose_add --bundle runs/lmo_generic
+        # --models ../shared/data/lmo/models --elevation -5 90 --roll -45 45 --distance 0.35 1.5
         "lmo_unseen_generic_gt": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_generic --bop ../shared/data/lmo "
         "--backend unseen --refiner none --detections gt --no-vsd --part 1:60:2",
         "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
@@ -109,7 +110,9 @@ OTHERS = {
         "time_poses_pix2pose": f"pose_benchmark {LMO} --no-detector --backend pix2pose",
         "time_poses_heatmaps": f"pose_benchmark {LMO} --no-detector --backend heatmaps",
         "time_poses_nemo": f"pose_benchmark {LMO} --no-detector --backend nemo",
-        "time_poses_unseen": f"pose_benchmark {LMO} --no-detector --backend unseen",
+        "time_poses_unseen": "pose_benchmark --bundle runs/lmo_generic --bop ../shared/data/lmo --no-detector "
+        "--backend unseen",
+        "time_pose_add": "python benchmarks/pose_add.py",
         "time_nemo_paper": f"pose_benchmark {LMO} --no-detector --backend nemo --compare nemo "
         "--compare-set nemo.procedure=paper --frames 5",
         "time_following": "python benchmarks/following.py --bundle models/demo",
