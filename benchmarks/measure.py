@@ -98,6 +98,9 @@ OTHERS = {
             "--bop ../shared/data/lmo --backend unseen --refiner none --detections gt --no-vsd --part 1:60:2"
             for name in ("generic", "demo")
         },
+        "proposals_demo": "python benchmarks/proposals.py --network models/generic --bundle models/demo",
+        "proposals_held_out": "python benchmarks/proposals.py --network models/generic --bop runs/held_out --known 8 "
+        "--backgrounds runs/media/pictures",
         "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
         "covariance_lmo": f"python benchmarks/covariance.py {LMO} --image-range 1:60:2",
         "renders_pix2pose": "python benchmarks/held_out_renders.py --bundle models/lmo "

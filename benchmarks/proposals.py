@@ -91,11 +91,12 @@ def main() -> None:
     case = case_of(arguments)
     judged = list(judge(case, load_bundle(arguments.network), settings, arguments.scenes, arguments.backgrounds))
     rows = Rows()
-    rows.add(objects=len(case.catalog), scenes=len(judged), **figures(judged, settings))
+    measured = {"objects": len(case.catalog), "scenes": len(judged), **figures(judged, settings)}
+    rows.add(**measured)
     if arguments.fit:
         print(fitted(judged, settings))
     if arguments.result:
-        write_result(arguments.result, origin, {"rows": rows}, SEED)
+        write_result(arguments.result, origin, measured, SEED)
 
 
 def case_of(arguments: argparse.Namespace) -> Case:
