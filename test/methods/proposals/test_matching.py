@@ -17,7 +17,7 @@ from pose_estimation_ros.methods.proposals.detector import MeshShapes, Proposals
 from pose_estimation_ros.methods.proposals.matching import Matcher, common_space, name_probabilities
 from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
 from pose_estimation_ros.methods.segmentation import Segment, Segmenter
-from pose_estimation_ros.methods.view_search import encoded, make_tables
+from pose_estimation_ros.methods.view_search import ViewTables, encoded
 from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.rendering.shading import headlight
@@ -53,8 +53,8 @@ def matcher(bundle: Bundle, shapes: MeshShapes) -> Matcher:
     encode = partial(encoded, network)
     with torch.inference_mode():
         space = common_space(encode, SETTINGS.channels, CPU)
-    tables = make_tables(shapes, bundle.catalog, bundle.pose_prior, SETTINGS, encode, space)
-    return Matcher(encode, tables, SETTINGS)
+    tables = ViewTables(shapes, bundle.catalog, bundle.pose_prior, SETTINGS, encode, space)
+    return Matcher(encode, [tables[index] for index in range(len(tables))], SETTINGS)
 
 
 def photographed(bundle: Bundle, shapes: MeshShapes, index: int) -> tuple[Frame, Segment]:
