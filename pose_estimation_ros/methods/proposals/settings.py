@@ -11,7 +11,7 @@ class ProposalsSettings(ViewTableSettings):
 
     directions: int = setting(80, "Viewing directions in the table, if the whole sphere is.", ge=12, le=2000)
     min_objectness: float = setting(
-        0.1, "Things that the network is less sure to be an object are not looked at.", ge=0.0, le=1.0
+        0.05, "Things that the network is less sure to be an object are not looked at.", ge=0.0, le=1.0
     )
     max_mask_overlap: float = setting(
         0.6,
@@ -27,9 +27,9 @@ class ProposalsSettings(ViewTableSettings):
     aspect_weight: float = setting(
         0.1, "By which views lose similarity for the logarithm of their box's aspect ratio over the one seen.", ge=0.0
     )
-    sharpness: float = setting(20.0, "Logarithm of the odds of a name per unit of similarity.", gt=0.0)
+    sharpness: float = setting(18.0, "Logarithm of the odds of a name per unit of similarity.", gt=0.0)
     rejected_similarity: float = setting(
-        0.5, "Similarity from which a name is more likely than none, for a proposal that is as likely an object as not."
+        0.59, "Similarity from which a name is more likely than none, for a proposal that is as likely an object as not."
     )
     objectness_weight: float = setting(
         0.5, "Logarithm of the odds of a name per logarithm of the odds that there is an object.", ge=0.0
