@@ -29,7 +29,8 @@ class ProposalsSettings(ViewTableSettings):
     )
     sharpness: float = setting(18.0, "Logarithm of the odds of a name per unit of similarity.", gt=0.0)
     rejected_similarity: float = setting(
-        0.59, "Similarity from which a name is more likely than none, for a proposal that is as likely an object as not."
+        0.59,
+        "Similarity from which a name is more likely than none, for a proposal that is as likely an object as not.",
     )
     objectness_weight: float = setting(
         0.5, "Logarithm of the odds of a name per logarithm of the odds that there is an object.", ge=0.0
