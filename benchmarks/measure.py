@@ -92,12 +92,10 @@ OTHERS = {
         # Before: python scripts/make_generic_objects.py --media runs/media --out runs/held_out --count 12 --held-out
         "renders_unseen": "OMP_NUM_THREADS=1 python benchmarks/unseen_renders.py --bop runs/held_out "
         "--pictures runs/media/pictures --bundles models/demo models/lmo models/generic",
-        # Before: bundles of the objects of models/lmo with the network attention of another bundle.
-        **{
-            f"lmo_unseen_{name}_gt": f"OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_{name} "
-            "--bop ../shared/data/lmo --backend unseen --refiner none --detections gt --no-vsd --part 1:60:2"
-            for name in ("generic", "demo")
-        },
+        # Before, with the pose prior of models/lmo: pose_add --bundle runs/lmo_generic
+        # --models ../shared/data/lmo/models --elevation -5 90 --roll -45 45 --distance 0.35 1.5
+        "lmo_unseen_generic_gt": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_generic --bop ../shared/data/lmo "
+        "--backend unseen --refiner none --detections gt --no-vsd --part 1:60:2",
         "proposals_demo": "python benchmarks/proposals.py --network models/generic --bundle models/demo",
         "proposals_held_out": "python benchmarks/proposals.py --network models/generic --bop runs/held_out --known 8 "
         "--backgrounds runs/media/pictures",
@@ -115,7 +113,9 @@ OTHERS = {
         "time_poses_pix2pose": f"pose_benchmark {LMO} --no-detector --backend pix2pose",
         "time_poses_heatmaps": f"pose_benchmark {LMO} --no-detector --backend heatmaps",
         "time_poses_nemo": f"pose_benchmark {LMO} --no-detector --backend nemo",
-        "time_poses_unseen": f"pose_benchmark {LMO} --no-detector --backend unseen",
+        "time_poses_unseen": "pose_benchmark --bundle runs/lmo_generic --bop ../shared/data/lmo --no-detector "
+        "--backend unseen",
+        "time_pose_add": "python benchmarks/pose_add.py",
         "time_nemo_paper": f"pose_benchmark {LMO} --no-detector --backend nemo --compare nemo "
         "--compare-set nemo.procedure=paper --frames 5",
         "time_following": "python benchmarks/following.py --bundle models/demo",

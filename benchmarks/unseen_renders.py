@@ -26,7 +26,17 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.data.synthetic import CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import build_view_bank
 from pose_estimation_ros.evaluation.localisation import points_of
-from pose_estimation_ros.evaluation.metrics import ObjectPoints, add_error, adi_error, mspd, mssd
+from pose_estimation_ros.evaluation.metrics import (
+    ADD_SHARE,
+    BOP_SHARES,
+    MSPD_PX,
+    MSPD_WIDTH,
+    ObjectPoints,
+    add_error,
+    adi_error,
+    mspd,
+    mssd,
+)
 from pose_estimation_ros.evaluation.metrics import symmetric_rotation_error as turned
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.geometry.camera import Camera, project_points
@@ -41,10 +51,7 @@ from pose_estimation_ros.settings import parse_assignments
 
 SEED = 4711  # no recipe uses it
 SIDE_PX = 160
-_WIDTH_PX = 640  # of images in which objects are about as large as in these
 PRIOR = PosePrior()
-MSSD_DIAMETERS = np.arange(0.05, 0.51, 0.05)
-MSPD_PX = np.arange(5.0, 51.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bop", type=Path, required=True, help="the objects")
     parser.add_argument("--bundles", nargs="+", required=True, help="whose networks are measured")
-    parser.add_argument("--boxes", type=int, default=240)
+    parser.add_argument("--boxes", type=int, default=144)
     parser.add_argument("--pictures", type=Path, help="photographs as backgrounds, beside made-up ones")
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="NAME=VALUE")
     add_result_option(parser)
@@ -117,7 +124,7 @@ def errors_of(backend: Unseen, seen: Seen, points: ObjectPoints) -> list[float]:
     return [
         mssd(points, pose, seen.pose) / points.diameter_m,
         distance / points.diameter_m,
-        mspd(points, pose, seen.pose, seen.frame.camera.intrinsics, _WIDTH_PX),
+        mspd(points, pose, seen.pose, seen.frame.camera.intrinsics, round(MSPD_WIDTH)),
         turned(points, pose, seen.pose),
         near,
     ]
@@ -127,13 +134,13 @@ def recalls(errors: np.ndarray) -> dict[str, float]:
     """Return the columns of the table from errors (N, 5)."""
     surface, distance, pixels, turn, near = errors.T
     limits = {name: math.radians(degrees) for name, degrees in (("10", 10.0), ("30", 30.0))}
-    ar_mssd = float((surface[:, None] < MSSD_DIAMETERS).mean())
+    ar_mssd = float((surface[:, None] < BOP_SHARES).mean())
     ar_mspd = float((pixels[:, None] < MSPD_PX).mean())
     return {
         "ar": (ar_mssd + ar_mspd) / 2.0,
         "ar_mssd": ar_mssd,
         "ar_mspd": ar_mspd,
-        "add_s_0_1d": float((distance < 0.1).mean()),
+        "add_s_0_1d": float((distance < ADD_SHARE).mean()),
         **{f"within_{name}_deg": float((turn < limit).mean()) for name, limit in limits.items()},
         "candidate_within_20_deg": float((near < math.radians(20.0)).mean()),
     }

@@ -52,6 +52,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--held-out", action="store_true", help="make objects for tests")
     arguments = parser.parse_args()
+    for name in ("meshes", "pictures"):
+        if not (arguments.media / name).is_dir():
+            parser.error(f"--media {arguments.media}: no folder {name}; expected what scripts/training_media.py wrote")
+    if arguments.count < 1:
+        parser.error(f"--count {arguments.count}: expected at least 1")
     files = mesh_files(arguments.media / "meshes")
     first = round(len(files) * (1.0 - HELD_OUT))
     files = files[first:] if arguments.held_out else files[:first]

@@ -15,8 +15,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from pose_estimation_ros.cli.add_bundle import REPORT, extended
-from pose_estimation_ros.cli.add_networks import GENERIC, generic_networks, untrained_method
+from pose_estimation_ros.cli.add_networks import GENERIC, generic_networks, untrained_method, usable_detector
 from pose_estimation_ros.cli.add_objects import (
     Added,
     Wanted,
@@ -125,6 +127,7 @@ def _add(arguments: argparse.Namespace) -> Bundle:
     changes = _changes(arguments, known)
     wanted = _wanted(arguments, known)
     _refuse(arguments, existing, bool(wanted or changes))
+    prior = _prior(arguments)
     have = existing.networks if existing else ()
     needed = untrained_method("backend", have) is None and not arguments.minutes > 0.0
     generic = generic_networks(arguments.generic, needed)
@@ -140,9 +143,12 @@ def _add(arguments: argparse.Namespace) -> Bundle:
         _print(added[-1], arguments.bundle)
     if wanted:
         _say_alike(existing, [item for item in added if item.model.name not in known])
-    bundle, lost = extended(arguments.bundle, existing, added, generic, _prior(arguments))
+    bundle, lost = extended(arguments.bundle, existing, added, generic, prior)
     for role in lost:
         print(f"network {role!r} knows the earlier objects only and is left out; train it anew: pose_train")
+    before, now = (None if item is None else item.settings.get("backend") for item in (existing, bundle))
+    if existing is not None and now != before:
+        print(f"backend {now or 'the default'} from now on, in place of {before or 'the default'}")
     return bundle
 
 
@@ -208,7 +214,12 @@ def _prior(arguments: argparse.Namespace) -> PosePrior:
         "roll_deg": arguments.roll,
         "distance_m": arguments.distance,
     }
-    return PosePrior.model_validate({key: tuple(value) for key, value in given.items() if value is not None})
+    try:
+        return PosePrior.model_validate({key: tuple(value) for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = f"--{str(first['loc'][0]).split('_')[0]}" if first["loc"] else "--elevation, --roll, --distance"
+        raise ValueError(f"{option}: {first['msg']}") from error
 
 
 def _print(item: Added, path: Path) -> None:
@@ -237,7 +248,7 @@ def _say_alike(existing: Bundle | None, added: list[Added]) -> None:
 
 
 def _say_next(bundle: Bundle) -> None:
-    if untrained_method("detector", bundle.networks) is None:
+    if usable_detector(bundle) is None:
         print("  no detector knows these objects yet: poses are found in boxes that are given")
     print(f"  look at the pictures in {bundle.path / REPORT}; a wrong symmetry is mended by --symmetry NAME=...")
     print(f"  pose_node --ros-args -p bundle:={bundle.path} -p refiner:=attention -p tracking.mode:=refine")

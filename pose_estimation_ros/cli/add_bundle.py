@@ -13,7 +13,7 @@ import numpy as np
 
 from pose_estimation_ros.cli.add_networks import GenericNetworks, copied_networks, grown_networks, with_settings
 from pose_estimation_ros.cli.add_objects import Added
-from pose_estimation_ros.objects.bundle import Bundle, save_bundle
+from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, save_bundle
 from pose_estimation_ros.objects.bundle_file import PosePrior
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh_writing import write_mesh
@@ -42,13 +42,15 @@ def extended(
 
     Raises:
         BundleError: if weights are missing or damaged.
-        OSError: if something cannot be written.
+        OSError: if something cannot be written, or a file has the place of a mesh.
     """
     known = {model.name: model for model in (existing.catalog if existing else ())}
+    meshes = (existing.meshes if existing else None) or MESHES
+    _refuse_taken(path / meshes, [item for item in added if item.model.name not in known])
     with _all_or_nothing(path) as folder:
         for item in added:
             if item.model.name not in known:
-                write_mesh(folder / MESHES / item.model.mesh, item.mesh)
+                write_mesh(folder / meshes / item.model.mesh, item.mesh)
             save_picture(folder / REPORT / f"{item.model.name}.png", object_sheet(item))
         models = list({**known, **{item.model.name: item.model for item in added}}.values())
         networks, lost = dict(existing.networks) if existing else {}, list[str]()
@@ -67,16 +69,34 @@ def extended(
     return bundle, lost
 
 
+def _refuse_taken(folder: Path, new: Sequence[Added]) -> None:
+    """Refuse to write over files that the bundle does not know, perhaps those that the meshes were read from.
+
+    Raises:
+        FileExistsError: naming the file.
+    """
+    for item in new:
+        for file in (folder / item.model.mesh, (folder / item.model.mesh).with_suffix(".png")):
+            if file.exists():
+                raise FileExistsError(f"{file}: is there and belongs to no object; expected no file, move it elsewhere")
+
+
 @contextmanager
 def _all_or_nothing(path: Path) -> Iterator[Path]:
-    """Give a folder for new files; where something goes wrong, what was moved from there is taken back."""
+    """Give a folder for new files; where something goes wrong, what was moved from there is taken back.
+
+    From the moment on that bundle.yaml is another one the bundle has the new objects, whatever comes after.
+    """
     before = set(path.rglob("*")) if path.is_dir() else None
+    said = _content(path / BUNDLE_FILE)
     path.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".add_", dir=path))
     try:
         yield folder
     except BaseException:
         shutil.rmtree(folder)
+        if _content(path / BUNDLE_FILE) != said:
+            raise
         if before is None:
             shutil.rmtree(path)
         else:
@@ -86,8 +106,12 @@ def _all_or_nothing(path: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
 def _move_in(folder: Path, path: Path) -> None:
-    """Move new files to their places; names are new, so that none takes the place of another."""
+    """Move new files to their places; pictures of changed objects take those of the earlier ones."""
     for file in sorted(item for item in folder.rglob("*") if item.is_file()):
         target = path / file.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)

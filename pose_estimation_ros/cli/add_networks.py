@@ -147,9 +147,22 @@ def untrained_method(kind: Kind, roles: Collection[str]) -> str | None:
     return None
 
 
+def usable_detector(bundle: Bundle) -> str | None:
+    """Return the detector that was trained for the objects; else one for any object; None where there is neither."""
+    for name, method in methods_of("detector").items():
+        entries = [bundle.networks.get(role) for role in method.roles]
+        trained = all(entry is not None and "knows_objects" not in entry.training for entry in entries)
+        if trained and method.training is not None and method.training.object_rows:
+            return name
+    return untrained_method("detector", bundle.networks)
+
+
 def with_settings(bundle: Bundle) -> Bundle:
     """Return a bundle whose settings choose methods that know all its objects at once."""
     settings = dict(bundle.settings)
+    known = methods_of("backend").get(settings.get("backend", ""))
+    if known is not None and not set(bundle.networks).issuperset(known.roles):
+        del settings["backend"]  # its network could not learn further objects
     backend, detector = (untrained_method(kind, bundle.networks) for kind in ("backend", "detector"))
     if backend is not None:
         settings["backend"] = backend

@@ -107,7 +107,8 @@ def by_object(
         if not sign and general:
             name, value = "", text
         elif not sign or name not in names:
-            raise ValueError(f"{option} {text}: expected NAME=..., of the objects {', '.join(names)}")
+            known = ", ".join(names) or "none, as no mesh is given"
+            raise ValueError(f"{option} {text}: expected NAME=..., of the objects to add ({known}) or of the bundle")
         if option == "--symmetry":
             parse_choice(value)
         found[name] = value

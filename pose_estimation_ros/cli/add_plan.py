@@ -61,7 +61,7 @@ def recipe_for(bundle: Bundle, role: str, photos: Path | None, recipes: Path | N
         except ValidationError:  # of another version, or of weights that others made
             content |= {name: value for name, value in _STARTS.items() if name in model.model_fields}
             content["network"] = {key: value for key, value in entry.architecture.items() if key != "classes"}
-        content["initial"] = str(bundle.path)
+        content["initial"] = str(bundle.path.resolve())
         # Views and backgrounds are those of this bundle, wherever the weights come from.
         content |= {name: fresh[name] for name in ("bank",) if name in fresh} | {"object_weights": {}}
     if photos is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_estimation_ros.cli.add_networks import untrained_method
+from pose_estimation_ros.cli.add_networks import untrained_method, usable_detector
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.pose_scenes import PoseScene, PoseSceneSource
@@ -66,8 +66,8 @@ def choose_backend(path: Path, scenes: int, photos: Path | None) -> Outcome:
     settings = {**bundle.settings, **_settings(bundle, best.backend)}
     updated = replace(bundle, settings=settings)
     save_bundle(updated)
-    for number, picture in enumerate(best.pictures):
-        save_picture(path / "report" / f"found_{number + 1}.png", picture)
+    for number, picture in enumerate(best.pictures):  # no object has such a name
+        save_picture(path / "report" / f"found-{number + 1}.png", picture)
     (path / "report" / "README.md").write_text(report_text(bundle, outcomes, best, scenes))
     return best
 
@@ -88,18 +88,8 @@ def _backends(bundle: Bundle) -> list[str]:
     return [*([untrained] if untrained else []), *names]
 
 
-def _detector(bundle: Bundle) -> str | None:
-    """Return the detector that was trained for the objects; else one for any object; None where there is neither."""
-    for name, method in methods_of("detector").items():
-        entries = [bundle.networks.get(role) for role in method.roles]
-        trained = all(entry is not None and "knows_objects" not in entry.training for entry in entries)
-        if trained and method.training is not None and method.training.object_rows:
-            return name
-    return untrained_method("detector", bundle.networks)
-
-
 def _settings(bundle: Bundle, backend: str) -> dict[str, Any]:
-    detector = _detector(bundle)
+    detector = usable_detector(bundle)
     chosen: dict[str, Any] = {"backend": backend}
     if detector is not None:
         chosen["detector"] = {**bundle.settings.get("detector", {}), "method": detector}
@@ -115,7 +105,7 @@ def _scenes(bundle: Bundle, count: int, photos: Path | None) -> list[PoseScene]:
 
 def _pipeline(bundle: Bundle, backend: str) -> Pipeline:
     settings = {"tracking.enabled": False, "tracking.mode": "detect", "backend": backend}
-    detector = _detector(bundle)
+    detector = usable_detector(bundle)
     return Pipeline(bundle, settings={**settings, **({"detector.method": detector} if detector else {})})
 
 
@@ -187,5 +177,5 @@ def report_text(bundle: Bundle, outcomes: Sequence[Outcome], best: Outcome, scen
     ]
     lines += ["", "## Objects", "", *(f"![{name}]({name}.png)" for name in names)]
     lines += ["", "## Found in rendered scenes", ""]
-    lines += [f"![found_{number + 1}](found_{number + 1}.png)" for number in range(len(best.pictures))]
+    lines += [f"![found {number + 1}](found-{number + 1}.png)" for number in range(len(best.pictures))]
     return "\n".join(lines) + "\n"

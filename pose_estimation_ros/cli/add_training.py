@@ -47,6 +47,9 @@ def train_for(path: Path, minutes: float, photos: Path | None, device: str, reci
         if plan is None:
             plan = _new_plan(path, minutes * 60.0, photos, device, recipes)
             _save(work, plan)
+        else:
+            left = ", ".join(task["role"] for task in plan["tasks"] if not task["finished"])
+            tqdm.write(f"goes on with what was interrupted ({left}), as it was begun: for its minutes and photos")
         for task in plan["tasks"]:
             if not task["finished"] and not _train(path, task, work, device):
                 return False

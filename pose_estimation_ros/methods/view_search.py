@@ -163,7 +163,6 @@ class ViewSearch:
         comparison, poses, deficit, spent = self.comparison, candidates.poses, candidates.deficit, 0
         index = torch.full((len(poses),), detection.object_index, device=self.device)
         coarse = (comparison.network.coarse_sizes or (comparison.size,))[0]
-        fits = torch.zeros(0, len(poses), device=self.device)
         settings, size = self.settings, comparison.size
         for side, kept in ((coarse, settings.shortlist), (coarse, settings.compared), (size, finished)):
             trace, known, broken = comparison.run(picture, index[: len(poses)], poses, [side])
@@ -193,7 +192,7 @@ class ViewSearch:
         )
 
     def fits(self, stages: Sequence[Stage]) -> Tensor:
-        """Return how little poses fit the image by N comparisons at the full size (N, B)."""
+        """Return how little poses fit the image by N comparisons, of images of one size (N, B)."""
         return torch.stack([cost_of(stage, self.settings.similarity_weight) for stage in stages])
 
     def cost(
@@ -227,7 +226,7 @@ class ViewSearch:
         inside = [_inside(corners, picture) for corners in (torch.stack([pixels.amin(1), pixels.amax(1)], 1), seen)]
         overlap = box_iou(*(corners.flatten(1) for corners in inside))[:, 0]
         fit = fits.mean(dim=0) + settings.box_weight * (1.0 - overlap) + settings.view_weight * deficit
-        return fit.nan_to_num(math.inf).masked_fill(broken, math.inf)
+        return fit.nan_to_num(math.inf, posinf=math.inf).masked_fill(broken, math.inf)
 
     def _placed(self, picture: Picture, detection: Detection, rotation: Tensor) -> Tensor:
         """Return poses (K, 4, 4) with these rotations (K, 3, 3) in which the object fills the box."""

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.geometry.symmetry import rotation_about
-from pose_estimation_ros.objects.mesh_surface import Surface, sphere_directions
+from pose_estimation_ros.objects.mesh_surface import Surface
+from pose_estimation_ros.objects.outline import even_directions
 from pose_estimation_ros.objects.symmetry_search import Difference, difference
 
 _SAME_SIZE = 0.07  # difference of sizes that nobody sees
@@ -43,9 +44,13 @@ def look_alikes(surfaces: Sequence[tuple[str, Surface]]) -> list[Alike]:
     found = []
     for number, (first, surface) in enumerate(surfaces):
         for second, other in surfaces[number + 1 :]:
-            change = _least_difference(surface, other)
-            if change is not None and change.same_shape:
-                found.append(Alike(first, second, other.diameter_m / surface.diameter_m, change.same_color))
+            # Both ways: all of one may lie on another that has a spout more.
+            changes = [_least_difference(surface, other)]
+            if changes[0] is not None and changes[0].same_shape:
+                changes.append(_least_difference(other, surface))
+            if all(change is not None and change.same_shape for change in changes):
+                same_color = all(change is not None and change.same_color for change in changes)
+                found.append(Alike(first, second, other.diameter_m / surface.diameter_m, same_color))
     return found
 
 
@@ -83,7 +88,7 @@ def _spread(surface: Surface) -> np.ndarray:
 def _rotations() -> np.ndarray:
     """Return rotations (R, 3, 3) all over the sphere."""
     found = []
-    for direction in sphere_directions(_DIRECTIONS):
+    for direction in even_directions(_DIRECTIONS):
         axis = np.cross([0.0, 0.0, 1.0], direction)
         length = np.linalg.norm(axis)
         tilt = Rotation.from_rotvec(axis / max(length, 1e-9) * np.arctan2(length, direction[2]))

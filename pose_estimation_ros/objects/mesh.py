@@ -138,6 +138,9 @@ def _read(path: Path | str, unit: str) -> Any:
         raise ValueError(f"{path}: no triangles; expected a triangle mesh")
     if not np.isfinite(np.asarray(raw.vertices)).all():
         raise ValueError(f"{path}: contains NaN or infinite vertices")
+    faces = np.asarray(raw.triangles)
+    if faces.min() < 0 or faces.max() >= len(raw.vertices):
+        raise ValueError(f"{path}: a face names vertex {faces.max()}, expected 0 to {len(raw.vertices) - 1}")
     return raw
 
 
@@ -176,11 +179,16 @@ def diameter(vertices: np.ndarray) -> float:
     return float(pdist(hull).max())
 
 
+def doubled_areas(mesh: Mesh) -> np.ndarray:
+    """Return twice the areas (F,) of the triangles, square metres."""
+    corners = mesh.vertices[mesh.faces]
+    return np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+
+
 def sample_surface(mesh: Mesh, count: int, seed: int = 0) -> np.ndarray:
     """Draw points (count, 3) evenly over the surface, metres."""
     generator = np.random.default_rng(seed)
-    corners = mesh.vertices[mesh.faces]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    corners, area = mesh.vertices[mesh.faces], doubled_areas(mesh)
     chosen = generator.choice(len(area), size=count, p=area / area.sum())
     u, v = generator.random((2, count, 1))
     flip = u + v > 1.0

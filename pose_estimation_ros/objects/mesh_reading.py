@@ -7,8 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from pose_estimation_ros.objects.catalog import UNITS_M
-from pose_estimation_ros.objects.mesh import Mesh, check_scale, load_mesh
+from pose_estimation_ros.objects.mesh import Mesh, check_scale, doubled_areas, load_mesh
 from pose_estimation_ros.objects.mesh_files import named_files
 from pose_estimation_ros.objects.mesh_parts import creased, joined
 from pose_estimation_ros.objects.mesh_scene import INSTALL, collada_frame, read_parts
@@ -56,13 +58,31 @@ def read_mesh(path: Path, unit: str | None = None, diameter_m: float | None = No
     else:
         if suffix == ".obj":
             _refuse_materials(path)
-        mesh = load_mesh(path, unit or "m", diameter_m)
-        mesh = mesh if suffix == ".ply" else creased(mesh)
+        mesh = load_mesh(path, unit or "m", any_size=True)
+        mesh = _without_strays(mesh, path, notes) if suffix == ".ply" else creased(mesh)
+        check_scale(mesh.vertices, path, unit or "m", diameter_m)
     if suffix in (".glb", ".gltf"):
         notes.append("the frame is that of the file, in which y is usually up")
     if suffix == ".dae" and collada_frame(path)[1] != "Z_UP":
         notes.append(f"{collada_frame(path)[1][0].lower()} is up in the file; the object is turned so that z is")
     return ReadMesh(_with_small_texture(mesh, notes), tuple(notes))
+
+
+def _without_strays(mesh: Mesh, path: Path, notes: list[str]) -> Mesh:
+    """Return a mesh without vertices that no triangle has: they would count into its size.
+
+    Raises:
+        ValueError: if no triangle has an area.
+    """
+    if not doubled_areas(mesh).any():
+        raise ValueError(f"{path}: no triangles with an area; expected a triangle mesh")
+    used, index = np.unique(mesh.faces, return_inverse=True)
+    strays = len(mesh.vertices) - len(used)
+    if not strays:
+        return mesh
+    notes.append(f"{strays:,} vertices that belong to no triangle are left out")
+    kept = {name: getattr(mesh, name)[used] for name in ("vertices", "normals", "colors")}
+    return replace(mesh, faces=index.reshape(-1, 3).astype(np.int64), **kept)
 
 
 def _has_trimesh() -> bool:

@@ -49,6 +49,8 @@ def read_parts(path: Path, scale: float | None = None) -> list[Part]:
         if not hasattr(geometry, "faces") or not len(geometry.faces):
             continue  # points and lines
         vertices = np.asarray(geometry.vertices) @ placed[:3, :3].T + placed[:3, 3]
+        if not np.isfinite(vertices).all():
+            raise ValueError(f"{path}: contains NaN or infinite vertices")
         part = Part(vertices @ transform.T, np.asarray(geometry.faces), _skin(geometry, gltf))
         found.append(_turned_inside_out(part) if np.linalg.det(placed[:3, :3]) < 0.0 else part)
     return found

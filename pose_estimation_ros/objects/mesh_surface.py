@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from pose_estimation_ros.objects.mesh import Mesh, diameter
+from pose_estimation_ros.objects.mesh import Mesh, diameter, doubled_areas
+from pose_estimation_ros.objects.outline import even_directions
 
 _LOOKS = 32  # directions from which a point may be seen
 _NEIGHBOURS = 12  # points that are about a place
@@ -76,7 +77,7 @@ class Surface:
     def _is_seen(self, points: np.ndarray) -> np.ndarray:
         """Tell from which points (N, 3) a ray gets out."""
         seen = np.zeros(len(points), dtype=bool)
-        for direction in sphere_directions(_LOOKS):
+        for direction in even_directions(_LOOKS):
             rest = np.flatnonzero(~seen)
             start = points[rest] + direction * (1e-3 * self.diameter_m)
             rays = np.concatenate([start, np.broadcast_to(direction, start.shape)], axis=1).astype(np.float32)
@@ -88,14 +89,6 @@ def _face_normals(mesh: Mesh) -> np.ndarray:
     corners = mesh.vertices[mesh.faces].astype(np.float64)
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     return across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-30)
-
-
-def sphere_directions(count: int) -> np.ndarray:
-    """Return unit vectors (count, 3) that are spread evenly over the sphere; the first half of them has z above 0."""
-    z = 1.0 - (2.0 * np.arange(count) + 1.0) / count
-    angle = np.pi * (1.0 + np.sqrt(5.0)) * np.arange(count)
-    radius = np.sqrt(1.0 - z**2)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1)
 
 
 def surface_colors(mesh: Mesh, face: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -113,7 +106,7 @@ def _drawn(mesh: Mesh, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, n
     """Draw points (N, 3) evenly over all faces; return with them the faces (N,) and weights (N, 3) of the corners."""
     generator = np.random.default_rng(seed)
     corners = mesh.vertices[mesh.faces].astype(np.float64)
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    area = doubled_areas(mesh).astype(np.float64)
     # Stratified: no patch of the surface is left out by chance.
     place = (np.arange(count) + generator.random(count)) / count
     face = np.minimum(np.searchsorted(np.cumsum(area) / area.sum(), place), len(area) - 1)

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.geometry.symmetry import rotation_about
-from pose_estimation_ros.objects.mesh_surface import Surface, sphere_directions
+from pose_estimation_ros.objects.mesh_surface import Surface
+from pose_estimation_ros.objects.outline import even_directions
 
 ORDERS = (2, 3, 4, 5, 6)  # full turns over the rotation, of those that are looked for
 ANY = 0  # order of an axis about which every angle is a symmetry
@@ -104,9 +105,7 @@ def turns(axis: SymmetryAxis, order: int | None = None) -> list[np.ndarray]:
 def _refined_candidates(surface: Surface, order: int) -> list[_Candidate]:
     """Return axes that may be of an order."""
     centre = surface.centre
-    directions = np.concatenate(
-        [np.eye(3), _principal_axes(surface), sphere_directions(_DIRECTIONS)[: _DIRECTIONS // 2]]
-    )
+    directions = np.concatenate([np.eye(3), _principal_axes(surface), even_directions(_DIRECTIONS)[: _DIRECTIONS // 2]])
     points = surface.points[:: max(1, len(surface.points) // _COARSE)] - centre
     rotations = Rotation.from_rotvec(directions * (2.0 * np.pi / order)).as_matrix()
     moved = np.einsum("dij,pj->dpi", rotations, points) + centre

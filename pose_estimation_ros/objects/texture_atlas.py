@@ -115,7 +115,7 @@ def _fitted(pictures: list[np.ndarray], shrinks: list[bool]) -> tuple[list[np.nd
     fitted, scales = list(pictures), [np.ones(2) for _ in pictures]
     largest = LARGEST_TEXTURE - 2 * _RIM
     while True:
-        if max(max(picture.shape[:2]) for picture in fitted) <= largest:
+        if all(max(picture.shape[:2]) <= largest for picture, may in zip(fitted, shrinks, strict=True) if may):
             if max(_packed([picture.shape[:2] for picture in fitted])[1]) <= LARGEST_TEXTURE or largest < 8:
                 return fitted, scales
             largest = int(largest * 0.8)

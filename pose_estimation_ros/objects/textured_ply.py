@@ -216,7 +216,7 @@ def _fan(sides: int) -> list[tuple[int, int, int]]:
 def _triangles(rows: np.ndarray | list[np.ndarray]) -> np.ndarray:
     """Cut values of the corners of polygons into triangles; returns (F, 3)."""
     if isinstance(rows, np.ndarray):
-        return np.concatenate([rows[:, list(fan)] for fan in _fan(rows.shape[1])] or [np.zeros((0, 3))])
+        return rows[:, np.array(_fan(rows.shape[1]), dtype=int).reshape(-1)].reshape(-1, 3)  # face by face, as below
     return np.array([row[list(fan)] for row in rows for fan in _fan(len(row))]).reshape(-1, 3)
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 
+from pose_estimation_ros.geometry.virtual_camera import look_at
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.rendering.drawing import AXIS_COLORS
 from pose_estimation_ros.rendering.raycaster import RayCaster
@@ -68,13 +69,10 @@ def contact_sheet(
 
 def looking_from(side: np.ndarray, distance_m: float, target: np.ndarray) -> np.ndarray:
     """Return camera_from_object (4, 4) of a camera on a side (3,) of a point (3,); z is up where it can be."""
-    ahead = -side / np.linalg.norm(side)
-    up = np.array([0.0, 1.0, 0.0]) if abs(ahead[2]) > 0.999 else np.array([0.0, 0.0, 1.0])
-    right = np.cross(ahead, up)
-    right /= np.linalg.norm(right)
+    toward = side / np.linalg.norm(side)
     pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(ahead, right), ahead])
-    pose[:3, 3] = -pose[:3, :3] @ (target - ahead * distance_m)
+    pose[:3, :3] = look_at(toward[None])[0]
+    pose[:3, 3] = -pose[:3, :3] @ (target + toward * distance_m)
     return pose
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,12 +13,12 @@ import numpy as np
 import pytest
 import yaml
 
-from pose_estimation_ros.cli import add_bundle, add_plan, add_training
+from pose_estimation_ros.cli import add_bundle, add_networks, add_plan, add_training
 from pose_estimation_ros.cli.add import main
 from pose_estimation_ros.methods.attention.training import TRIAL
 from pose_estimation_ros.methods.base import import_object
 from pose_estimation_ros.methods.registry import find_training
-from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_bundle
 from pose_estimation_ros.objects.bundle_source import BundleSource, MeshSource
 from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.objects.mesh_writing import write_mesh
@@ -134,20 +135,80 @@ def test_a_failure_leaves_what_was_there(
     assert (tmp_path / "mine").exists() is not is_new
 
 
+def test_what_comes_after_the_bundle_is_written_takes_nothing_back(
+    tmp_path: Path, meshes: Path, generic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert add(tmp_path, generic, "--mesh", str(meshes / "cup.ply")) == 0
+
+    def interrupted(bundle: Bundle) -> None:
+        save_bundle(bundle)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(add_bundle, "save_bundle", interrupted)
+    assert add(tmp_path, generic, "--mesh", str(meshes / "can.ply")) == 130
+    bundle = load_bundle(tmp_path / "mine")
+    assert [model.name for model in bundle.catalog] == ["cup", "can"]
+    assert len(bundle.load_meshes()) == 2
+    assert not list((tmp_path / "mine").glob(".add_*"))
+
+
+def test_a_backend_whose_network_cannot_grow_is_not_kept(
+    tmp_path: Path, meshes: Path, generic: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(generic, tmp_path / "mine")
+    bundle = load_bundle(tmp_path / "mine")
+    shutil.copyfile(bundle.path / bundle.network("attention").file, bundle.path / "nemo.safetensors")
+    nemo = bundle.network("attention").model_copy(update={"file": "nemo.safetensors"})
+    save_bundle(replace(bundle, networks={"nemo": nemo}, settings={"backend": "nemo"}))
+    assert add(tmp_path, generic, "--mesh", f"cup={meshes / 'cup.ply'}") == 0
+    said = capsys.readouterr().out
+    assert "network 'nemo' knows the earlier objects only" in said
+    assert "backend unseen from now on, in place of nemo" in said
+    grown = load_bundle(tmp_path / "mine")
+    assert grown.settings["backend"] == "unseen"
+    assert (
+        "backend" not in add_networks.with_settings(replace(grown, networks={}, settings={"backend": "nemo"})).settings
+    )
+
+
+def test_files_that_belong_to_nobody_are_not_written_over(
+    tmp_path: Path, meshes: Path, generic: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "mine" / "meshes" / "can.ply"
+    source.parent.mkdir(parents=True)
+    shutil.copyfile(meshes / "can.ply", source)
+    before = content(tmp_path)
+    assert add(tmp_path, generic, "--mesh", str(source)) == 2
+    assert "can.ply: is there and belongs to no object" in capsys.readouterr().err
+    assert content(tmp_path) == before
+
+
+def test_meshes_go_to_the_folder_that_the_bundle_names(tmp_path: Path, meshes: Path, generic: Path) -> None:
+    shutil.copytree(generic, tmp_path / "mine")
+    (tmp_path / "mine" / "meshes").rename(tmp_path / "mine" / "shapes")
+    save_bundle(replace(load_bundle(tmp_path / "mine"), meshes="shapes"))
+    assert add(tmp_path, generic, "--mesh", str(meshes / "cup.ply")) == 0
+    bundle = load_bundle(tmp_path / "mine")
+    assert bundle.mesh_path(1) == tmp_path / "mine" / "shapes" / "cup.ply"
+    assert len(bundle.load_meshes()) == 2
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["--mesh", "{0}/cup.ply", "{0}/cup/cup.ply"], "is called 'cup' already; say how to call them"),
         (["--mesh", "{0}/cup.ply", "--symmetry", "cup=q"], "symmetry 'q': expected auto"),
         (["--mesh", "{0}/cup.ply", "--symmetry", "mug=z"], "--symmetry mug=z: expected NAME="),
+        (["--symmetry", "mug=z"], "of the objects to add (none, as no mesh is given) or of the bundle"),
         (["--mesh", "{0}/cup.ply", "--unit", "cup=inch"], "--unit cup=inch: expected one of m, cm, mm"),
         (["--mesh", "2nd={0}/cup.ply"], "expected NAME=FILE"),
         (["--mesh", "cup={0}/none.ply"], "none.ply: mesh not found"),
         (["--mesh", "{0}/cup.ply", "--unit", "m"], "its unit looks like mm"),
         (["--mesh", "{0}/cup.ply", "--generic", "{0}"], "no networks for any object"),
+        (["--mesh", "{0}/cup.ply", "--distance", "2", "1"], "--distance: "),
         ([], "nothing to add"),
     ],
-    ids=["twice", "symmetry", "whose", "unit", "name", "missing", "scale", "generic", "nothing"],
+    ids=["twice", "symmetry", "whose", "nobody", "unit", "name", "missing", "scale", "generic", "prior", "nothing"],
 )
 def test_what_cannot_be_done_is_refused_by_name(
     tmp_path: Path, meshes: Path, generic: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
@@ -202,12 +263,14 @@ def test_minutes_train_what_is_missing_and_the_next_object_is_added_to_it(
     assert resolve_run(first).pipeline.backend in ("unseen", "pix2pose")
     assert resolve_run(first).pipeline.detector.method == "mask_rcnn"
     assert "What is called what" in (tmp_path / "mine" / "report" / "README.md").read_text()
-    assert "detector: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "detector: " in said
+    assert "no detector knows these objects yet" not in said
 
     assert add(tmp_path, generic, "--mesh", f"can={meshes / 'can.ply'}", *training) == 0
     second = load_bundle(tmp_path / "mine")
     assert [model.name for model in second.catalog] == ["cup", "can"]
-    assert second.networks["pix2pose"].training["recipe"]["initial"] == str(tmp_path / "mine")
+    assert second.networks["pix2pose"].training["recipe"]["initial"] == str((tmp_path / "mine").resolve())
     assert len(second.weights("pix2pose")["head_bias"]) == 2
 
 

@@ -12,7 +12,7 @@ from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.objects.mesh_checks import mesh_notes, thinned
 from pose_estimation_ros.objects.mesh_surface import Surface
 
-from .solids import ball, box, moved, painted, prism
+from .solids import ball, box, moved, painted, prism, together
 
 
 def rainbow(mesh: Mesh, cuts: int = 4) -> Mesh:
@@ -62,3 +62,11 @@ def test_look_alikes_are_told(second: Mesh, expected: str) -> None:
     (pair,) = look_alikes([("a", Surface(first)), ("b", Surface(second)), ("c", Surface(prism(3, 0.05, 0.1)))])
     assert expected in str(pair)
     assert {pair.first, pair.second} == {"a", "b"}
+
+
+def test_a_handle_tells_a_box_from_a_box() -> None:
+    """Whichever comes first: all of the plain one may lie on the other."""
+    plain = rainbow(box(0.1, 0.06, 0.03))
+    held = rainbow(together(box(0.1, 0.06, 0.03), moved(box(0.012, 0.012, 0.03), np.eye(3), (0.0, 0.0, 0.03))))
+    for first, second in ((plain, held), (held, plain)):
+        assert look_alikes([("a", Surface(first)), ("b", Surface(second))]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -111,6 +112,24 @@ def test_a_picture_that_is_missing_is_told(tmp_path: Path, caplog: pytest.LogCap
     assert "quarters.png" in caplog.text
 
 
+def test_quads_of_which_some_have_no_texture_coordinates_keep_theirs(tmp_path: Path) -> None:
+    quarters(tmp_path / "quarters.png")
+    vertices = "0 0 0\n80 0 0\n80 80 0\n0 80 0\n0 0 40\n80 0 40\n80 80 40\n0 80 40"
+    text = PER_FACE.replace("vertex 4", "vertex 8").partition("end_header\n")[0]
+    rows = "4 0 1 2 3 8 0 0 1 0 1 1 0 1\n4 4 5 6 7 0\n"
+    (tmp_path / "plates.ply").write_text(f"{text}end_header\n{vertices}\n{rows}")
+    mesh = load_mesh(tmp_path / "plates.ply", "mm")
+    for x, y, color in ((0.01, 0.07, RED), (0.07, 0.06, GREEN), (0.01, 0.02, BLUE), (0.07, 0.01, WHITE)):
+        assert color_at(mesh, (x, y, 0.0)) == color, (x, y)
+
+
+def test_a_face_of_a_vertex_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    text = PER_FACE.replace("comment TextureFile quarters.png\n", "").replace("3 0 2 3 6", "3 0 2 9 6")
+    (tmp_path / "plate.ply").write_text(text)
+    with pytest.raises(ValueError, match=r"plate\.ply: a face names vertex 9, expected 0 to 3"):
+        read_mesh(tmp_path / "plate.ply", "mm")
+
+
 @pytest.mark.parametrize("cut", [-3, -30])
 def test_a_ply_that_ends_early_is_refused(tmp_path: Path, cut: int) -> None:
     quarters(tmp_path / "quarters.png")
@@ -207,6 +226,20 @@ def test_what_is_no_mesh_is_refused(tmp_path: Path, name: str, content: bytes, m
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_mesh(tmp_path / name)
+
+
+def test_vertices_of_no_triangle_do_not_count(tmp_path: Path) -> None:
+    mesh = box(0.08, 0.05, 0.02)
+    far = np.array([[0.9, 0.9, 0.9]], dtype=np.float32)
+    stray = replace(mesh, **{name: np.r_[getattr(mesh, name), far] for name in ("vertices", "normals", "colors")})
+    write_mesh(tmp_path / "box.ply", stray)
+    found, notes = read_mesh(tmp_path / "box.ply", "m")
+    np.testing.assert_allclose(found.bounds, mesh.bounds, atol=1e-6)
+    assert notes == ("1 vertices that belong to no triangle are left out",)
+    flat = replace(mesh, vertices=np.zeros_like(mesh.vertices))
+    write_mesh(tmp_path / "flat.ply", flat)
+    with pytest.raises(ValueError, match=r"flat\.ply: no triangles with an area"):
+        read_mesh(tmp_path / "flat.ply", "m")
 
 
 def test_a_wrong_unit_is_told_with_the_right_one(tmp_path: Path) -> None:

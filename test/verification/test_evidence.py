@@ -82,6 +82,9 @@ def test_the_refiner_speaks_where_there_is_one(renderer):
     assert found["moved"][0] == pytest.approx(np.log(1.1))
     alone = _evidence(renderer, [detected(0, WHOLE)], [first])
     assert np.isnan([alone[name][0] for name in ("refiner", "similarity", "rejected", "moved")]).all()
+    compared = _evidence(renderer, [detected(0, WHOLE)], [replace(first, similarity=0.3)])  # by a backend
+    assert compared["similarity"][0] == 0.3
+    assert np.isnan([compared[name][0] for name in ("refiner", "rejected", "moved")]).all()
 
 
 def test_what_is_unknown_is_not_a_number(renderer):

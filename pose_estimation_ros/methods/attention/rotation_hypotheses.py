@@ -31,7 +31,7 @@ class Outcome:
             row: of the object.
             gain: how much lower its cost has to be.
         """
-        own = torch.where(self.rejected, math.inf, self.cost.nan_to_num(math.inf))[row]
+        own = torch.where(self.rejected, math.inf, self.cost.nan_to_num(math.inf, posinf=math.inf))[row]
         if not tried.cost < own - gain:
             return self
         other = {"poses": tried.pose, "rejected": torch.zeros_like(self.rejected[row])}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pose_estimation_ros.methods.covariance import CovarianceScale
+from pose_estimation_ros.methods.render_compare_settings import RenderCompareSettings
 from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings
-from pose_estimation_ros.settings import Settings, setting
+from pose_estimation_ros.settings import setting
 
 
-class AttentionSettings(Settings):
+class AttentionSettings(RenderCompareSettings):
     """How often poses are compared, and what counts as going astray."""
 
     stages: int = setting(4, "Comparisons of each pose, the coarse ones of the network among them.", ge=1, le=32)
@@ -17,15 +17,6 @@ class AttentionSettings(Settings):
     max_distance_ratio: float = setting(
         1.35, "Poses that were moved nearer or farther by a larger factor are rejected.", gt=1.0
     )
-    similarity_margin: float = setting(
-        0.01, "Of the poses compared, the last one is taken whose similarity is at most so far below the best.", ge=0.0
-    )
-    error_scale: float = setting(
-        1.7, "Errors on camera images over those that a network trained on renderings expects of itself.", gt=0.0
-    )
-    accepted_error_diameters: float = setting(
-        0.1, "Errors below count as right, in diameters; the score is the chance of that.", gt=0.0
-    )
     retry_error_threshold: float = setting(
         0.07, "Objects expected to be more wrong, in diameters, are tried in other rotations.", gt=0.0
     )
@@ -34,4 +25,3 @@ class AttentionSettings(Settings):
     )
     min_cost_gain: float = setting(0.1, "By which the cost of another rotation has to be lower.", ge=0.0)
     search: ViewSearchSettings = ViewSearchSettings()
-    covariance_scale: CovarianceScale = CovarianceScale()
