@@ -19,8 +19,9 @@ from pose_estimation_ros.cli.evaluate_images import slice_images
 from pose_estimation_ros.cli.recipes import read_mapping
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
-from pose_estimation_ros.methods.mask_rcnn.training import DetectorRecipe, train_detector
+from pose_estimation_ros.methods.mask_rcnn.training import train_detector
 from pose_estimation_ros.objects.bundle import find_bundle, load_bundle
+from pose_estimation_ros.training.scene_training import DetectorRecipe
 from pose_estimation_ros.training.trainer import TrainingRun
 
 EVEN = "0:60:2"

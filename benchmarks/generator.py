@@ -19,12 +19,12 @@ from pose_estimation_ros.data.scenes import SceneBatch, SceneConfig
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.data.view_bank import build_view_bank
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
-from pose_estimation_ros.methods.mask_rcnn.training import scene_maker
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.training.batch_stream import Draw
 from pose_estimation_ros.training.crop_source import crop_maker
 from pose_estimation_ros.training.reproducibility import Draws, place_seed
+from pose_estimation_ros.training.scene_training import scene_maker
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ _CHOSEN: Mapping[str, Kind] = {"backend": "backend", "refiner": "refiner", "dete
 class DetectorSettings(Settings):
     """What finds the objects."""
 
-    method: str = setting("mask_rcnn", "Detector: mask_rcnn, patches, or one of another package.")
+    method: str = setting("mask_rcnn", "Detector: mask_rcnn, patches, proposals, or one of another package.")
     score_threshold: float = setting(
         0.5,
         "Detections from this score on get a pose; those below only as verification.candidate_threshold says. Takes "

@@ -48,7 +48,7 @@ def test_methods_that_are_installed_are_choices():
     known = known_parameters()
     assert known["backend"].choices == ("heatmaps", "nemo", "pix2pose", "unseen")
     assert known["refiner"].choices == ("none", "attention")
-    assert known["detector.method"].expected == "one of mask_rcnn, patches"
+    assert known["detector.method"].expected == "one of mask_rcnn, patches, proposals"
 
 
 def test_a_method_from_elsewhere_brings_its_settings_and_is_a_choice(install_method, telepathy):

@@ -28,12 +28,12 @@ def rendered_channels(
 
 
 def warped(image: Tensor, image_from_target: Tensor, size: int) -> Tensor:
-    """Sample an image (3, H, W) by homographies (B, 3, 3) from the pixels of square targets.
+    """Sample an image (C, H, W) by homographies (B, 3, 3) from the pixels of square targets.
 
     What lies outside the image is grey (0.5); where the targets are smaller, the image is averaged first.
 
     Returns:
-        (B, 3, size, size).
+        (B, C, size, size).
     """
     steps = torch.arange(size, device=image.device, dtype=torch.float32)
     v, u = torch.meshgrid(steps, steps, indexing="ij")
@@ -44,7 +44,7 @@ def warped(image: Tensor, image_from_target: Tensor, size: int) -> Tensor:
     scale = (place[:, centre, centre] - place[:, centre - 1, centre - 1]).norm(dim=1) / 2.0**0.5
     most = float(max(image.shape[1:]))
     levels = torch.floor(torch.log2(scale.nan_to_num(1.0).clamp(1.0, most))).long()
-    result = torch.empty(len(place), 3, size, size, device=image.device)
+    result = torch.empty(len(place), len(image), size, size, device=image.device)
     for level in torch.unique(levels).tolist():
         chosen = levels == level
         source = F.avg_pool2d(image[None], 2**level, ceil_mode=True)[0] if level else image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ class SceneConfig(BaseModel):
     focal_px: tuple[float, float] = (380.0, 480.0)  # of the camera, at the detector's input size
     objects: tuple[int, int] = (3, 9)  # known objects in a scene
     clutter: tuple[int, int] = (0, 12)  # foreign shapes, recoloured
+    classes: Literal["objects", "one"] = "objects"  # one: whatever is there, foreign shapes too, is of one class
     collage: tuple[int, int] = (0, 14)  # pieces of other backgrounds, as the edges and colours of a full room
     roll_deg: tuple[float, float] = (-180.0, 180.0)
     distance_m: tuple[float, float] = (0.35, 1.5)
@@ -49,7 +51,8 @@ class SceneBatch:
     """B scenes with their ground truth."""
 
     images: Tensor  # (B, 3, H, W) float in [0, 1]
-    targets: list[dict[str, Tensor]]  # boxes (n, 4) xyxy of the whole object, labels (n,) index + 1, masks (n, H, W)
+    # boxes (n, 4) xyxy of the whole object, labels (n,) index + 1, or 1 of one class, masks (n, H, W)
+    targets: list[dict[str, Tensor]]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -134,7 +137,9 @@ class SceneSource:
             for mask in visible:
                 mask[painted.rows, painted.columns] &= ~solid
             index = int(self.bank.object_index[view[number]])
-            if index >= self.bank.known:
+            if self.config.classes == "one":
+                index = 0
+            elif index >= self.bank.known:
                 continue
             mask = torch.zeros(image.shape[1:], dtype=torch.bool, device=image.device)
             mask[painted.rows, painted.columns] = solid
@@ -146,12 +151,14 @@ class SceneSource:
 
     def _choose(self) -> Tensor:
         config = self.config
-        known = torch.multinomial(self._known_odds, self._number(*config.objects), True, generator=self.generator)
-        clutter_count = self._number(*config.clutter)
-        if clutter_count == 0 or not bool((self._clutter_odds > 0).any()):
-            return known
-        clutter = torch.multinomial(self._clutter_odds, clutter_count, True, generator=self.generator)
-        return torch.cat([known, clutter])
+        known = self._draw(self._known_odds, self._number(*config.objects))
+        return torch.cat([known, self._draw(self._clutter_odds, self._number(*config.clutter))])
+
+    def _draw(self, odds: Tensor, count: int) -> Tensor:
+        """Draw views with these odds; none where there are none."""
+        if count == 0 or not bool((odds > 0).any()):
+            return torch.zeros(0, dtype=torch.int64, device=odds.device)
+        return torch.multinomial(odds, count, True, generator=self.generator)
 
     def _arrange(self, view: Tensor, focal_px: float) -> Layout:
         config, size = self.config, (self.config.width, self.config.height)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,19 +16,47 @@ from pose_estimation_ros.geometry.box_prior import places_in_box
 from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.methods.render_compare import Picture, RenderCompare, Stage, chosen_updates, cost_of
 from pose_estimation_ros.methods.update_covariance import chosen_covariances
-from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings
-from pose_estimation_ros.methods.view_table import Encode, ViewTable, build_table, look_at_boxes, table_bytes
+from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings, ViewTableSettings
+from pose_estimation_ros.methods.view_table import (
+    Encode,
+    FeatureSpace,
+    ViewTable,
+    build_table,
+    look_at_boxes,
+    table_bytes,
+)
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle_file import PosePrior
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.rotation_grid import rotation_grid
+from pose_estimation_ros.rendering.raycaster import RayCaster
 
 _UNTABLED = 0.03  # by how much poses that no view speaks for are taken to be less similar than the best view
 _LEVEL = 1  # of the encoder's maps: stride 8
 _DISTANCES = (2.5, 15.0)  # at which views are rendered, diameters, least and most
 _MEGABYTE = 1e6
+
+
+class Shapes(Protocol):
+    """The O objects of a catalog, as tables are rendered of them."""
+
+    @property
+    def caster(self) -> RayCaster:
+        """Renders them."""
+
+    @property
+    def centre(self) -> Tensor:
+        """Their centres (O, 3), metres."""
+
+    @property
+    def outline(self) -> Tensor:
+        """Points on their surfaces (O, P, 3), metres."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are rendered."""
 
 
 class Candidates(NamedTuple):
@@ -231,11 +258,12 @@ class ViewTables:
     """The tables of all objects, each one made when it is first asked for.
 
     Args:
-        comparison: renders the objects, and encodes them where nothing else is given.
+        shapes: of the objects.
         catalog: the objects.
         pose_prior: from where they are seen.
         settings: how many views.
-        encode: the features; those of the network where absent.
+        encode: the features.
+        space: of all tables; one for each where absent.
 
     Raises:
         ValueError: if a table would take more memory than the settings allow.
@@ -243,22 +271,22 @@ class ViewTables:
 
     def __init__(
         self,
-        comparison: RenderCompare,
+        shapes: Shapes,
         catalog: Catalog,
         pose_prior: PosePrior,
-        settings: ViewSearchSettings,
-        encode: Encode | None = None,
+        settings: ViewTableSettings,
+        encode: Encode,
+        space: FeatureSpace | None = None,
     ) -> None:
         prior = PosePrior(distance_m=pose_prior.distance_m) if settings.every_rotation else pose_prior
-        self._comparison = comparison
-        self._encode = encode or partial(encoded, comparison.network)
+        self._shapes, self._encode, self._space = shapes, encode, space
         self._channels = settings.channels
-        self._rotation = rotation_grid(prior, settings.directions, settings.roll_step_deg).to(comparison.device)
+        self._rotation = rotation_grid(prior, settings.directions, settings.roll_step_deg).to(shapes.device)
         usual = math.sqrt(math.prod(prior.distance_m))
         self._distance_m = [float(np.clip(usual / item.diameter_m, *_DISTANCES)) * item.diameter_m for item in catalog]
         self._tables: dict[int, ViewTable] = {}
         with torch.inference_mode():
-            needed = table_bytes(self._encode, len(self._rotation), self._channels, comparison.device)
+            needed = table_bytes(self._encode, len(self._rotation), self._channels, shapes.device)
         if needed > settings.max_table_mb * _MEGABYTE:
             raise ValueError(
                 f"max_table_mb = {settings.max_table_mb:g}: {len(self._rotation)} views with {self._channels} channels "
@@ -270,17 +298,18 @@ class ViewTables:
 
     def __getitem__(self, index: int) -> ViewTable:
         if index not in self._tables:
-            comparison = self._comparison
+            shapes = self._shapes
             with torch.inference_mode():
                 self._tables[index] = build_table(
-                    comparison.caster,
+                    shapes.caster,
                     index,
-                    comparison.centre[index],
-                    comparison.outline[index],
+                    shapes.centre[index],
+                    shapes.outline[index],
                     self._rotation,
                     self._distance_m[index],
                     self._encode,
                     self._channels,
+                    self._space,
                 )
         return self._tables[index]
 

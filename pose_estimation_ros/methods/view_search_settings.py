@@ -5,8 +5,8 @@ from __future__ import annotations
 from pose_estimation_ros.settings import Settings, setting
 
 
-class ViewSearchSettings(Settings):
-    """How densely rotations are tabled, and how many of them are looked at more closely."""
+class ViewTableSettings(Settings):
+    """How densely rotations are tabled."""
 
     directions: int = setting(150, "Viewing directions in the table, if the whole sphere is.", ge=12, le=2000)
     roll_step_deg: float = setting(30.0, "Between rotations about the viewing direction, in degrees.", ge=5.0, le=180.0)
@@ -15,6 +15,11 @@ class ViewSearchSettings(Settings):
     )
     channels: int = setting(32, "Principal components that are kept of the features.", ge=4, le=512)
     max_table_mb: float = setting(64.0, "Most memory that the table of one object may take, megabytes.", gt=0.0)
+
+
+class ViewSearchSettings(ViewTableSettings):
+    """How densely rotations are tabled, and how many of them are looked at more closely."""
+
     aspect_weight: float = setting(
         0.4, "By which views lose similarity for the logarithm of their box's aspect ratio over the one seen.", ge=0.0
     )

@@ -39,7 +39,7 @@ class View:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Principal components of an object's features, each channel with the variance of one."""
+    """Principal components of features, each channel with the variance of one."""
 
     mean: Tensor  # (C,)
     basis: Tensor  # (C, K)
@@ -89,6 +89,7 @@ def build_table(
     distance_m: float,
     encode: Encode,
     channels: int,
+    space: FeatureSpace | None = None,
 ) -> ViewTable:
     """Render an object from all sides and encode what is seen.
 
@@ -101,10 +102,14 @@ def build_table(
         distance_m: of the object, metres.
         encode: the features.
         channels: principal components that are kept; no more than there are.
+        space: of the features, where tables of several objects are to be compared; the object's own where absent.
     """
     view = framed(rotation, centre, outline, distance_m)
     few = torch.linspace(0, len(rotation) - 1, min(_SAMPLES, len(rotation)), device=rotation.device).long().unique()
-    space = _principal_components(_encoded(caster, index, view, few, encode), channels)
+    if space is None:
+        samples = _encoded(caster, index, view, few, encode)
+        shown = [maps.float().permute(0, 2, 3, 1)[covered > 0.5] for maps, covered in samples]
+        space = principal_components(torch.cat(shown), channels)
     everything = torch.arange(len(rotation), device=rotation.device)
     rows = []
     for maps, covered in _encoded(caster, index, view, everything, encode):
@@ -156,9 +161,8 @@ def _encoded(
         yield maps, torch.where(covered > _MIN_COVERED, covered, 0.0)
 
 
-def _principal_components(encoded: Iterator[tuple[Tensor, Tensor]], channels: int) -> FeatureSpace:
-    """Find them among the cells that show the object; where there are none, among no cells."""
-    cells = torch.cat([maps.float().permute(0, 2, 3, 1)[covered > 0.5] for maps, covered in encoded])
+def principal_components(cells: Tensor, channels: int) -> FeatureSpace:
+    """Find the principal components of features (N, C); where there are none, of nothing."""
     if len(cells) < 2:
         cells = cells.new_zeros(2, cells.shape[1])
     mean, deviation = cells.mean(dim=0), cells.std(dim=0).clamp(min=_NOTHING)
@@ -172,7 +176,7 @@ def _principal_components(encoded: Iterator[tuple[Tensor, Tensor]], channels: in
 class BoxView:
     """What cameras see that are turned to boxes and filled by them, as the views of a table are."""
 
-    images: Tensor  # (B, 3, SIZE, SIZE)
+    images: Tensor  # (B, C, SIZE, SIZE)
     virtual_from_camera: Tensor  # (B, 3, 3)
     log_aspect: Tensor  # (B,)
 
@@ -181,7 +185,7 @@ def look_at_boxes(image: Tensor, intrinsics: Tensor, boxes: np.ndarray) -> BoxVi
     """Turn a camera to each box.
 
     Args:
-        image: (3, H, W) in [0, 1].
+        image: (C, H, W) in [0, 1].
         intrinsics: (3, 3).
         boxes: x0 y0 x1 y1 in pixels (B, 4).
     """

@@ -40,6 +40,20 @@ def test_targets_fit_the_painted_objects(bank: ViewBank, more: dict) -> None:
     assert found >= 12
 
 
+def test_foreign_shapes_count_where_there_is_one_class(bank: ViewBank) -> None:
+    """The same scenes, with more in them that is labelled; without known objects all of it is foreign."""
+    pool, few = background_pool(8, 64), {"objects": (1, 2), "clutter": (6, 6)}
+    known, all_things, foreign = (
+        SceneSource(bank, pool, SceneConfig(**SMALL, **more), seed=1).batch(4)
+        for more in (few, {**few, "classes": "one"}, {"objects": (0, 0), "clutter": (6, 6), "classes": "one"})
+    )
+    assert torch.equal(known.images, all_things.images)
+    for first, second in zip(known.targets, all_things.targets, strict=True):
+        assert len(second["boxes"]) > len(first["boxes"])
+        assert all((second["boxes"] == box).all(dim=1).any() for box in first["boxes"])
+    assert all((target["labels"] == 1).all() and len(target["labels"]) > 0 for target in foreign.targets)
+
+
 def test_scenes_are_reproducible(bank: ViewBank) -> None:
     pool = background_pool(4, 64)
     config = SceneConfig(width=96, height=64, **EVERYTHING)

@@ -62,7 +62,7 @@ def test_unknown_names_are_refused_with_the_nearest_known_one():
 
 
 def test_a_method_is_found_among_those_of_its_kind_only():
-    with pytest.raises(ValueError, match="^detector = 'pix2pose': expected one of mask_rcnn, patches"):
+    with pytest.raises(ValueError, match="^detector = 'pix2pose': expected one of mask_rcnn, patches, proposals"):
         find_method("detector", "pix2pose")
 
 

@@ -13,7 +13,6 @@ from torch import nn
 from pose_estimation_ros.methods.attention.training import AttentionRecipe
 from pose_estimation_ros.methods.base import import_object
 from pose_estimation_ros.methods.heatmaps.training import HeatmapsRecipe
-from pose_estimation_ros.methods.mask_rcnn.training import DetectorRecipe, new_network
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.methods.pix2pose.training import Pix2PoseRecipe, train_pix2pose
 from pose_estimation_ros.methods.registry import find_training
@@ -23,12 +22,14 @@ from pose_estimation_ros.objects.bundle import Bundle, PosePrior, load_bundle, s
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel, catalog_from_bop
 from pose_estimation_ros.training.crop_source import load_start
 from pose_estimation_ros.training.encoder_recipe import encoder_of, encoder_rates, keep_statistics, rate_of_encoder
+from pose_estimation_ros.training.scene_training import DetectorRecipe, Target, new_network
 from pose_estimation_ros.training.trainer import TrainingRun
 
 from .test_pretrained import install_weights, made_up_state
 
 ORIGIN = {"weights": "imagenet", "package": "somewhere", "licence": "Apache-2.0"}
 SMALL: dict[str, Any] = {"channels": 8, "box_hidden": 8}
+DETECTOR = Target("detector", 1)
 
 
 def bundle_with(
@@ -113,7 +114,7 @@ def test_encoders_of_one_kind_go_from_network_to_network(tmp_path: Path):
     bundle = bundle_with(tmp_path, "pix2pose", pix2pose("lite0"), ORIGIN, encoder="lite0")
     network = patches("lite0", frozen=True)
     assert load_start(network, bundle, "heatmaps", "pix2pose", None) == ORIGIN
-    detector, architecture, origin = new_network(bundle, DetectorRecipe(network=SMALL))
+    detector, architecture, origin = new_network(bundle, DetectorRecipe(network=SMALL), DETECTOR)
     assert (architecture["encoder"], origin) == ("lite0", ORIGIN)
     weights = bundle.weights("pix2pose")
     for encoder in (network.encoder, detector.backbone.encoder):
@@ -128,7 +129,7 @@ def test_encoders_of_two_kinds_do_not(theirs: str, ours: str, tmp_path: Path):
     with pytest.raises(ValueError, match=message):
         load_start(patches(ours), bundle, "heatmaps", "pix2pose", None)
     with pytest.raises(ValueError, match=message):
-        new_network(bundle, DetectorRecipe(network={**SMALL, "encoder": ours}))
+        new_network(bundle, DetectorRecipe(network={**SMALL, "encoder": ours}), DETECTOR)
     other = bundle_with(tmp_path / "other", "heatmaps", patches(theirs), encoder=theirs)
     with pytest.raises(ValueError, match=f"initial = .*has encoder '{theirs}', this one has '{ours}'"):
         load_start(patches(ours), bundle, "heatmaps", None, str(other.path))

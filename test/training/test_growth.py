@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pose_estimation_ros.methods.mask_rcnn.network import MaskRCNNNetwork
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.methods.registry import find_training
+from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
 from pose_estimation_ros.training.growth import grown_weights
 
 SMALL = {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from pose_estimation_ros.methods.render_compare import (
     success_probability,
 )
 from pose_estimation_ros.methods.update_covariance import chosen_covariances
-from pose_estimation_ros.methods.view_search import ViewSearch, ViewTables
+from pose_estimation_ros.methods.view_search import ViewSearch, ViewTables, encoded
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet
 from pose_estimation_ros.objects.bundle import Bundle
@@ -86,7 +87,8 @@ class Attention(RenderCompare):
         tables = None
         if settings.rotation_hypotheses and isinstance(shared.network, AttentionNet):
             try:
-                tables = ViewTables(shared, bundle.catalog, bundle.pose_prior, settings.search)
+                encode = partial(encoded, shared.network)
+                tables = ViewTables(shared, bundle.catalog, bundle.pose_prior, settings.search, encode)
             except ValueError as error:
                 raise ValueError(f"attention.search.{error}") from error
         return cls(shared.network, shared.caster, bundle.catalog, shared.outline, shared.size, settings, tables)

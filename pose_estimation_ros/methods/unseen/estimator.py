@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
 from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.methods.render_compare import RenderCompare, success_probability
 from pose_estimation_ros.methods.unseen.settings import UnseenSettings
-from pose_estimation_ros.methods.view_search import ViewSearch, ViewTables
+from pose_estimation_ros.methods.view_search import ViewSearch, ViewTables, encoded
 from pose_estimation_ros.methods.view_table import PADDING, SIZE
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, BundleError
@@ -91,7 +92,9 @@ def load(context: LoadContext) -> Unseen:
             "up by; backend unseen expects variant 'compact'"
         )
     try:
-        tables = ViewTables(comparison, bundle.catalog, bundle.pose_prior, settings)
+        tables = ViewTables(
+            comparison, bundle.catalog, bundle.pose_prior, settings, partial(encoded, comparison.network)
+        )
     except ValueError as error:
         raise ValueError(f"unseen.{error}") from error
     tables.make()

@@ -23,6 +23,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "mask_rcnn": {"network": {"channels": 8, "box_hidden": 16}},
     "nemo": {"network": {}},
     "pix2pose": {"network": {"decoder": [16, 16, 16], "bins": 4}, "stages": [{"size": 64, "samples": SAMPLES}]},
+    "proposals": {"network": {"channels": 8, "box_hidden": 16}},
 }
 
 

@@ -15,9 +15,11 @@ from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.geometry.camera import Camera
-from pose_estimation_ros.methods.mask_rcnn.detector import MaskRCNN, paste_mask
-from pose_estimation_ros.methods.mask_rcnn.network import MaskRCNNNetwork
+from pose_estimation_ros.methods.base import LoadContext
+from pose_estimation_ros.methods.mask_rcnn.detector import MaskRCNN, load
 from pose_estimation_ros.methods.mask_rcnn.settings import MaskRCNNSettings
+from pose_estimation_ros.methods.segmentation import Segmenter, paste_mask
+from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, PosePrior, save_weights
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 
@@ -42,6 +44,10 @@ class FixedNetwork(nn.Module):
     def forward(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
         self.seen = images
         return [self.answer]
+
+
+def detector(network: FixedNetwork, input_width: int, max_mask_overlap: float = 0.6) -> MaskRCNN:
+    return MaskRCNN(Segmenter(network, input_width, CPU, max_mask_overlap))
 
 
 def frame_of(width: int, height: int, value: int = 128) -> Frame:
@@ -104,7 +110,7 @@ def test_pasting_inverts_the_training_targets(centre: tuple, radii: tuple, angle
 def test_boxes_return_to_the_pixels_of_the_camera():
     """A box in the resized image is mapped back with pixel centres at integers."""
     network = FixedNetwork([[59.5, 79.5, 119.5, 159.5]], [2], [0.9], torch.ones(1, 1, 28, 28))
-    found = MaskRCNN(network, 480, CPU).detect(frame_of(960, 640), 0.5)
+    found = detector(network, 480).detect(frame_of(960, 640), 0.5)
     assert network.seen.shape == (1, 3, 320, 480)
     assert float(network.seen.mean()) == pytest.approx(128 / 255)
     assert [item.object_index for item in found] == [1]
@@ -116,9 +122,9 @@ def test_boxes_return_to_the_pixels_of_the_camera():
 def test_two_objects_cannot_be_seen_at_the_same_pixels():
     boxes = [[10.0, 10.0, 50.0, 50.0], [11.0, 10.0, 51.0, 50.0], [60.0, 10.0, 90.0, 40.0]]
     network = FixedNetwork(boxes, [1, 2, 2], [0.6, 0.8, 0.7], torch.ones(3, 1, 28, 28))
-    kept = MaskRCNN(network, 96, CPU).detect(frame_of(96, 64), 0.5)
+    kept = detector(network, 96).detect(frame_of(96, 64), 0.5)
     assert [(item.object_index, round(item.score, 1)) for item in kept] == [(1, 0.8), (1, 0.7)]
-    everything = MaskRCNN(network, 96, CPU, MaskRCNNSettings(max_mask_overlap=1.0)).detect(frame_of(96, 64), 0.5)
+    everything = detector(network, 96, 1.0).detect(frame_of(96, 64), 0.5)
     assert [round(item.score, 1) for item in everything] == [0.8, 0.7, 0.6]
 
 
@@ -126,14 +132,14 @@ def test_same_box_with_disjoint_masks_keeps_both():
     masks = torch.zeros(2, 1, 28, 28)
     masks[0, :, :, :14], masks[1, :, :, 14:] = 1.0, 1.0
     network = FixedNetwork([[10.0, 10.0, 50.0, 50.0]] * 2, [1, 2], [0.6, 0.8], masks)
-    assert len(MaskRCNN(network, 96, CPU).detect(frame_of(96, 64), 0.5)) == 2
+    assert len(detector(network, 96).detect(frame_of(96, 64), 0.5)) == 2
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path):
     other = MaskRCNNNetwork(2, **{**TINY, "channels": 16})
     bundle = save_weights(bundle_at(tmp_path), "detector", other.state_dict(), dict(TINY), 96, {})
     with pytest.raises(BundleError, match=r"detector\.safetensors: the weights do not fit.*size mismatch"):
-        MaskRCNN.from_bundle(bundle, CPU)
+        load(LoadContext(bundle, CPU, MaskRCNNSettings()))
 
 
 @pytest.mark.parametrize(
@@ -148,9 +154,9 @@ def test_architecture_that_is_not_understood_is_named(tmp_path: Path, architectu
     state = MaskRCNNNetwork(2, **TINY).state_dict()
     bundle = save_weights(bundle_at(tmp_path), "detector", state, architecture, 96, {})
     with pytest.raises(BundleError, match=rf"bundle\.yaml: networks\.detector\.architecture.*{message}"):
-        MaskRCNN.from_bundle(bundle, CPU)
+        load(LoadContext(bundle, CPU, MaskRCNNSettings()))
 
 
 def test_bundle_without_detector_says_how_to_train_one(tmp_path: Path):
     with pytest.raises(BundleError, match="no network 'detector'.*pose_train"):
-        MaskRCNN.from_bundle(bundle_at(tmp_path), CPU)
+        load(LoadContext(bundle_at(tmp_path), CPU, MaskRCNNSettings()))

@@ -13,14 +13,17 @@ from torch import Tensor
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.data.scenes import SceneBatch
 from pose_estimation_ros.geometry.camera import Camera
-from pose_estimation_ros.methods.mask_rcnn.detector import MaskRCNN
-from pose_estimation_ros.methods.mask_rcnn.training import DetectorRecipe, new_network, train_on_scenes
+from pose_estimation_ros.methods.base import LoadContext
+from pose_estimation_ros.methods.mask_rcnn.detector import MaskRCNN, load
+from pose_estimation_ros.methods.mask_rcnn.settings import MaskRCNNSettings
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, load_bundle, save_weights
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
+from pose_estimation_ros.training.scene_training import DetectorRecipe, Target, new_network, train_on_scenes
 from pose_estimation_ros.training.trainer import OptimiserConfig
 
 CPU = torch.device("cpu")
+DETECTOR = Target("detector", 2)
 WIDTH, HEIGHT = 128, 96
 SMALL = {"widths": [16, 24, 32, 48], "blocks": [1, 1, 1, 1], "channels": 24, "box_hidden": 64}
 
@@ -86,8 +89,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> MaskRCNN:
     """Train for a few seconds, write the bundle, read it back."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("toy")
-    train_on_scenes(toy_bundle(folder), toy_recipe(600), lambda seen: toy_scenes(4, seed=seen), folder / "run", CPU)
-    return MaskRCNN.from_bundle(load_bundle(folder), CPU)
+    train_on_scenes(
+        toy_bundle(folder), toy_recipe(600), DETECTOR, lambda seen: toy_scenes(4, seed=seen), folder / "run", CPU
+    )
+    return load(LoadContext(load_bundle(folder), CPU, MaskRCNNSettings()))
 
 
 @pytest.mark.slow
@@ -144,7 +149,7 @@ def bundle_with_pose_network(path: Path, widths: list[int], blocks: list[int]) -
 def test_encoder_of_the_pose_network_is_taken_over(tmp_path: Path):
     """Its shape is read off the weights, whatever the bundle says or leaves out."""
     bundle = bundle_with_pose_network(tmp_path, [8, 8, 16, 24], [1, 3, 1, 2])
-    network, architecture, _ = new_network(bundle, DetectorRecipe(network={"channels": 8, "box_hidden": 8}))
+    network, architecture, _ = new_network(bundle, DetectorRecipe(network={"channels": 8, "box_hidden": 8}), DETECTOR)
     assert (architecture["widths"], architecture["blocks"]) == ([8, 8, 16, 24], [1, 3, 1, 2])
     weights = bundle.weights("pix2pose")
     for name, value in network.backbone.encoder.state_dict().items():
@@ -154,14 +159,14 @@ def test_encoder_of_the_pose_network_is_taken_over(tmp_path: Path):
 def test_encoder_that_does_not_fit_is_refused(tmp_path: Path):
     bundle = bundle_with_pose_network(tmp_path, [8, 8, 16, 16], [1, 1, 1, 1])
     with pytest.raises(ValueError, match="encoder of network pix2pose does not fit.*encoder_from: null"):
-        new_network(bundle, DetectorRecipe(network=SMALL))
+        new_network(bundle, DetectorRecipe(network=SMALL), DETECTOR)
 
 
 def test_frozen_encoder_does_not_change(tmp_path: Path):
     bundle = bundle_with_pose_network(tmp_path, SMALL["widths"], SMALL["blocks"])
     before = bundle.weights("pix2pose")
     trained = train_on_scenes(
-        bundle, toy_recipe(8, encoder_rate=0.0), lambda seen: toy_scenes(4, seed=seen), tmp_path / "run", CPU
+        bundle, toy_recipe(8, encoder_rate=0.0), DETECTOR, lambda seen: toy_scenes(4, seed=seen), tmp_path / "run", CPU
     )
     after = trained.weights("detector")
     encoder = [name for name in before if name.startswith("encoder.") and before[name].is_floating_point()]
@@ -179,7 +184,7 @@ def test_interrupted_training_goes_on(tmp_path: Path):
         yield next(source)
         raise KeyboardInterrupt
 
-    half = train_on_scenes(bundle, toy_recipe(12), interrupted, folder, CPU)
+    half = train_on_scenes(bundle, toy_recipe(12), DETECTOR, interrupted, folder, CPU)
     assert half.networks["detector"].training["samples"] == 4
     assert half.networks["detector"].training["finished"] is False
     firsts = []
@@ -188,7 +193,7 @@ def test_interrupted_training_goes_on(tmp_path: Path):
         firsts.append(first)
         return toy_scenes(4, seed=first)
 
-    whole = train_on_scenes(half, toy_recipe(12), resumed, folder, CPU, resume=True)
+    whole = train_on_scenes(half, toy_recipe(12), DETECTOR, resumed, folder, CPU, resume=True)
     assert firsts == [1]  # the second batch: not the scenes already seen
     assert whole.networks["detector"].training["samples"] == 12
     assert whole.networks["detector"].training["finished"] is True

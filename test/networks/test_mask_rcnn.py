@@ -9,7 +9,7 @@ import torch
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights, maskrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 
-from pose_estimation_ros.methods.mask_rcnn.network import MaskRCNNNetwork, load_coco_weights
+from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork, load_coco_weights
 from pose_estimation_ros.networks.precision import autocast, use_precision
 
 TINY = {"widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "channels": 8, "box_hidden": 8}

@@ -45,8 +45,11 @@ class CompactBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return maps "0".."3" with strides 4, 8, 16, 32 of images (B, 3, H, W)."""
-        maps = self.encoder(images)
-        return self.fpn(OrderedDict((str(level), value) for level, value in enumerate(maps)))
+        return self.fpn(OrderedDict((str(level), value) for level, value in enumerate(self.trunk_maps(images))))
+
+    def trunk_maps(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of the encoder with strides 4, 8, 16, 32 of images (B, 3, H, W)."""
+        return self.encoder(images)
 
 
 class ResNet50Backbone(nn.Module):
@@ -69,6 +72,10 @@ class ResNet50Backbone(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return maps "0".."3" and "pool" of images (B, 3, H, W)."""
         return self.fpn(self.body((images - self.mean) / self.std))
+
+    def trunk_maps(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of the body with strides 4, 8, 16, 32 of images (B, 3, H, W)."""
+        return list(self.body((images - self.mean) / self.std).values())
 
 
 class MaskRCNNNetwork(nn.Module):

@@ -1,0 +1,112 @@
+"""Detection of objects that no network was trained on: proposals of one class, named by their rendered views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.methods.base import LoadContext
+from pose_estimation_ros.methods.proposals.matching import Matcher, common_space, name_probabilities
+from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
+from pose_estimation_ros.methods.segmentation import Segmenter, load_segmenter
+from pose_estimation_ros.methods.view_search import ViewTables
+from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
+from pose_estimation_ros.networks.precision import autocast
+from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.objects.mesh import sample_surface
+from pose_estimation_ros.objects.object_tensors import object_sizes
+from pose_estimation_ros.rendering.raycaster import RayCaster
+
+ROLE = "proposals"  # of the network in the bundle
+_LEVEL = 1  # of the encoder's maps: stride 8
+_OUTLINE_POINTS = 256
+
+
+@dataclass(frozen=True)
+class MeshShapes:
+    """The O objects of a bundle, as tables are rendered of them."""
+
+    caster: RayCaster
+    centre: Tensor  # (O, 3) metres
+    outline: Tensor  # (O, P, 3) points on the surfaces, metres
+    device: torch.device
+
+    @classmethod
+    def load(cls, bundle: Bundle, mesh_dir: Path | None, device: torch.device) -> MeshShapes:
+        """Load the meshes.
+
+        Raises:
+            BundleError: if one is missing.
+        """
+        meshes = bundle.load_meshes(mesh_dir)
+        outline = torch.from_numpy(np.stack([sample_surface(mesh, _OUTLINE_POINTS) for mesh in meshes])).float()
+        centre, _, _ = object_sizes(bundle.catalog, device)
+        return cls(RayCaster(meshes, device=device), centre, outline.to(device), device)
+
+
+class Proposals:
+    """Propose whatever lies there, and name what looks like an object of the bundle.
+
+    Args:
+        segmenter: finds things, of one class.
+        matcher: compares them with the objects.
+        settings: what a name takes.
+    """
+
+    def __init__(self, segmenter: Segmenter, matcher: Matcher, settings: ProposalsSettings) -> None:
+        self.segmenter = segmenter
+        self.matcher = matcher
+        self.settings = settings
+
+    @torch.inference_mode()
+    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+        """Return the names scored at least `score_threshold`, best first; see `Detector`.
+
+        A proposal that may be several objects is a detection of each of them; their scores sum to at most one.
+        """
+        found = self.segmenter.segment(frame.rgb, self.settings.min_objectness)
+        if not found:
+            return []
+        device = self.segmenter.device
+        image = torch.from_numpy(frame.rgb).to(device).permute(2, 0, 1).float() / 255.0
+        intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=device)
+        similarity = self.matcher.similarity(image, intrinsics, found).double().cpu().numpy()
+        chances = name_probabilities(similarity, np.array([item.score for item in found]), self.settings)
+        named = []
+        for item, row in zip(found, chances, strict=True):
+            for index in np.argsort(-row, kind="stable")[: self.settings.max_names].tolist():
+                if row[index] >= score_threshold:
+                    named.append(Detection(index, float(row[index]), item.box, item.mask))
+        return sorted(named, key=lambda item: -item.score)
+
+
+def load(context: LoadContext) -> Proposals:
+    """Load the network of a bundle and table the views of its objects.
+
+    Raises:
+        BundleError: if weights or meshes are missing, damaged or do not fit.
+        ValueError: if the tables would take more memory than the settings allow.
+    """
+    bundle, settings, device = context.bundle, context.settings, context.device
+    segmenter = load_segmenter(bundle, ROLE, 1, device, settings.max_mask_overlap)
+    encode = partial(_encoded, segmenter.network)
+    shapes = MeshShapes.load(bundle, context.mesh_dir, device)
+    with torch.inference_mode():
+        space = common_space(encode, settings.channels, device)
+    try:
+        tables = ViewTables(shapes, bundle.catalog, bundle.pose_prior, settings, encode, space)
+    except ValueError as error:
+        raise ValueError(f"proposals.{error}") from error
+    return Proposals(segmenter, Matcher(encode, [tables[index] for index in range(len(tables))], settings), settings)
+
+
+def _encoded(network: MaskRCNNNetwork, images: Tensor) -> Tensor:
+    """Return the features (B, C, h, w) of images that are compared: what the network's encoder sees at stride 8."""
+    with autocast(images.device):
+        return network.backbone.trunk_maps(images.contiguous(memory_format=torch.channels_last))[_LEVEL].float()
