@@ -12,27 +12,27 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pose_estimation_ros.cli.add_networks import is_generic
+from pose_estimation_ros.cli.add_networks import is_generic, untrained_method
 from pose_estimation_ros.cli.recipes import read_mapping, validated
 from pose_estimation_ros.methods.registry import find_training
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.trainer import TrainingRun
 
-# Shares of the time. A refiner for any object gains little from a few minutes, boxes and poses of new objects a lot.
+# Shares of the time. What works for any object gains little from a few minutes of training, boxes of new objects a lot.
 _SHARES: Mapping[str, float] = {"detector": 0.5, "pix2pose": 0.35, "attention": 0.15}
-_REFINER_FROM_S = 3600.0  # time from which a refiner that is there is trained on too
+ALL_FROM_S = 3600.0  # time from which poses are trained too where a backend and a refiner for any object are there
+_PROPOSALS = "proposals"  # network from which a detector of new objects starts
 _MEASURED_BATCHES = 4
 _SLOWER = 0.85  # of the rate of a few batches, what lasts
-_STARTS = {"initial": None, "encoder_from": None, "pretrained": None}
+_STARTS = {"initial": None, "initial_network": None, "encoder_from": None, "pretrained": None}
 
 
 def shares(bundle: Bundle, seconds: float) -> dict[str, float]:
     """Return which networks are trained, and the share of the time for each."""
-    wanted = {
-        role: share
-        for role, share in _SHARES.items()
-        if not (is_generic(role) and role in bundle.networks) or seconds >= _REFINER_FROM_S
-    }
+    done = {role for role in bundle.networks if is_generic(role)}
+    if "pix2pose" not in bundle.networks and untrained_method("backend", bundle.networks) is not None:
+        done.add("pix2pose")
+    wanted = {role: share for role, share in _SHARES.items() if role not in done or seconds >= ALL_FROM_S}
     return {role: share / sum(wanted.values()) for role, share in wanted.items()}
 
 
@@ -50,7 +50,7 @@ def recipe_for(bundle: Bundle, role: str, photos: Path | None, recipes: Path | N
     """
     entry = bundle.networks.get(role)
     fresh = read_mapping((recipes or _recipe_folder()) / f"{role}.yaml")
-    content = dict(fresh)
+    content = dict(fresh) if recipes is not None else _from_proposals(bundle, role, fresh)
     training = find_training(role).training
     assert training is not None
     model = training.recipe_model()
@@ -67,6 +67,27 @@ def recipe_for(bundle: Bundle, role: str, photos: Path | None, recipes: Path | N
     if photos is not None:
         content["bank"] = {**content.get("bank", {}), "background_folder": str(photos.resolve())}
     return content
+
+
+def _from_proposals(bundle: Bundle, role: str, fresh: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe of a detector that starts from the network that proposes things, if the bundle has it.
+
+    That network's shape, and the sizes of things that it saw, are kept.
+    """
+    entry = bundle.networks.get(_PROPOSALS)
+    if role != "detector" or entry is None:
+        return dict(fresh)
+    seen = entry.training.get("recipe", {}).get("scenes", {})
+    sizes = {key: seen[key] for key in ("width", "height", "focal_px") if key in seen}
+    return {
+        **fresh,
+        **dict.fromkeys(_STARTS),
+        "initial": str(bundle.path.resolve()),
+        "initial_network": _PROPOSALS,
+        "network": {key: value for key, value in entry.architecture.items() if key != "classes"},
+        "input_width": entry.input_size,
+        "scenes": {**fresh.get("scenes", {}), **sizes},
+    }
 
 
 def with_samples(content: Mapping[str, Any], samples: int) -> dict[str, Any]:

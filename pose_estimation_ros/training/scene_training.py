@@ -31,6 +31,7 @@ from pose_estimation_ros.training.crop_source import (
     refuse_other_encoder,
 )
 from pose_estimation_ros.training.encoder_recipe import EncoderRecipe, encoder_rates, keep_statistics
+from pose_estimation_ros.training.growth import grown_weights
 from pose_estimation_ros.training.pretrained import load_pretrained
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 from pose_estimation_ros.training.trial import TINY
@@ -55,6 +56,8 @@ class DetectorRecipe(EncoderRecipe):
     network: dict[str, Any] = Field(default={})  # keyword arguments of MaskRCNNNetwork
     encoder_from: Literal["pix2pose"] | None = "pix2pose"  # network of the bundle whose encoder starts ours
     initial: str | None = None  # bundle whose network of that role gives the first weights; wins over encoder_from
+    # Network of `initial` that gives them, if it is another one: all our classes begin with what it knows of its one.
+    initial_network: Literal["proposals"] | None = None
     encoder_rate: float = Field(default=0.3, ge=0.0)  # learning rate of the encoder, relative; 0 freezes it
     optimiser: OptimiserConfig = OptimiserConfig(
         batch=6, learning_rate=2e-3, warmup_samples=600, weight_decay=1e-3, ema_samples=1500
@@ -102,12 +105,28 @@ def new_network(
         _load_encoder(_trunk(network)[1], bundle, parent)
         public = public_weights(bundle, parent)
     if recipe.initial is not None:
-        other = load_bundle(find_bundle(recipe.initial))
+        other, role = load_bundle(find_bundle(recipe.initial)), recipe.initial_network or target.role
         kind = getattr(_trunk(network)[1], "kind", None)
-        refuse_other_encoder(other, target.role, kind, f"initial = {recipe.initial!r}")
-        load_matching(network, recipe.initial, target.role)
-        public = public_weights(other, target.role) or public
+        refuse_other_encoder(other, role, kind, f"initial = {recipe.initial!r}")
+        if recipe.initial_network is None:
+            load_matching(network, recipe.initial, role)
+        else:
+            _load_one_class(network, other, role)
+        public = public_weights(other, role) or public
     return network, {"classes": target.classes, **architecture}, public
+
+
+def _load_one_class(network: MaskRCNNNetwork, other: Bundle, role: str) -> None:
+    """Load the weights of a network of one class, with its class for each of ours."""
+    state, own = other.weights(role), network.state_dict()
+    rows = {key: 1 for key, value in state.items() if key in own and own[key].shape != value.shape}
+    try:
+        network.load_state_dict(grown_weights(state, rows, 1, network.classes))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{other.path}: network {role} does not fit; give the recipe its `network` "
+            f"({' '.join(str(error).split())[:200]})"
+        ) from error
 
 
 def _load_encoder(encoder: nn.Module, bundle: Bundle, role: str) -> None:

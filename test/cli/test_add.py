@@ -253,9 +253,15 @@ def recipes(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_minutes_train_what_is_missing_and_the_next_object_is_added_to_it(
-    tmp_path: Path, meshes: Path, generic: Path, recipes: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    meshes: Path,
+    generic: Path,
+    recipes: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     training = ["--minutes", "0.05", "--recipes", str(recipes), "--scenes", "1"]
+    monkeypatch.setattr(add_plan, "ALL_FROM_S", 1.0)
     assert add(tmp_path, generic, "--mesh", f"cup={meshes / 'cup.ply'}", *training) == 0
     first = load_bundle(tmp_path / "mine")
     assert set(first.networks) == {"attention", "detector", "pix2pose"}
@@ -301,7 +307,8 @@ def test_an_interrupted_training_goes_on(
     assert begun.networks["detector"].training["samples"] == 8
     assert add(tmp_path, generic, *training) == 0
     done = load_bundle(tmp_path / "mine")
-    assert all(done.networks[role].training["finished"] for role in ("detector", "pix2pose"))
+    assert set(done.networks) == {"attention", "detector"}  # poses need no training of minutes
+    assert done.networks["detector"].training["finished"]
     assert done.networks["detector"].training["samples"] > 8
 
 
@@ -318,3 +325,25 @@ def test_the_recipes_of_new_networks_can_be_followed(tmp_path: Path, meshes: Pat
         recipe = training.recipe_model().model_validate(add_plan.with_samples(content, samples))
         assert recipe.optimiser.warmup_samples == max(1, samples // 20)
         assert (recipe.stages[0] if role == "pix2pose" else recipe).samples == samples
+
+
+def test_a_detector_starts_from_what_proposes_things(tmp_path: Path, meshes: Path) -> None:
+    """For the first time; later it goes on from what it has learnt."""
+    bundle = BundleSource(meshes=MeshSource(mesh=(meshes / "can.ply",), unit="mm")).make(tmp_path / "mine")
+    for role in ("proposals", "detector"):
+        training = find_training(role).training
+        assert training is not None
+        assert training.trial is not None
+        content = dict(import_object(training.trial).recipe)
+        if role == "detector":
+            content = add_plan.recipe_for(bundle, role, None)
+            assert content["initial_network"] == "proposals"
+            assert content["scenes"]["width"] == 96
+            assert content["input_width"] == 96
+            content = {**add_plan.with_samples(content, 8), "workers": 0, "bank": {"views": 4, "backgrounds": 4}}
+        run = TrainingRun(bundle, tmp_path / role)
+        bundle = training.function()(run, training.recipe_model().model_validate(content))
+    assert "public_weights" not in bundle.networks["detector"].training
+    again = add_plan.recipe_for(bundle, "detector", None)
+    assert again["initial_network"] is None
+    assert again["initial"] == str(bundle.path.resolve())

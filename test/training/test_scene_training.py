@@ -17,6 +17,7 @@ from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.mask_rcnn.detector import MaskRCNN, load
 from pose_estimation_ros.methods.mask_rcnn.settings import MaskRCNNSettings
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
+from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, load_bundle, save_weights
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.training.scene_training import DetectorRecipe, Target, new_network, train_on_scenes
@@ -160,6 +161,23 @@ def test_encoder_that_does_not_fit_is_refused(tmp_path: Path):
     bundle = bundle_with_pose_network(tmp_path, [8, 8, 16, 16], [1, 1, 1, 1])
     with pytest.raises(ValueError, match="encoder of network pix2pose does not fit.*encoder_from: null"):
         new_network(bundle, DetectorRecipe(network=SMALL), DETECTOR)
+
+
+def test_every_class_begins_as_the_one_of_the_proposals(tmp_path: Path):
+    bundle = toy_bundle(tmp_path)
+    whole = MaskRCNNNetwork(1, **SMALL)
+    bundle = save_weights(bundle, "proposals", whole.state_dict(), {"classes": 1, **SMALL}, WIDTH, {})
+    recipe = DetectorRecipe(network=SMALL, initial=str(tmp_path), initial_network="proposals")
+    network, _, _ = new_network(bundle, recipe, DETECTOR)
+    before, after = bundle.weights("proposals"), network.state_dict()
+    for name, value in after.items():
+        if value.shape == before[name].shape:
+            torch.testing.assert_close(value, before[name])
+    masks = after["roi_heads.mask_predictor.mask_fcn_logits.weight"]
+    for row in (1, 2):
+        torch.testing.assert_close(masks[row], before["roi_heads.mask_predictor.mask_fcn_logits.weight"][1])
+    with pytest.raises(ValueError, match="network proposals does not fit"):
+        new_network(bundle, recipe.model_copy(update={"network": {**SMALL, "channels": 8}}), DETECTOR)
 
 
 def test_frozen_encoder_does_not_change(tmp_path: Path):
