@@ -31,6 +31,7 @@ class WaitingPipeline:
     def __init__(self, count: int, seconds: float) -> None:
         self._seconds = seconds
         self.score_threshold = self.min_pose_score = 0.0
+        self.objects: tuple[str, ...] = ()
         self._poses = []
         for index in range(count):
             matrix = np.eye(4)
@@ -59,6 +60,9 @@ class WaitingPipeline:
         return SimpleNamespace(poses=self._poses, detections=detections, timings_s=timings_s, reason=None)
 
     def reset_tracks(self) -> None:
+        """Have no tracks."""
+
+    def continue_tracks(self, previous: Any) -> None:
         """Have no tracks."""
 
 

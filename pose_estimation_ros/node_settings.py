@@ -17,7 +17,8 @@ class NodeSettings(Settings):
 
     bundle: str = setting(
         "demo",
-        "Folder of a bundle, or the name of a shipped one (demo, lmo): the objects and their networks.",
+        "Folder of a bundle, or the name of a shipped one (demo, lmo): the objects and their networks. What changed in "
+        "it is taken up while the node runs by the service ~/reload.",
         pattern=r"^.*\S.*$",
     )
     image_transport: Literal["raw", "compressed"] = setting(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.networks.stopwatch import Stopwatch
 from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.objects.bundle_differences import same_objects
 from pose_estimation_ros.pipeline_methods import loaded, method_of, refuse_lacking_bundle, refuse_loose_boxes
 from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
 from pose_estimation_ros.settings import Layer
@@ -77,7 +78,8 @@ class Pipeline:
         settings: values by full name, such as {"tracking.enabled": False}, or all of them.
 
     Raises:
-        ValueError: if a name, a value or the device is unknown, if `tracking.mode` is refine without a refiner, or if
+        ValueError: if a name (of `objects`, too), a value or the device is unknown, if
+            `tracking.mode` is refine without a refiner, or if
             the backend needs tighter boxes than the detector gives.
         BundleError: if the bundle lacks what the choice needs.
     """
@@ -124,8 +126,11 @@ class Pipeline:
             self._mesh_dir,
             self.device,
         )
+        self._objects: tuple[str, ...] = ()
+        self._asked: frozenset[int] | None = None
         self._tracker = Tracker(bundle.catalog, wanted.tracking) if wanted.tracking.enabled else None
         self._follower = Follower(bundle.catalog, wanted.tracking) if follows else None
+        self.objects = wanted.objects
 
     def warm_up(self, width: int = 640, height: int = 480) -> None:
         """Run everything once on noise, so that the first images do not pay for what happens once."""
@@ -156,6 +161,29 @@ class Pipeline:
                 memory.reset()
 
     @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of the objects that are looked for, empty for all; may change between frames.
+
+        Raises:
+            ValueError: if a name is unknown.
+        """
+        return self._objects
+
+    @objects.setter
+    def objects(self, names: Collection[str]) -> None:
+        if tuple(names) == self._objects:
+            return
+        self._asked = self.bundle.catalog.indices_of(names)
+        self._objects = tuple(names)
+        if self._follower is not None:
+            self._follower.reset()  # what is followed may be unasked now, and what is asked has to be detected
+
+    def continue_tracks(self, previous: Pipeline) -> None:
+        """Go on with the instances that another pipeline knew, of objects that are the same in both bundles."""
+        if self._tracker is not None and previous._tracker is not None:
+            self._tracker.take_over(previous._tracker, same_objects(self.bundle.catalog, previous.bundle.catalog))
+
+    @property
     def least_score(self) -> float:
         """Below what score poses are held back."""
         return self.least_score_of(self.min_pose_score)
@@ -166,10 +194,11 @@ class Pipeline:
             return min_pose_score
         return 0.0 if self.verifier is None else DEFAULT_THRESHOLD
 
-    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+    def detect(self, frame: Frame, score_threshold: float, objects: Collection[int] | None = None) -> list[Detection]:
         """Run the detector alone, on the undistorted image and in the precision of the settings; see `Detector`."""
         with torch.inference_mode(), use_precision(self.settings.pipeline.precision):
-            return self.detector.detect(prepared(frame), score_threshold)
+            found = self._detect(prepared(frame), score_threshold)
+        return [item for item in found if objects is None or item.object_index in objects]
 
     def process(self, frame: Frame, detections: list[Detection] | None = None) -> PipelineResult:
         """Find the objects of one frame.
@@ -231,7 +260,8 @@ class Pipeline:
         """Detect, estimate and refine; return what was found, the poses, and the reason where there are none."""
         with watch.stage("detection"):
             found = self._find(frame) if detections is None else detections
-            usable = self._usable(found, frame)
+            wanted = self._wanted(found)
+            usable = self._usable(wanted, frame)
         estimated = self._estimate(frame, usable, watch) if usable else []
         refined = self._refine(frame, usable, estimated, watch)
         trace = Trace(frame, usable, estimated, refined=refined)
@@ -246,14 +276,25 @@ class Pipeline:
         if not found:
             above = f" scored {self._least_detection_score:g} or more" if detections is None else ""
             return trace, hypotheses, f"no detections{above}"
+        if not wanted:
+            return trace, hypotheses, f"{len(found)} detections, none of {', '.join(self._objects)}"
         if not usable:
-            return trace, hypotheses, f"{len(found)} detections, none inside the image"
+            return trace, hypotheses, f"{len(wanted)} detections, none inside the image"
         few = f"{len(usable)} detections, no pose: too few correspondences agree"
         return trace, hypotheses, None if hypotheses else few
 
+    def _detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+        if self._asked is None:
+            return self.detector.detect(frame, score_threshold)
+        return self._wanted(self.detector.detect(frame, score_threshold, self._asked))
+
+    def _wanted(self, detections: list[Detection]) -> list[Detection]:
+        """Return the detections of objects that are looked for."""
+        return [item for item in detections if self._asked is None or item.object_index in self._asked]
+
     def _find(self, frame: Frame) -> list[Detection]:
         """Run the detector; where poses are verified, also what it is less sure of gets a chance."""
-        found = self.detector.detect(frame, self._least_detection_score)
+        found = self._detect(frame, self._least_detection_score)
         if self.verifier is None:
             return found
         return candidates(found, self.score_threshold, self.verifier.settings.max_poses)

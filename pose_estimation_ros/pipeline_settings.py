@@ -72,6 +72,11 @@ class PipelineSettings(Settings):
         "auto", "Number format of the networks; auto takes bfloat16 where the processor or GPU computes in it."
     )
     mesh_dir: str = setting("", "Folder of the meshes, for bundles that may not ship them; empty for the bundle's own.")
+    objects: tuple[str, ...] = setting(
+        (),
+        "Names of the objects that are looked for; empty for all of the bundle. Takes effect with the next frame.",
+        at_run_time=True,
+    )
     detector: DetectorSettings = DetectorSettings()
     pose: PoseSettings = PoseSettings()
     verification: VerificationSettings = VerificationSettings()

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 DEFAULT = "default"  # origin of values that nobody set
-Value = bool | int | float | str | tuple[float, ...]
+Value = bool | int | float | str | tuple[float, ...] | tuple[str, ...]
 
 
 class Settings(BaseModel):
@@ -52,7 +52,7 @@ class SettingInfo:
     """What is known of one setting before it has a value."""
 
     name: str  # with dots, such as `attention.stages`
-    type: type  # bool, int, float, str or tuple (of floats)
+    type: type  # bool, int, float, str or tuple
     default: Value
     description: str
     minimum: float | None = None
@@ -62,13 +62,15 @@ class SettingInfo:
     choices: tuple[str, ...] = ()
     pattern: str = ""
     at_run_time: bool = False
+    item_type: type = float  # of what is in a tuple: float or str
 
     @property
     def expected(self) -> str:
         """What values are good, in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        kind, low, high = _KINDS[self.type], self.minimum, self.maximum
+        kind = "a list of texts" if self.type is tuple and self.item_type is str else _KINDS[self.type]
+        low, high = self.minimum, self.maximum
         if low is not None and high is not None and not self.above_minimum and not self.below_maximum:
             return f"{kind} from {low:g} to {high:g}"
         limits = [f"{'above' if self.above_minimum else 'of at least'} {low:g}"] if low is not None else []
@@ -122,6 +124,7 @@ def _info(name: str, field: FieldInfo) -> SettingInfo:
         choices=choices,
         pattern=next((item.pattern for item in field.metadata if getattr(item, "pattern", None)), ""),
         at_run_time=bool(extra.get("at_run_time", False)),
+        item_type=str if field.annotation == tuple[str, ...] else float,
     )
 
 
@@ -141,10 +144,11 @@ def _plain_type(name: str, annotation: Any) -> tuple[type, tuple[str, ...]]:
         return str, choices
     if annotation in (bool, int, float, str):
         return annotation, ()
-    if annotation == tuple[float, ...]:
+    if annotation in (tuple[float, ...], tuple[str, ...]):
         return tuple, ()
     raise TypeError(
-        f"setting {name}: type {annotation}: expected bool, int, float, str, Literal of texts or tuple[float, ...]"
+        f"setting {name}: type {annotation}: expected bool, int, float, str, Literal of texts, tuple[float, ...] or "
+        "tuple[str, ...]"
     )
 
 

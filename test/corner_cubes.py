@@ -91,7 +91,7 @@ class FixedDetector:
     def __init__(self, detections: list[Detection], delay_s: float = 0.0) -> None:
         self.detections, self.delay_s, self.thresholds = detections, delay_s, []
 
-    def detect(self, frame, score_threshold):
+    def detect(self, frame, score_threshold, objects=None):
         self.thresholds.append(score_threshold)
         time.sleep(self.delay_s)
         return [item for item in self.detections if item.score >= score_threshold]

@@ -223,3 +223,36 @@ def test_devices():
 def test_unknown_backends_are_refused_by_name():
     with pytest.raises(ValueError, match="telepathy"):
         Pipeline(BUNDLE, backend="telepathy", device="cpu", detector=FixedDetector([]))
+
+
+def test_only_the_objects_that_are_asked_for_get_a_pose():
+    truths = [random_pose(1, -0.15), random_pose(2, 0.15)]
+    detections = [Detection(1, 0.8, box_of(truths[0])), Detection(0, 0.9, box_of(truths[1]))]
+    pipeline, frame = pipeline_of(detections, settings={"objects": ["brick"]}), frame_with_corners(truths)
+    for given in (None, detections):
+        result = pipeline.process(frame, given)
+        assert [pose.name for pose in result.poses] == ["brick"]
+        assert [item.object_index for item in result.detections] == [1]
+    assert [item.object_index for item in pipeline.detect(frame, 0.5)] == [1]
+    result = pipeline.process(frame, detections[1:])
+    assert (result.poses, result.reason) == ([], "1 detections, none of brick")
+    pipeline.objects = ()
+    assert {pose.name for pose in pipeline.process(frame).poses} == {"brick", "mug"}
+    with pytest.raises(ValueError, match="no object 'drill'; expected names of mug, brick"):
+        pipeline.objects = ("mug", "drill")
+    assert pipeline.objects == ()
+
+
+def test_tracks_go_on_in_another_pipeline_where_the_object_is_the_same():
+    truths = [random_pose(1, -0.15), random_pose(1, 0.15)]
+    frame = frame_with_corners(truths)
+    first, second = (Detection(0, 0.9, box_of(truth)) for truth in truths)
+    before = pipeline_of([second, replace(first, score=0.8)])
+    ids = {pose.track_id: pose.box[0] for pose in before.process(frame).poses}
+    mug, brick = BUNDLE.catalog
+    swapped = replace(BUNDLE, catalog=replace(BUNDLE.catalog, objects=(brick, mug)))
+    other = Pipeline(swapped, CornerBackend(), device="cpu", detector=FixedDetector([replace(first, object_index=1)]))
+    other.continue_tracks(before)
+    (pose,) = other.process(frame).poses
+    assert (pose.name, ids[pose.track_id]) == ("mug", first.box[0])
+    assert pose.track_id == 1

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -61,10 +61,10 @@ class FixedBoxes:
         self.boxes: list[Detection] = []
         self.candidates = 0
 
-    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+    def detect(self, frame: Frame, score_threshold: float, objects: Collection[int] | None = None) -> list[Detection]:
         """Return the boxes of the sample."""
         if self._detector is not None:
-            self._detector.detect(frame, score_threshold)
+            self._detector.detect(frame, score_threshold, objects)
         missing = max(0, self.candidates - len(self.boxes))
         unsure = islice(cycle(self.boxes), missing if self.boxes else 0)
         return self.boxes + [replace(item, score=score_threshold, box=_beside(item.box)) for item in unsure]

@@ -61,7 +61,8 @@ def _run(arguments: argparse.Namespace, origin: Origin) -> int:
     bundle = load_bundle(arguments.bundle) if arguments.bundle else None
     dataset = open_dataset(arguments)
     part = slice_images(dataset.images, "--part", arguments.part) if arguments.part else None
-    targets, notes = find_targets(arguments, dataset, bundle)
+    asked = _run_settings(arguments, bundle).pipeline.objects if bundle and arguments.from_csv is None else ()
+    targets, notes = find_targets(arguments, dataset, bundle, asked)
     names = {model.object_id: model.name for model in (bundle.catalog if bundle else dataset.catalog)}
     context: dict[str, Any] = {
         **asdict(origin),
@@ -263,7 +264,7 @@ def _process(
 class _NoDetector:
     """Stands in where the boxes come from the ground truth, so that a bundle without a detector can be evaluated."""
 
-    def detect(self, frame: object, score_threshold: float) -> list:
+    def detect(self, frame: object, score_threshold: float, objects: object = None) -> list:
         """Find nothing."""
         return []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 
 from pose_estimation_ros.data.bop import BopDataset, BopImage, BopTarget, read_targets
 from pose_estimation_ros.objects.bundle import Bundle
@@ -42,12 +43,18 @@ def slice_images(images: list[BopImage], option: str, text: str) -> list[BopImag
 
 
 def find_targets(
-    arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle | None
+    arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle | None, objects: Collection[str] = ()
 ) -> tuple[list[BopTarget], list[str]]:
     """Return the targets of the chosen images and notes on what is left out.
 
+    Args:
+        arguments: of the command.
+        dataset: with the chosen images.
+        bundle: of whose objects the targets are; of any where absent.
+        objects: names in the bundle that are looked for; all where empty.
+
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, or a name is unknown.
     """
     everything = read_targets(arguments.targets) if arguments.targets else dataset.targets
     there = {image.key for image in dataset.images}
@@ -61,6 +68,10 @@ def find_targets(
         if missing:
             notes.append(f"objects that the bundle does not know are left out: {', '.join(map(str, missing))}")
         targets = [target for target in targets if target.object_id not in missing]
+    asked = known.indices_of(objects) if known is not None else None
+    if known is not None and asked is not None:
+        targets = [target for target in targets if known.index_of_id(target.object_id) in asked]
+        notes.append(f"only {', '.join(objects)} is looked for")
     if not targets:
         raise ValueError(f"{arguments.bop}: no targets in {len(there)} images; expected ground truth of known objects")
     return targets, notes

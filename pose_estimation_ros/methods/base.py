@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -52,11 +52,16 @@ class PoseHypothesis:
 class Detector(Protocol):
     """Find the known objects in one image."""
 
-    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+    def detect(self, frame: Frame, score_threshold: float, objects: Collection[int] | None = None) -> list[Detection]:
         """Return the objects scored at least `score_threshold`, best first.
 
         Boxes span the whole object, hidden parts included, as far as it lies inside the image; masks hold
         what is visible.
+
+        Args:
+            frame: the image.
+            score_threshold: least score.
+            objects: indices into the catalog of those that are looked for; all where absent.
         """
         ...
 

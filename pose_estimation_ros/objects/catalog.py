@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,6 +123,18 @@ class Catalog:
             if model.object_id == object_id:
                 return index
         return None
+
+    def indices_of(self, names: Collection[str]) -> frozenset[int] | None:
+        """Return the positions of the objects with these names, None, for all of them, of no names.
+
+        Raises:
+            ValueError: if a name is unknown; the message lists the known ones.
+        """
+        known = {model.name: index for index, model in enumerate(self.objects)}
+        for name in names:
+            if name not in known:
+                raise ValueError(f"objects: no object {name!r}; expected names of {', '.join(known)}")
+        return frozenset(known[name] for name in names) or None
 
     def index_of_name(self, name: str) -> int | None:
         """Return the position of a name, None where it is unknown."""

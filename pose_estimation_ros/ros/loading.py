@@ -21,6 +21,7 @@ class PipelineLike(Protocol):
 
     score_threshold: float
     min_pose_score: float
+    objects: tuple[str, ...]
 
     def process(self, frame: Frame) -> Any:
         """Return a result with poses, detections, timings_s and reason."""
@@ -28,6 +29,10 @@ class PipelineLike(Protocol):
 
     def reset_tracks(self) -> None:
         """Forget all tracks."""
+        ...
+
+    def continue_tracks(self, previous: Any) -> None:
+        """Go on with the tracks of another pipeline, of objects that both know."""
         ...
 
 
@@ -46,6 +51,7 @@ class LoadedPipeline:
     debug_names: tuple[str, ...] = ()  # of the pictures that `draw_debug` makes
     draw_debug: Callable[[Any, Collection[str]], dict[str, np.ndarray]] = _draw_nothing  # of a result, by name
     settings: Mapping[str, Any] = field(default_factory=dict)  # in force, by full name
+    weights: Mapping[str, str] = field(default_factory=dict)  # sha256 of the bundle's networks, by role
 
 
 def load_pipeline(given: Mapping[str, Any]) -> LoadedPipeline:
@@ -75,6 +81,7 @@ def load_pipeline(given: Mapping[str, Any]) -> LoadedPipeline:
         debug_names(pipeline),
         partial(draw_debug_images, pipeline),
         settings.values(),
+        {role: entry.sha256 for role, entry in bundle.networks.items()},
     )
 
 

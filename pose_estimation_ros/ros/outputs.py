@@ -59,11 +59,30 @@ class Outputs:
         self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", reliable(10))
         self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", reliable(10))
         self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(10))
-        topics = (OVERLAY, *(debug_topic(name) for name in loaded.debug_names))
-        self._images = {topic: node.create_publisher(Image, f"~/{topic}", reliable(2)) for topic in topics}
+        self._images: dict[str, Any] = {}
+        self._publish_images_of(loaded)
         self._sent_stamps_ns: deque[int] = deque(maxlen=1000)
         self._marked: set[Track] = set()
         self._last_header = Header()
+
+    def replace(self, loaded: LoadedPipeline) -> None:
+        """Go on with other objects; the markers of those that are gone are deleted."""
+        names = {model.name for model in loaded.catalog}
+        gone = {track for track in self._marked if track[0] not in names}
+        if gone:
+            self._markers.publish(marker_array(self._last_header, [], gone, loaded.catalog, {}))
+        self._marked -= gone
+        self._loaded = loaded
+        self._publish_images_of(loaded)
+
+    def _publish_images_of(self, loaded: LoadedPipeline) -> None:
+        """Have a publisher for every image that a pipeline draws, and no other; those that are needed still stay."""
+        topics = (OVERLAY, *(debug_topic(name) for name in loaded.debug_names))
+        for topic in self._images.keys() - set(topics):
+            self._node.destroy_publisher(self._images.pop(topic))
+        for topic in topics:
+            if topic not in self._images:
+                self._images[topic] = self._node.create_publisher(Image, f"~/{topic}", reliable(2))
 
     def publish_tf(self, header: Header, poses: list[Any]) -> Problem | None:
         """Publish the transforms; say why not when TF cannot take them.

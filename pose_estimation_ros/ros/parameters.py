@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pose_estimation_ros.node_settings import NodeSettings, known_parameters, split_parameters
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
+from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
 from pose_estimation_ros.settings import Layer, SettingInfo, SettingsError, nearest, resolve, values_of
 
@@ -52,23 +53,39 @@ class NodeParameters:
     """
 
     def __init__(self, node: Node) -> None:
+        from rclpy.parameter import Parameter
+
         self._node, self._known = node, known_parameters()
         overrides = node._parameter_overrides  # rclpy has no public way to those that are not declared
         given = {name: _given_value(item.value, self._known.get(name)) for name, item in overrides.items()}
         own = node_settings(given)
-        run = run_settings(given, _readable_bundle(own.bundle))
+        bundle = _readable_bundle(own.bundle)
+        run = run_settings(given, bundle)
+        self._catalog = None if bundle is None else bundle.catalog  # of the bundle in force
         self.given = {name: value for name, value in given.items() if name in self._known}  # what somebody set
         self.values = dict(values_of(own)) | run.values()  # of all parameters, by name
         for name, info in self._known.items():
-            node.declare_parameter(name, _ros_value(self.values[name]), _descriptor(info), ignore_override=True)
+            value = _ros_value(self.values[name], info)
+            node.declare_parameter(name, value, _descriptor(info), ignore_override=True)
+            if isinstance(value, Parameter.Type) and info.at_run_time:
+                node.set_parameters([Parameter(name, value, [])])  # declared without a value
         node.add_pre_set_parameters_callback(self._prepare)
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._keep)
 
-    def adopt(self, in_force: Mapping[str, Any]) -> list[str]:
-        """Take over what a bundle says that was changed or mended since; return the names whose values are new."""
-        changed = [name for name, value in in_force.items() if value != self.values[name]]
-        self.values.update(in_force)
+    def adopt(self, in_force: Mapping[str, Any], catalog: Catalog) -> list[str]:
+        """Take over what a bundle says that was changed or mended since; return the names whose values are new.
+
+        What somebody set meanwhile stays.
+
+        Raises:
+            SettingsError: if it lacks an object that is looked for.
+        """
+        values = {**in_force, **{name: value for name, value in self.given.items() if name in in_force}}
+        _refuse_unknown_objects((self.values | values)["objects"], catalog)
+        changed = [name for name, value in values.items() if _plain(value) != _plain(self.values[name])]
+        self.values.update(values)
+        self._catalog = catalog
         return changed
 
     def _prepare(self, changes: list[Parameter]) -> list[Parameter]:
@@ -81,9 +98,16 @@ class NodeParameters:
             if not self._node.has_parameter(item.name):
                 raise ParameterNotDeclaredException(f"{item.name!r}; {nearest(item.name, self._known)}")
             is_number = item.name in self._known and self._known[item.name].type is float
-            takes_float = is_number and item.type_ == Parameter.Type.INTEGER
-            prepared.append(Parameter(item.name, value=float(item.value)) if takes_float else item)
+            if is_number and item.type_ == Parameter.Type.INTEGER:
+                item = Parameter(item.name, value=float(item.value))
+            elif self._is_empty_list(item):  # of which ROS cannot tell the type
+                item = Parameter(item.name, _list_type(self._known[item.name]), [])
+            prepared.append(item)
         return prepared
+
+    def _is_empty_list(self, item: Parameter) -> bool:
+        is_list = item.name in self._known and self._known[item.name].type is tuple
+        return is_list and (item.value is None or _plain(item.value) == ())
 
     def _check(self, changes: list[Parameter]) -> SetParametersResult:
         from rcl_interfaces.msg import SetParametersResult
@@ -91,13 +115,15 @@ class NodeParameters:
         wanted = self.values | {item.name: item.value for item in changes}
         try:
             node_settings(wanted)
-            run_settings(wanted, None)
+            objects = run_settings(wanted, None).pipeline.objects
+            if self._catalog is not None:
+                _refuse_unknown_objects(objects, self._catalog)
         except SettingsError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _keep(self, changes: list[Parameter]) -> None:
-        changed = {item.name: item.value for item in changes if item.name in self._known}
+        changed = {item.name: _plain(item.value) for item in changes if item.name in self._known}
         self.values.update(changed)
         self.given.update(changed)
 
@@ -107,13 +133,27 @@ def _given_value(value: Any, info: SettingInfo | None) -> Any:
     return () if value is None and info is not None and info.type is tuple else value
 
 
-def _ros_value(value: Any) -> Any:
+def _ros_value(value: Any, info: SettingInfo) -> Any:
     """Return a value as rclpy declares it: of an empty list it cannot tell the type."""
-    if not isinstance(value, tuple):
-        return value
+    return (list(value) or _list_type(info)) if isinstance(value, tuple) else value
+
+
+def _list_type(info: SettingInfo) -> Parameter.Type:
     from rclpy.parameter import Parameter
 
-    return list(value) or Parameter.Type.DOUBLE_ARRAY
+    return Parameter.Type.STRING_ARRAY if info.item_type is str else Parameter.Type.DOUBLE_ARRAY
+
+
+def _plain(value: Any) -> Any:
+    """Return arrays and lists as tuples."""
+    return tuple(value) if hasattr(value, "__iter__") and not isinstance(value, str) else value
+
+
+def _refuse_unknown_objects(names: Collection[str], catalog: Catalog) -> None:
+    try:
+        catalog.indices_of(names)
+    except ValueError as error:
+        raise SettingsError(f"{ORIGIN}: {error}") from error
 
 
 def _readable_bundle(name: str) -> Bundle | None:

@@ -11,10 +11,12 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
 
+from pose_estimation_ros.objects.bundle_differences import differences
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
 from pose_estimation_ros.ros.diagnostics import (
     ERROR,
@@ -32,6 +34,7 @@ from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
 from pose_estimation_ros.ros.outputs import Outputs, reliable
 from pose_estimation_ros.ros.parameters import NodeParameters
 from pose_estimation_ros.ros.processing import FrameProcessor
+from pose_estimation_ros.ros.reloading import Reloader
 from pose_estimation_ros.ros.running import refuse_other_arguments, until_shutdown
 from pose_estimation_ros.ros.worker import Worker
 
@@ -70,6 +73,9 @@ class PoseNode(LifecycleNode):
         self._cuda_guard = self.create_guard_condition(self._on_cuda_lost)  # from the worker's thread to the node's
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
+        self._reloader = Reloader(self, pipeline_factory, self._put_in_force, self._has_lost_cuda)
+        waiting = ReentrantCallbackGroup()  # everything else goes on while the service waits for its answer
+        self.create_service(Trigger, "~/reload", self._on_reload, callback_group=waiting)
         if self._settings["autostart"]:
             self._autostart_timer = self.create_timer(0.0, self._on_autostart, clock=steady)
 
@@ -87,7 +93,7 @@ class PoseNode(LifecycleNode):
         start_s = time.perf_counter()
         try:
             loaded = self._pipeline_factory(self._declared.given)
-            moved = ", ".join(self._declared.adopt(loaded.settings))
+            self._adopt_settings(loaded)
             self._outputs = Outputs(self, loaded, self._settings["frame_prefix"])
         except Exception as error:  # whatever is wrong with a bundle, the node lives
             if self._has_lost_cuda(error):
@@ -96,13 +102,27 @@ class PoseNode(LifecycleNode):
             self._complain(Problem("configure", text))
             self.publish_diagnostics()
             return TransitionCallbackReturn.FAILURE
-        if moved:
-            self.get_logger().warning(f"new values from the bundle, shown as parameters after a restart: {moved}")
         self._loaded = loaded
         self._processor = FrameProcessor(loaded, self._outputs, self._settings, self._statistics, self._complain)
         names = ", ".join(model.name for model in loaded.catalog)
         self.get_logger().info(f"ready after {time.perf_counter() - start_s:.1f} s, objects: {names}")
         return super().on_configure(state)
+
+    def _adopt_settings(self, loaded: LoadedPipeline) -> None:
+        moved = ", ".join(self._declared.adopt(loaded.settings, loaded.catalog))
+        if moved:
+            self.get_logger().warning(f"new values from the bundle, shown as parameters after a restart: {moved}")
+
+    def _put_in_force(self, loaded: LoadedPipeline) -> str:
+        """Go on with what was reloaded; return what is new."""
+        before = self._loaded
+        if self._processor is None or before is None:
+            raise RuntimeError(f"node is {self.state} by now")
+        with self._processor.between_frames:
+            self._adopt_settings(loaded)
+            self._processor.replace(loaded)
+        self._loaded = loaded
+        return differences(before.catalog, loaded.catalog, before.weights, loaded.weights)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
@@ -134,6 +154,7 @@ class PoseNode(LifecycleNode):
 
     def release(self) -> None:
         """Stop the worker and free the networks, in any state."""
+        self._reloader.wait()
         self._stop()
         self._free()
 
@@ -210,6 +231,23 @@ class PoseNode(LifecycleNode):
             self._processor.request_reset()
         return response
 
+    async def _on_reload(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._processor is None:
+            response.message = f"node is {self.state}: configure it, which loads the bundle"
+            return response
+        self.get_logger().info(f"reloading bundle {self._settings['bundle']!r}")
+        response.success, response.message = await self._reloader.reload(dict(self._declared.given))
+        if response.success:
+            self.get_logger().info(response.message)
+        else:
+            self.get_logger().error(response.message)
+        gc.collect()  # what is no longer in force
+        if self._cuda_is_lost:
+            self._on_cuda_lost()
+        else:
+            release_cached_memory()
+        return response
+
     # Diagnostics
 
     @property
@@ -229,12 +267,15 @@ class PoseNode(LifecycleNode):
     def publish_diagnostics(self) -> None:
         """Publish one status on /diagnostics."""
         level, message = self._judge()
+        if self._reloader.failure and level == OK:
+            level, message = WARN, f"{message}; {self._reloader.failure}"
         processor = self._processor
         values = {
             "state": self.state,
             **self._statistics.values(),
             "frames_dropped": str(self.frames_dropped),
             "objects": str(processor.pose_count if processor else 0),
+            "reload": "loading" if self._reloader.is_loading else self._reloader.failure,
             "reason": (processor.reason if processor else None) or "",
             **{key: str(self._settings[key]) for key in ("bundle", "backend", "refiner", "device")},
         }

@@ -64,6 +64,7 @@ class FrameProcessor:
         self._complain = complain
         self._last_stamp_ns: int | None = None
         self._reset_wanted = threading.Event()
+        self.between_frames = threading.Lock()  # a frame in work holds it
         self._publishing = threading.Lock()  # so that nothing follows the deletion of the markers
         self.is_enabled = True
         self.reason: str | None = None  # why the last frame has no poses
@@ -80,8 +81,18 @@ class FrameProcessor:
             if not enabled:
                 self._outputs.clear_markers()
 
+    def replace(self, loaded: LoadedPipeline) -> None:
+        """Go on with another pipeline; whoever calls holds `between_frames`. Tracks of objects that both know go on."""
+        loaded.pipeline.continue_tracks(self._pipeline)
+        self._outputs.replace(loaded)
+        self._loaded, self._pipeline, self._catalog = loaded, loaded.pipeline, loaded.catalog
+
     def handle(self, arrival: Arrival, waited_s: float) -> None:
         """Process one image; one that cannot be used is counted and complained about."""
+        with self.between_frames:
+            self._process(arrival, waited_s)
+
+    def _process(self, arrival: Arrival, waited_s: float) -> None:
         try:
             frame = frame_from_messages(arrival, self._parameters["image_is_rectified"])
         except InputError as error:
@@ -125,9 +136,10 @@ class FrameProcessor:
         return drawings
 
     def _prepare(self, frame: Frame) -> None:
-        """Apply what changed since the last frame: thresholds, a reset, a clock that went back."""
+        """Apply what changed since the last frame: thresholds, objects, a reset, a clock that went back."""
         self._pipeline.score_threshold = self._parameters["detector.score_threshold"]
         self._pipeline.min_pose_score = self._parameters["pose.score_threshold"]
+        self._pipeline.objects = tuple(self._parameters["objects"])
         went_back = self._last_stamp_ns is not None and frame.stamp_ns < self._last_stamp_ns - CLOCK_JUMP_NS
         if went_back:
             self._outputs.forget_stamps()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,6 +50,15 @@ class Tracker:
     def reset(self) -> None:
         """Forget all instances."""
         self._tracks = {}
+
+    def take_over(self, other: Tracker, index_there: Mapping[int, int]) -> None:
+        """Go on with the instances of another tracker.
+
+        Args:
+            other: is not used any more.
+            index_there: of objects that both know, by their index here.
+        """
+        self._tracks = {here: other._tracks[there] for here, there in index_there.items() if there in other._tracks}
 
     def update(
         self, hypotheses: Sequence[PoseHypothesis], detections: Sequence[Detection], stamp_ns: int

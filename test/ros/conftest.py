@@ -73,6 +73,8 @@ class FakePipeline:
     seconds: float = 0.0
     score_threshold: float = 0.5
     min_pose_score: float = 0.0
+    objects: tuple[str, ...] = ()
+    previous: Any = None  # the pipeline whose tracks go on
     frames: list[Frame] = field(default_factory=list)
     thresholds: list[float] = field(default_factory=list)
     resets: int = 0
@@ -108,6 +110,9 @@ class FakePipeline:
 
     def reset_tracks(self) -> None:
         self.resets += 1
+
+    def continue_tracks(self, previous: Any) -> None:
+        self.previous = previous
 
 
 @pytest.fixture

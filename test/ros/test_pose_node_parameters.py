@@ -95,7 +95,8 @@ def test_the_node_describes_every_parameter(make_bench):
     }
     for name, info in known.items():
         descriptor = described[name]
-        assert descriptor.type == types[info.type], name
+        expected = ParameterType.PARAMETER_STRING_ARRAY if info.item_type is str else types[info.type]
+        assert descriptor.type == expected, name
         assert descriptor.description == info.description
         assert descriptor.additional_constraints == info.expected
         assert descriptor.read_only == (not info.at_run_time)
@@ -172,3 +173,21 @@ def test_a_bundle_mended_after_the_start_has_its_say_and_the_user_the_last_word(
     bench.wait_until_connected()
     send_until_processed(bench, 1)
     assert (pipeline.thresholds, pipeline.min_pose_score) == ([0.8], 0.3)
+
+
+def test_the_objects_that_are_looked_for_change_between_frames_and_unknown_ones_are_refused(
+    make_bench, factory, pipeline, write_bundle
+):
+    bench = make_bench(factory, bundle=str(write_bundle()), objects=["can"])
+    bench.wait_until_connected()
+    send_until_processed(bench, 1)
+    assert pipeline.objects == ("can",)
+    refused = set_parameter(bench, "objects", ["box", "drill"])
+    assert not refused.successful
+    assert "no object 'drill'; expected names of box, can" in refused.reason
+    assert get_parameters(bench, "objects") == [["can"]]
+    for names in (["box"], []):
+        assert set_parameter(bench, "objects", names).successful
+        assert get_parameters(bench, "objects") == [names]
+        send_until_processed(bench, 2)
+        assert pipeline.objects == tuple(names)

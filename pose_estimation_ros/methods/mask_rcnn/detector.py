@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from pose_estimation_ros.data.frame import Detection, Frame
@@ -22,10 +24,11 @@ class MaskRCNN:
         self.segmenter = segmenter
 
     @torch.inference_mode()
-    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+    def detect(self, frame: Frame, score_threshold: float, objects: Collection[int] | None = None) -> list[Detection]:
         """Return the objects scored at least `score_threshold`, best first; see `Detector`."""
         found = self.segmenter.segment(frame.rgb, score_threshold)
-        return [Detection(item.label, item.score, item.box, item.mask) for item in found]
+        wanted = [item for item in found if objects is None or item.label in objects]
+        return [Detection(item.label, item.score, item.box, item.mask) for item in wanted]
 
 
 def load(context: LoadContext) -> MaskRCNN:

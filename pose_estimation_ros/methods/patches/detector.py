@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import cv2
 import numpy as np
@@ -85,11 +85,13 @@ class PatchLocaliser:
         return cls(network, diameters, bundle.network(ROLE).input_size, bundle.pose_prior.distance_m, settings)
 
     @torch.inference_mode()
-    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+    def detect(self, frame: Frame, score_threshold: float, objects: Collection[int] | None = None) -> list[Detection]:
         """Return at most one square about every object, best first; see `Detector`. There are no masks."""
         best: dict[int, Detection] = {}
         for scale in self.scales_of(frame):
-            for found in self._at_scale(frame, scale):
+            for found in self._at_scale(
+                frame, scale, range(self.network.objects) if objects is None else sorted(objects)
+            ):
                 known = best.get(found.object_index)
                 if known is None or found.score > known.score:
                     best[found.object_index] = found
@@ -107,7 +109,7 @@ class PatchLocaliser:
         low, high = max(min(wanted), 0.25), min(max(wanted), 2.0)
         return [float(value) for value in np.geomspace(min(low, high), max(low, high), self.settings.scales)]
 
-    def _at_scale(self, frame: Frame, scale: float) -> list[Detection]:
+    def _at_scale(self, frame: Frame, scale: float, objects: Sequence[int]) -> list[Detection]:
         height, width = (max(2 * PATCH, round(side * scale)) for side in frame.rgb.shape[:2])
         method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
         small = cv2.resize(frame.rgb, (width, height), interpolation=method)
@@ -117,7 +119,7 @@ class PatchLocaliser:
         with autocast(self.device):
             features = self.network.patch_features(image.contiguous(memory_format=torch.channels_last))[:, number]
         found = []
-        for index in range(self.network.objects):
+        for index in objects:
             with autocast(self.device):
                 log_votes = self.network.read(features, torch.tensor([index], device=self.device), self._points)
             votes = votes_to_heatmaps(log_votes).sum(dim=2, keepdim=True)

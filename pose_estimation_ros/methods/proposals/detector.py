@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,10 +66,11 @@ class Proposals:
         self.settings = settings
 
     @torch.inference_mode()
-    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+    def detect(self, frame: Frame, score_threshold: float, objects: Collection[int] | None = None) -> list[Detection]:
         """Return the names scored at least `score_threshold`, best first; see `Detector`.
 
-        A proposal that may be several objects is a detection of each of them; their scores sum to at most one.
+        A proposal that may be several objects is a detection of each of them; their scores sum to at most one. It is compared with
+        those that are looked for and no others, so that a look-alike among the others takes nothing from them.
         """
         found = self.segmenter.segment(frame.rgb, self.settings.min_objectness)
         if not found:
@@ -76,13 +78,14 @@ class Proposals:
         device = self.segmenter.device
         image = torch.from_numpy(frame.rgb).to(device).permute(2, 0, 1).float() / 255.0
         intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=device)
-        similarity = self.matcher.similarity(image, intrinsics, found).double().cpu().numpy()
+        wanted = range(len(self.matcher.views)) if objects is None else sorted(objects)
+        similarity = self.matcher.similarity(image, intrinsics, found, wanted).double().cpu().numpy()
         chances = name_probabilities(similarity, np.array([item.score for item in found]), self.settings)
         named = []
         for item, row in zip(found, chances, strict=True):
-            for index in np.argsort(-row, kind="stable")[: self.settings.max_names].tolist():
-                if row[index] >= score_threshold:
-                    named.append(Detection(index, float(row[index]), item.box, item.mask))
+            for column in np.argsort(-row, kind="stable")[: self.settings.max_names].tolist():
+                if row[column] >= score_threshold:
+                    named.append(Detection(wanted[column], float(row[column]), item.box, item.mask))
         return sorted(named, key=lambda item: -item.score)
 
 

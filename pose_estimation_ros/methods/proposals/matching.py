@@ -86,16 +86,18 @@ class Matcher:
         self.space = tables[0].space
         self.settings = settings
 
-    def similarity(self, image: Tensor, intrinsics: Tensor, found: Sequence[Segment]) -> Tensor:
+    def similarity(self, image: Tensor, intrinsics: Tensor, found: Sequence[Segment], objects: Sequence[int]) -> Tensor:
         """Return how like B proposals are to O objects (B, O).
 
         Args:
             image: (3, H, W) in [0, 1].
             intrinsics: (3, 3).
             found: the proposals.
+            objects: their indices; all that there are where absent.
         """
+        wanted = self.views if objects is None else [self.views[index] for index in objects]
         seen = self._look(image, intrinsics, found)
-        return torch.stack([views.similarity(seen, self.settings) for views in self.views], dim=1)
+        return torch.stack([views.similarity(seen, self.settings) for views in wanted], dim=1)
 
     def _look(self, image: Tensor, intrinsics: Tensor, found: Sequence[Segment]) -> Seen:
         boxes = np.stack([item.box for item in found])

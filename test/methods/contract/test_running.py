@@ -67,6 +67,17 @@ def test_results_are_well_formed_on_every_image(case: Case):
     assert any(results), "a trial with its settings finds something, or these tests show nothing"
 
 
+@detectors
+def test_objects_that_are_not_looked_for_are_not_found(case: Case):
+    instance, view = case.load(), case.views[-1]
+    kinds = {item.object_index for item in instance.detect(view.frame, 0.0)}
+    for index in range(len(case.bundle.catalog)):
+        found = instance.detect(view.frame, 0.0, {index})
+        check_detections(case, found, view.frame)
+        assert {item.object_index for item in found} <= {index}
+        assert found or index not in kinds
+
+
 @takers_of_boxes
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_no_object_one_and_many(case: Case, count: int):

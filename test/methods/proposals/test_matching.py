@@ -143,3 +143,15 @@ def test_chances_are_those_of_the_model():
     np.testing.assert_allclose(two, [[1.0 / 3.0, 1.0 / 3.0]])
     sure = name_probabilities(np.array([[0.4]]), np.array([0.8]), settings)  # odds of 4, by the square root
     np.testing.assert_allclose(sure, [[2.0 / 3.0]])
+
+
+def test_an_object_that_is_not_looked_for_takes_nothing_from_one_that_is(
+    bundle: Bundle, shapes: MeshShapes, matcher: Matcher
+):
+    frame, segment = photographed(bundle, shapes, 0)
+    detector = Proposals(FixedSegmenter([segment]), matcher, SETTINGS)
+    among_all = {item.object_index: item.score for item in detector.detect(frame, 0.0)}
+    for index in range(len(matcher.views)):
+        alone = detector.detect(frame, 0.0, {index})
+        assert [item.object_index for item in alone] == [index]
+        assert alone[0].score >= among_all.get(index, 0.0)

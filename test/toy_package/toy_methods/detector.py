@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import cv2
 import numpy as np
 
@@ -17,7 +19,7 @@ class ToyColours:
         settings: ToyColoursSettings = context.settings
         self.min_saturation, self.objects = settings.min_saturation, len(context.bundle.catalog)
 
-    def detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
+    def detect(self, frame: Frame, score_threshold: float, objects: Collection[int] | None = None) -> list[Detection]:
         """Detect as `Detector` says; the largest region scores 1."""
         saturated = np.ptp(frame.rgb.astype(np.int16), axis=2) >= self.min_saturation
         _, labels, regions, _ = cv2.connectedComponentsWithStats(saturated.astype(np.uint8))
@@ -28,7 +30,8 @@ class ToyColours:
             score = area / float(regions[largest[0], cv2.CC_STAT_AREA])
             box = np.array([x, y, x + width, y + height]) - 0.5
             found.append(Detection(index, score, box, labels == label))
-        return [item for item in found if item.score >= score_threshold]
+        wanted = [item for item in found if objects is None or item.object_index in objects]
+        return [item for item in wanted if item.score >= score_threshold]
 
 
 def load(context: LoadContext) -> ToyColours:
