@@ -62,14 +62,14 @@ class SettingInfo:
     choices: tuple[str, ...] = ()
     pattern: str = ""
     at_run_time: bool = False
-    item_type: type = float  # of what is in a tuple: float or str
+    holds_texts: bool = False  # of a tuple: texts, not numbers
 
     @property
     def expected(self) -> str:
         """What values are good, in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        kind = "a list of texts" if self.type is tuple and self.item_type is str else _KINDS[self.type]
+        kind = "a list of texts" if self.type is tuple and self.holds_texts else _KINDS[self.type]
         low, high = self.minimum, self.maximum
         if low is not None and high is not None and not self.above_minimum and not self.below_maximum:
             return f"{kind} from {low:g} to {high:g}"
@@ -124,7 +124,7 @@ def _info(name: str, field: FieldInfo) -> SettingInfo:
         choices=choices,
         pattern=next((item.pattern for item in field.metadata if getattr(item, "pattern", None)), ""),
         at_run_time=bool(extra.get("at_run_time", False)),
-        item_type=str if field.annotation == tuple[str, ...] else float,
+        holds_texts=field.annotation == tuple[str, ...],
     )
 
 

@@ -141,7 +141,7 @@ def _ros_value(value: Any, info: SettingInfo) -> Any:
 def _list_type(info: SettingInfo) -> Parameter.Type:
     from rclpy.parameter import Parameter
 
-    return Parameter.Type.STRING_ARRAY if info.item_type is str else Parameter.Type.DOUBLE_ARRAY
+    return Parameter.Type.STRING_ARRAY if info.holds_texts else Parameter.Type.DOUBLE_ARRAY
 
 
 def _plain(value: Any) -> Any:

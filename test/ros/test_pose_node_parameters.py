@@ -95,7 +95,7 @@ def test_the_node_describes_every_parameter(make_bench):
     }
     for name, info in known.items():
         descriptor = described[name]
-        expected = ParameterType.PARAMETER_STRING_ARRAY if info.item_type is str else types[info.type]
+        expected = ParameterType.PARAMETER_STRING_ARRAY if info.holds_texts else types[info.type]
         assert descriptor.type == expected, name
         assert descriptor.description == info.description
         assert descriptor.additional_constraints == info.expected

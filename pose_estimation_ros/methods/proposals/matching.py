@@ -86,7 +86,9 @@ class Matcher:
         self.space = tables[0].space
         self.settings = settings
 
-    def similarity(self, image: Tensor, intrinsics: Tensor, found: Sequence[Segment], objects: Sequence[int]) -> Tensor:
+    def similarity(
+        self, image: Tensor, intrinsics: Tensor, found: Sequence[Segment], objects: Sequence[int] | None = None
+    ) -> Tensor:
         """Return how like B proposals are to O objects (B, O).
 
         Args:
