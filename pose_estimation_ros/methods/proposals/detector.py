@@ -70,7 +70,8 @@ class Proposals:
         """Return the names scored at least `score_threshold`, best first; see `Detector`.
 
         A proposal that may be several objects is a detection of each of them; their scores sum to at most one. It is
-        compared with those that are looked for and no others, so that a look-alike among the others takes nothing from them.
+        compared with those that are looked for and no others, so that a look-alike among the others takes nothing
+        from them.
         """
         found = self.segmenter.segment(frame.rgb, self.settings.min_objectness)
         if not found:
