@@ -16,6 +16,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
 
+from pose_estimation_ros.objects.bundle import BundleError
 from pose_estimation_ros.objects.bundle_differences import differences
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
 from pose_estimation_ros.ros.diagnostics import (
@@ -118,6 +119,9 @@ class PoseNode(LifecycleNode):
         before = self._loaded
         if self._processor is None or before is None:
             raise RuntimeError(f"node is {self.state} by now")
+        without = [model.name for model in loaded.catalog if model.name not in loaded.mesh_uris]
+        if before.mesh_uris and without:  # methods that can do without would find less, in silence
+            raise BundleError(f"{loaded.description}: no mesh of {', '.join(without)}; expected one of every object")
         with self._processor.between_frames:
             self._adopt_settings(loaded)
             self._processor.replace(loaded)

@@ -17,7 +17,7 @@ from visualization_msgs.msg import Marker  # noqa: E402
 
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, load_bundle, save_bundle  # noqa: E402
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel  # noqa: E402
-from pose_estimation_ros.ros.loading import LoadedPipeline  # noqa: E402
+from pose_estimation_ros.ros.loading import LoadedPipeline, mesh_uris  # noqa: E402
 from pose_estimation_ros.ros.parameters import node_settings, run_settings  # noqa: E402
 
 from .camera_messages import send_until_processed  # noqa: E402
@@ -43,7 +43,8 @@ class Factory:
         bundle.catalog.indices_of(settings.pipeline.objects)
         known = [pose for pose in self.poses if bundle.catalog.index_of_name(pose.name) is not None]
         self.pipelines.append(FakePipeline(known))
-        return LoadedPipeline(self.pipelines[-1], bundle.catalog, settings=settings.values())
+        uris = mesh_uris(bundle, None)
+        return LoadedPipeline(self.pipelines[-1], bundle.catalog, uris, str(bundle.path), settings=settings.values())
 
 
 @pytest.fixture
@@ -146,3 +147,16 @@ def test_a_node_that_is_not_configured_says_what_to_do(make_bench, factory, bund
     bench = make_bench(factory, bundle=str(bundle.path), autostart=False)
     answer = reload(bench)
     assert (answer.success, answer.message) == (False, "node is unconfigured: configure it, which loads the bundle")
+
+
+def test_a_bundle_that_lost_a_mesh_is_refused(make_bench, factory, bundle):
+    meshes = bundle.path / "meshes"
+    meshes.mkdir()
+    for name in ("box.ply", "can.ply"):
+        (meshes / name).touch()
+    bench = make_bench(factory, bundle=str(bundle.path))
+    bench.wait_until_connected()
+    (meshes / "can.ply").unlink()
+    answer = reload(bench)
+    assert not answer.success
+    assert answer.message.endswith("mine: no mesh of can; expected one of every object")
