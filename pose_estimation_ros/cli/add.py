@@ -130,7 +130,8 @@ def _add(arguments: argparse.Namespace) -> Bundle:
     prior = _prior(arguments)
     have = existing.networks if existing else ()
     needed = untrained_method("backend", have) is None and not arguments.minutes > 0.0
-    generic = generic_networks(arguments.generic, needed)
+    grows = bool(wanted) or arguments.minutes > 0.0  # otherwise symmetries alone change, and no network
+    generic = generic_networks(arguments.generic, needed) if grows else None
     numbers = numbered(wanted, existing.catalog if existing else None)
     added = []
     if existing is not None and changes:
