@@ -64,7 +64,8 @@ class FixedBoxes:
     def detect(self, frame: Frame, score_threshold: float, objects: Collection[int] | None = None) -> list[Detection]:
         """Return the boxes of the sample."""
         if self._detector is not None:
-            self._detector.detect(frame, score_threshold, objects)
+            asked = () if objects is None else (objects,)  # a detector of another package may know of no objects
+            self._detector.detect(frame, score_threshold, *asked)
         missing = max(0, self.candidates - len(self.boxes))
         unsure = islice(cycle(self.boxes), missing if self.boxes else 0)
         return self.boxes + [replace(item, score=score_threshold, box=_beside(item.box)) for item in unsure]
