@@ -97,8 +97,8 @@ OTHERS = {
         "lmo_unseen_generic_gt": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_generic --bop ../shared/data/lmo "
         "--backend unseen --refiner none --detections gt --no-vsd --part 1:60:2",
         # Of the same bundle, whose detector is `proposals`.
-        "lmo_unseen_generic_model": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_generic --bop ../shared/data/lmo "
-        "--backend unseen --refiner none --detections model --no-vsd --part 1:60:2",
+        "lmo_unseen_generic_model": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_generic "
+        "--bop ../shared/data/lmo --backend unseen --refiner none --detections model --no-vsd --part 1:60:2",
         "proposals_demo": "python benchmarks/proposals.py --network models/generic --bundle models/demo",
         "proposals_held_out": "python benchmarks/proposals.py --network models/generic --bop runs/held_out --known 8 "
         "--backgrounds runs/media/pictures",
