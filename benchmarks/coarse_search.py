@@ -86,7 +86,7 @@ def main() -> None:
         for level in range(len(maps(seen[0].image[None]))):
             began = time.process_time()
             encode = partial(level_of, maps, level)
-            tables = ViewTables(comparison, bundle.catalog, bundle.pose_prior, settings, encode)
+            tables = ViewTables(comparison, bundle.catalog, bundle.pose_prior, settings, encode, settings.channels)
             tables.make()
             cost = (time.process_time() - began) / len(tables)
             recall = np.mean([found(bundle, tables, item, maps, level, settings) for item in seen], axis=0)

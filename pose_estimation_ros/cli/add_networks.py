@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor
 
 from pose_estimation_ros.methods.base import Kind
-from pose_estimation_ros.methods.registry import methods, methods_of
+from pose_estimation_ros.methods.registry import find_training, methods_of, trained_networks
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, BundleError, find_bundle
 from pose_estimation_ros.objects.bundle_file import BundleFile, NetworkEntry
 from pose_estimation_ros.training.growth import grown_weights
@@ -23,10 +23,7 @@ GENERIC = "generic"  # the bundle with networks for any object
 
 def object_rows(role: str) -> Mapping[str, int] | None:
     """Return what of a network's weights depends on the objects; nothing of one that nobody here trains."""
-    for method in methods().values():
-        if method.training is not None and method.training.role == role:
-            return method.training.object_rows
-    return {}
+    return find_training(role).object_rows if role in trained_networks() else {}
 
 
 def is_generic(role: str) -> bool:

@@ -51,8 +51,7 @@ def recipe_for(bundle: Bundle, role: str, photos: Path | None, recipes: Path | N
     entry = bundle.networks.get(role)
     fresh = read_mapping((recipes or _recipe_folder()) / f"{role}.yaml")
     content = dict(fresh) if recipes is not None else _from_proposals(bundle, role, fresh)
-    training = find_training(role).training
-    assert training is not None
+    training = find_training(role)
     model = training.recipe_model()
     if entry is not None:
         try:
@@ -116,8 +115,7 @@ def measured_rate(bundle: Bundle, role: str, content: Mapping[str, Any], work: P
         KeyboardInterrupt: if the user interrupts.
         ValueError: if the recipe fails.
     """
-    training = find_training(role).training
-    assert training is not None
+    training = find_training(role)
     batch = content.get("optimiser", {}).get("batch") or training.recipe_model().model_fields["optimiser"].default.batch
     trial = {**with_samples(content, _MEASURED_BATCHES * batch), "workers": 0}
     recipe = validated(training.recipe_model(), trial, role)

@@ -79,8 +79,7 @@ def _new_plan(path: Path, seconds: float, photos: Path | None, device: str, reci
 def _train(path: Path, task: dict[str, Any], work: Path, device: str) -> bool:
     """Train one network; return whether it was finished."""
     role = task["role"]
-    training = find_training(role).training
-    assert training is not None
+    training = find_training(role)
     recipe = validated(training.recipe_model(), task["recipe"], f"{work / _PLAN}: {role}")
     bundle = load_bundle(path)
     resume = (work / role / "checkpoint.pt").is_file()

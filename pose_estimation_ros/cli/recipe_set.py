@@ -130,10 +130,9 @@ def _number(file: Path) -> int:
 def _recipe(file: Path, path: Path) -> Recipe:
     """Read one recipe for the bundle at a path; errors name the file."""
     try:
-        training = find_training(file.stem.partition("_")[2]).training
+        training = find_training(file.stem.partition("_")[2])
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    assert training is not None
     recipe = Recipe(file, training, read_recipe(training, file))
     try:
         _refuse_itself(recipe, path)

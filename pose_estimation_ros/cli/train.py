@@ -31,8 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.recipes is not None:
             return _train_set(parser, arguments)
-        training = find_training(arguments.network).training
-        assert training is not None
+        training = find_training(arguments.network)
         recipe = read_recipe(training, arguments.config, parse_assignments(arguments.assignments))
         _train(arguments, training, open_or_create(arguments), recipe)
     except (ValueError, OSError, FloatingPointError) as error:

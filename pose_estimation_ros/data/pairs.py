@@ -58,6 +58,7 @@ class PairBatch:
     distance: Tensor  # (B,) diameters
     extent: Tensor  # (B,) diameters per side of the image, at the object's distance
     wrong: Tensor  # (B,) bool, whether the rendering shows quite another side: no small update is to be learned
+    visible: Tensor  # (B, S / 4, S / 4) bool, cells of the image that show the object
     seen_from: Tensor  # (B,) distance from which the image was taken, zoomed to the size it should have; diameters
 
     def __len__(self) -> int:
@@ -145,6 +146,7 @@ class PairSource(CropSource):
             distance=distances[1] / self.diameter[index],
             extent=size / camera[:, 0, 0] * distances[1] / self.diameter[index],
             wrong=wrong,
+            visible=crops.mask_visible,
             seen_from=distances[0] / self.diameter[index],
         )
 

@@ -156,11 +156,17 @@ class Method:
     load: str  # "module:function" of a `LoadContext`; returns a Detector, a Backend or a Refiner
     roles: tuple[str, ...] = ()  # networks of a bundle that it needs
     training: Training | None = None
+    further_trainings: tuple[Training, ...] = ()  # of other networks that it needs and no other method trains
     # "module:function" that draws what the loaded method saw, (H, W, 3) uint8. Of backends it is called with
     # (method, frame, crops, detections), of refiners with (method, frame, hypotheses, stages); detectors draw nothing.
     drawing: str | None = None
     tight_boxes: bool = True  # detectors: boxes end where the object ends; backends: they need such boxes
     needs_meshes: bool = False
+
+    @property
+    def trainings(self) -> tuple[Training, ...]:
+        """All trainings of its networks."""
+        return (*([self.training] if self.training is not None else []), *self.further_trainings)
 
     def settings_model(self) -> type[Settings]:
         """Import the settings model."""

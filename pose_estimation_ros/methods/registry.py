@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 
-from pose_estimation_ros.methods.base import Kind, Method
+from pose_estimation_ros.methods.base import Kind, Method, Training
 from pose_estimation_ros.settings import nearest
 
 GROUP = "pose_estimation_ros.methods"
@@ -81,19 +81,19 @@ def find_method(kind: Kind, name: str) -> Method:
     return known[name]
 
 
-def find_training(network: str) -> Method:
-    """Return the method that trains a network, by the network's role in bundles or by the method's name.
+def find_training(network: str) -> Training:
+    """Return how a network is trained, by the network's role in bundles or by the method's name.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if nobody here trains it.
     """
-    trainable = {name: method for name, method in methods().items() if method.training is not None}
-    by_role = {method.training.role: method for method in trainable.values() if method.training is not None}
-    if network not in by_role and network not in trainable:
+    by_role = {training.role: training for method in methods().values() for training in method.trainings}
+    by_method = {name: method.training for name, method in methods().items() if method.training is not None}
+    if network not in by_role and network not in by_method:
         raise ValueError(f"network {network!r}: {nearest(network, trained_networks())}")
-    return by_role.get(network) or trainable[network]
+    return by_role.get(network) or by_method[network]
 
 
 def trained_networks() -> tuple[str, ...]:
     """Return the roles of all networks that can be trained."""
-    return tuple(sorted(method.training.role for method in methods().values() if method.training is not None))
+    return tuple(sorted(training.role for method in methods().values() for training in method.trainings))

@@ -263,7 +263,7 @@ class ViewTables:
         pose_prior: from where they are seen.
         settings: how many views.
         encode: the features.
-        space: of all tables; one for each where absent.
+        space: of all tables; or how many principal components of its own each one keeps.
 
     Raises:
         ValueError: if a table would take more memory than the settings allow.
@@ -276,20 +276,19 @@ class ViewTables:
         pose_prior: PosePrior,
         settings: ViewTableSettings,
         encode: Encode,
-        space: FeatureSpace | None = None,
+        space: FeatureSpace | int,
     ) -> None:
         prior = PosePrior(distance_m=pose_prior.distance_m) if settings.every_rotation else pose_prior
         self._shapes, self._encode, self._space = shapes, encode, space
-        self._channels = settings.channels
         self._rotation = rotation_grid(prior, settings.directions, settings.roll_step_deg).to(shapes.device)
         usual = math.sqrt(math.prod(prior.distance_m))
         self._distance_m = [float(np.clip(usual / item.diameter_m, *_DISTANCES)) * item.diameter_m for item in catalog]
         self._tables: dict[int, ViewTable] = {}
         with torch.inference_mode():
-            needed = table_bytes(self._encode, len(self._rotation), self._channels, shapes.device)
+            needed = table_bytes(self._encode, len(self._rotation), space, shapes.device)
         if needed > settings.max_table_mb * _MEGABYTE:
             raise ValueError(
-                f"max_table_mb = {settings.max_table_mb:g}: {len(self._rotation)} views with {self._channels} channels "
+                f"max_table_mb = {settings.max_table_mb:g}: {len(self._rotation)} views "
                 f"take {needed / _MEGABYTE:.1f} MB for an object; expected fewer directions or a larger roll_step_deg"
             )
 
@@ -308,7 +307,6 @@ class ViewTables:
                     self._rotation,
                     self._distance_m[index],
                     self._encode,
-                    self._channels,
                     self._space,
                 )
         return self._tables[index]

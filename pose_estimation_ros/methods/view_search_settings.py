@@ -13,13 +13,13 @@ class ViewTableSettings(Settings):
     every_rotation: bool = setting(
         False, "Table all rotations, and not only those that the bundle's pose prior allows."
     )
-    channels: int = setting(32, "Principal components that are kept of the features.", ge=4, le=512)
     max_table_mb: float = setting(64.0, "Most memory that the table of one object may take, megabytes.", gt=0.0)
 
 
 class ViewSearchSettings(ViewTableSettings):
     """How densely rotations are tabled, and how many of them are looked at more closely."""
 
+    channels: int = setting(32, "Principal components that are kept of the features.", ge=4, le=512)
     aspect_weight: float = setting(
         0.4, "By which views lose similarity for the logarithm of their box's aspect ratio over the one seen.", ge=0.0
     )

@@ -39,10 +39,15 @@ class View:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Principal components of features, each channel with the variance of one."""
+    """In what space features are compared: principal components, each channel with the variance of one."""
 
     mean: Tensor  # (C,)
     basis: Tensor  # (C, K)
+
+    @classmethod
+    def whole(cls, channels: int, device: torch.device) -> FeatureSpace:
+        """Return the space of features that are directions already."""
+        return cls(torch.zeros(channels, device=device), torch.eye(channels, device=device))
 
     def directions(self, maps: Tensor) -> Tensor:
         """Return maps (B, C, h, w) as unit vectors (B, K, h, w) of the space."""
@@ -88,8 +93,7 @@ def build_table(
     rotation: Tensor,
     distance_m: float,
     encode: Encode,
-    channels: int,
-    space: FeatureSpace | None = None,
+    space: FeatureSpace | int,
 ) -> ViewTable:
     """Render an object from all sides and encode what is seen.
 
@@ -101,33 +105,33 @@ def build_table(
         rotation: camera from object (V, 3, 3).
         distance_m: of the object, metres.
         encode: the features.
-        channels: principal components that are kept; no more than there are.
-        space: of the features, where tables of several objects are to be compared; the object's own where absent.
+        space: of the features, where tables of several objects are to be compared; or how many principal components
+            of the object's own are kept, no more than there are.
     """
     view = framed(rotation, centre, outline, distance_m)
     few = torch.linspace(0, len(rotation) - 1, min(_SAMPLES, len(rotation)), device=rotation.device).long().unique()
-    if space is None:
+    if isinstance(space, int):
         samples = _encoded(caster, index, view, few, encode)
         shown = [maps.float().permute(0, 2, 3, 1)[covered > 0.5] for maps, covered in samples]
-        space = principal_components(torch.cat(shown), channels)
+        space = principal_components(torch.cat(shown), space)
     everything = torch.arange(len(rotation), device=rotation.device)
     rows = []
     for maps, covered in _encoded(caster, index, view, everything, encode):
-        share = covered / covered.sum(dim=(1, 2), keepdim=True).clamp(min=_NOTHING)
-        rows.append((space.directions(maps) * share[:, None]).flatten(1).half())
+        rows.append((space.directions(maps) * shares(covered)[:, None]).flatten(1).half())
     return ViewTable(rotation, view.log_aspect, torch.cat(rows), space)
 
 
-def table_bytes(encode: Encode, views: int, channels: int, device: torch.device) -> int:
+def table_bytes(encode: Encode, views: int, space: FeatureSpace | int, device: torch.device) -> int:
     """Return how much memory the features of a table take.
 
     Args:
         encode: the features.
         views: of the object.
-        channels: principal components that are kept; no more than there are.
+        space: of the features, or how many principal components are kept; no more than there are.
         device: of the features.
     """
     found, height, width = encode(torch.zeros(1, 3, SIZE, SIZE, device=device)).shape[1:]
+    channels = space if isinstance(space, int) else space.basis.shape[1]
     return views * min(channels, found) * height * width * _BYTES
 
 
@@ -156,9 +160,20 @@ def _encoded(
         renders = caster.render(torch.full_like(some, index), poses, view.intrinsics[some], SIZE, SIZE)
         mask = renders.mask[:, None].float().to(rows.device)
         color = headlight(renders.colors.to(rows.device), renders.normals.to(rows.device)[:, 2:]) * mask
-        maps = encode(color + GREY * (1.0 - mask))
+        maps = encode(on_grey(color, mask))
         covered = F.adaptive_avg_pool2d(mask, (maps.shape[2], maps.shape[3]))[:, 0]
         yield maps, torch.where(covered > _MIN_COVERED, covered, 0.0)
+
+
+def on_grey(color: Tensor, mask: Tensor) -> Tensor:
+    """Return renderings (B, 3, S, S), black where the mask (B, 1, S, S) is zero, before the grey of all tables."""
+    return color + GREY * (1.0 - mask)
+
+
+def shares(covered: Tensor) -> Tensor:
+    """Return what cells hold of objects that cover shares of them (B, h, w); cells that show little hold nothing."""
+    counted = torch.where(covered > _MIN_COVERED, covered, 0.0)
+    return counted / counted.sum(dim=(1, 2), keepdim=True).clamp(min=_NOTHING)
 
 
 def principal_components(cells: Tensor, channels: int) -> FeatureSpace:

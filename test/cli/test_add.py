@@ -50,8 +50,7 @@ def generic(meshes: Path) -> Path:
     """Return a bundle with a tiny network for any object."""
     path = meshes.parent / "networks"
     bundle = BundleSource(meshes=MeshSource(mesh=(meshes / "can.ply",), unit="mm")).make(path)
-    training = find_training("attention").training
-    assert training is not None
+    training = find_training("attention")
     training.function()(TrainingRun(bundle, path / "run"), training.recipe_model().model_validate(TRIAL.recipe))
     return path
 
@@ -225,8 +224,7 @@ def test_networks_of_earlier_objects_grow(tmp_path: Path, meshes: Path, generic:
 
     shutil.copytree(generic, tmp_path / "mine")
     bundle = load_bundle(tmp_path / "mine")
-    training = find_training("pix2pose").training
-    assert training is not None
+    training = find_training("pix2pose")
     training.function()(TrainingRun(bundle, tmp_path / "run"), training.recipe_model().model_validate(POSES.recipe))
     trained = load_bundle(tmp_path / "mine")
     assert add(tmp_path, generic, "--mesh", f"cup={meshes / 'cup.ply'}") == 0
@@ -243,8 +241,7 @@ def recipes(tmp_path: Path) -> Path:
     folder = tmp_path / "recipes"
     folder.mkdir()
     for role in ("detector", "pix2pose", "attention"):
-        training = find_training(role).training
-        assert training is not None
+        training = find_training(role)
         assert training.trial is not None
         trial = import_object(training.trial)
         (folder / f"{role}.yaml").write_text(yaml.safe_dump(dict(trial.recipe)))
@@ -316,8 +313,7 @@ def test_an_interrupted_training_goes_on(
 def test_the_recipes_of_new_networks_can_be_followed(tmp_path: Path, meshes: Path, role: str) -> None:
     """For a few samples and for many; views are shared, so that they have to be the same in all."""
     bundle = BundleSource(meshes=MeshSource(mesh=(meshes / "can.ply",), unit="mm")).make(tmp_path / "mine")
-    training = find_training(role).training
-    assert training is not None
+    training = find_training(role)
     content = add_plan.recipe_for(bundle, role, tmp_path)
     assert content["bank"]["views"] == 800
     assert content["bank"]["background_folder"] == str(tmp_path)
@@ -331,8 +327,7 @@ def test_a_detector_starts_from_what_proposes_things(tmp_path: Path, meshes: Pat
     """For the first time; later it goes on from what it has learnt."""
     bundle = BundleSource(meshes=MeshSource(mesh=(meshes / "can.ply",), unit="mm")).make(tmp_path / "mine")
     for role in ("proposals", "detector"):
-        training = find_training(role).training
-        assert training is not None
+        training = find_training(role)
         assert training.trial is not None
         content = dict(import_object(training.trial).recipe)
         if role == "detector":

@@ -68,7 +68,7 @@ def test_a_method_is_found_among_those_of_its_kind_only():
 
 def test_a_training_is_found_by_the_network_and_by_the_method(install_method):
     install_method(TELEPATHY)
-    assert find_training("mind") is find_training("telepathy") is TELEPATHY
+    assert find_training("mind") is find_training("telepathy") is TELEPATHY.training
     with pytest.raises(ValueError, match="^network 'mint': did you mean 'mind'"):
         find_training("mint")
 

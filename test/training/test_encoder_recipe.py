@@ -148,8 +148,8 @@ def trained(folder: Path, data: Path, **changes: Any) -> Bundle:
     folder.mkdir()
     bundle = Bundle(folder / "bundle", "trial", catalog_from_bop(data / "models"), {}, PosePrior(), meshes=None)
     save_bundle(bundle)
-    training = find_training("pix2pose").training
-    assert training is not None and training.trial is not None
+    training = find_training("pix2pose")
+    assert training.trial is not None
     recipe = dict(import_object(training.trial).recipe) | {
         "network": {"encoder": "lite0", "decoder": [8, 8, 8], "bins": 4},
         "stages": [{"size": 32, "samples": 32}],

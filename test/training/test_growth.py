@@ -14,8 +14,7 @@ SMALL = {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}
 
 
 def rows(role: str) -> dict[str, int]:
-    training = find_training(role).training
-    assert training is not None
+    training = find_training(role)
     assert training.object_rows is not None
     return dict(training.object_rows)
 

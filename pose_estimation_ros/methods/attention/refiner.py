@@ -87,8 +87,8 @@ class Attention(RenderCompare):
         tables = None
         if settings.rotation_hypotheses and isinstance(shared.network, AttentionNet):
             try:
-                encode = partial(encoded, shared.network)
-                tables = ViewTables(shared, bundle.catalog, bundle.pose_prior, settings.search, encode)
+                encode, search = partial(encoded, shared.network), settings.search
+                tables = ViewTables(shared, bundle.catalog, bundle.pose_prior, search, encode, search.channels)
             except ValueError as error:
                 raise ValueError(f"attention.search.{error}") from error
         return cls(shared.network, shared.caster, bundle.catalog, shared.outline, shared.size, settings, tables)

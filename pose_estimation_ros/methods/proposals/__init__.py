@@ -9,12 +9,20 @@ METHOD = Method(
     paper="Nguyen et al., CNOS: A Strong Baseline for CAD-based Novel Object Segmentation, ICCV Workshops 2023",
     settings="pose_estimation_ros.methods.proposals.settings:ProposalsSettings",
     load="pose_estimation_ros.methods.proposals.detector:load",
-    roles=("proposals",),
+    roles=("proposals", "descriptors"),
     training=Training(
         role="proposals",
         recipe="pose_estimation_ros.training.scene_training:DetectorRecipe",
         train="pose_estimation_ros.methods.proposals.training:train_proposals",
         trial="pose_estimation_ros.methods.proposals.training:TRIAL",
+    ),
+    further_trainings=(
+        Training(
+            role="descriptors",
+            recipe="pose_estimation_ros.methods.proposals.descriptor_training:DescriptorRecipe",
+            train="pose_estimation_ros.methods.proposals.descriptor_training:train_descriptors",
+            trial="pose_estimation_ros.methods.proposals.descriptor_training:TRIAL",
+        ),
     ),
     needs_meshes=True,
 )

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,12 @@ from torch import Tensor
 
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.methods.base import LoadContext
-from pose_estimation_ros.methods.proposals.matching import Matcher, common_space, name_probabilities
+from pose_estimation_ros.methods.proposals.matching import DESCRIPTORS, Matcher, name_probabilities
 from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
 from pose_estimation_ros.methods.segmentation import Segmenter, load_segmenter
 from pose_estimation_ros.methods.view_search import ViewTables
-from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
+from pose_estimation_ros.methods.view_table import FeatureSpace
+from pose_estimation_ros.networks.descriptor_net import DescriptorNet
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.mesh import sample_surface
@@ -25,7 +27,6 @@ from pose_estimation_ros.objects.object_tensors import object_sizes
 from pose_estimation_ros.rendering.raycaster import RayCaster
 
 ROLE = "proposals"  # of the network in the bundle
-_LEVEL = 1  # of the encoder's maps: stride 8
 _OUTLINE_POINTS = 256
 
 
@@ -99,10 +100,10 @@ def load(context: LoadContext) -> Proposals:
     """
     bundle, settings, device = context.bundle, context.settings, context.device
     segmenter = load_segmenter(bundle, ROLE, 1, device, settings.max_mask_overlap)
-    encode = partial(_encoded, segmenter.network)
+    network = bundle.load_network(DESCRIPTORS, _build, device)
+    encode = partial(_encoded, network)
     shapes = MeshShapes.load(bundle, context.mesh_dir, device)
-    with torch.inference_mode():
-        space = common_space(encode, settings.channels, device)
+    space = FeatureSpace.whole(network.out.out_channels, device)
     try:
         tables = ViewTables(shapes, bundle.catalog, bundle.pose_prior, settings, encode, space)
     except ValueError as error:
@@ -110,7 +111,11 @@ def load(context: LoadContext) -> Proposals:
     return Proposals(segmenter, Matcher(encode, [tables[index] for index in range(len(tables))], settings), settings)
 
 
-def _encoded(network: MaskRCNNNetwork, images: Tensor) -> Tensor:
-    """Return the features (B, C, h, w) of images that are compared: what the network's encoder sees at stride 8."""
+def _build(_: int, **architecture: Any) -> DescriptorNet:
+    return DescriptorNet(**architecture)
+
+
+def _encoded(network: DescriptorNet, images: Tensor) -> Tensor:
+    """Return the descriptors (B, K, h, w) of images that are compared."""
     with autocast(images.device):
-        return network.backbone.trunk_maps(images.contiguous(memory_format=torch.channels_last))[_LEVEL].float()
+        return network(images.contiguous(memory_format=torch.channels_last))

@@ -11,19 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
 from pose_estimation_ros.methods.segmentation import Segment
-from pose_estimation_ros.methods.view_table import (
-    SIZE,
-    Encode,
-    FeatureSpace,
-    ViewTable,
-    look_at_boxes,
-    principal_components,
-)
+from pose_estimation_ros.methods.view_table import Encode, ViewTable, look_at_boxes
 
-_PICTURES = 96  # that the feature space is found from
+DESCRIPTORS = "descriptors"  # network of a bundle that things and views are compared by
 _MIN_VISIBLE = 0.05  # of a view, for it to be compared
 _TINY = 1e-3  # of shares, so that their logits stay finite
 
@@ -114,19 +106,6 @@ def _mask_in_box(mask: np.ndarray, intrinsics: Tensor, box: np.ndarray) -> Tenso
     """Return a mask (H, W) bool as a camera sees it that is turned to a box (1, 1, SIZE, SIZE)."""
     grey_where_unset = torch.from_numpy(mask).to(intrinsics)[None] / 2.0 + 0.5  # as it is beyond the image
     return look_at_boxes(grey_where_unset, intrinsics, box[None]).images * 2.0 - 1.0
-
-
-def common_space(encode: Encode, channels: int, device: torch.device) -> FeatureSpace:
-    """Return a feature space that is the same for all objects, so that they can be compared: that of made-up pictures.
-
-    Args:
-        encode: the features.
-        channels: principal components that are kept; no more than there are.
-        device: where they are computed.
-    """
-    pictures = background_pool(_PICTURES, SIZE).to(device).float() / 255.0
-    maps = torch.cat([encode(part) for part in pictures.split(32)])
-    return principal_components(maps.permute(0, 2, 3, 1).flatten(0, 2), channels)
 
 
 def name_probabilities(similarity: np.ndarray, objectness: np.ndarray, settings: ProposalsSettings) -> np.ndarray:

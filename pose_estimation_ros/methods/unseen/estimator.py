@@ -92,9 +92,8 @@ def load(context: LoadContext) -> Unseen:
             "up by; backend unseen expects variant 'compact'"
         )
     try:
-        tables = ViewTables(
-            comparison, bundle.catalog, bundle.pose_prior, settings, partial(encoded, comparison.network)
-        )
+        encode = partial(encoded, comparison.network)
+        tables = ViewTables(comparison, bundle.catalog, bundle.pose_prior, settings, encode, settings.channels)
     except ValueError as error:
         raise ValueError(f"unseen.{error}") from error
     tables.make()

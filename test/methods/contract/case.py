@@ -112,9 +112,9 @@ def make_case(method: Method, data: Path, folder: Path, changes: Mapping[str, An
     bundle = Bundle(folder / "bundle", "trial", dataset.catalog, {}, PosePrior(), meshes=None)
     save_bundle(bundle)
     for role in method.roles:
-        owner = find_training(role)
-        training = owner.training
-        assert training is not None and training.trial is not None, f"{owner.name}: expected a trial of its training"
+        training = find_training(role)
+        (owner,) = (item for item in methods().values() if training in item.trainings)
+        assert training.trial is not None, f"{owner.name}: expected a trial of its training"
         trial = import_object(training.trial)
         recipe = training.recipe_model().model_validate({**trial.recipe, **(changes or {})})
         run = TrainingRun(load_bundle(bundle.path), folder / "run", data / "models", "cpu")

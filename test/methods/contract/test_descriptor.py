@@ -32,28 +32,31 @@ def test_name_kind_summary_and_paper_are_there(method: Method):
 
 @every_method
 def test_code_that_is_named_is_there(method: Method):
-    named = [method.load, *([method.drawing] if method.drawing else [])]
-    if method.training is not None:
-        named.append(method.training.train)
+    named = [method.load, *([method.drawing] if method.drawing else []), *(item.train for item in method.trainings)]
     assert all(callable(import_object(name)) for name in named)
 
 
 @every_method
 def test_networks_that_are_needed_can_be_trained(method: Method):
-    assert all(find_training(role).training is not None for role in method.roles)
-    if method.training is None:
-        return
-    assert method.training.role in method.roles
-    recipe = method.training.recipe_model()
-    assert issubclass(recipe, BaseModel)
-    recipe()  # a training without a word from the user
-    with pytest.raises(ValueError, match="no_such_key"):
-        recipe.model_validate({"no_such_key": 1})
-    assert method.training.trial is not None
-    trial = import_object(method.training.trial)
-    assert isinstance(trial, Trial)
-    recipe.model_validate(dict(trial.recipe))
-    method.settings_model().model_validate(dict(trial.settings), strict=True)
+    assert all(find_training(role).role == role for role in method.roles)
+    for training in method.trainings:
+        assert training.role in method.roles
+        recipe = training.recipe_model()
+        assert issubclass(recipe, BaseModel)
+        recipe()  # a training without a word from the user
+        with pytest.raises(ValueError, match="no_such_key"):
+            recipe.model_validate({"no_such_key": 1})
+        assert training.trial is not None
+        trial = import_object(training.trial)
+        assert isinstance(trial, Trial)
+        recipe.model_validate(dict(trial.recipe))
+        method.settings_model().model_validate(dict(trial.settings), strict=True)
+
+
+@every_method
+def test_no_other_method_trains_the_same_network(method: Method):
+    others = {training.role for item in methods().values() if item is not method for training in item.trainings}
+    assert others.isdisjoint(training.role for training in method.trainings)
 
 
 @every_method
@@ -81,6 +84,6 @@ print(json.dumps(list(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported = set(json.loads(done.stdout))
-    training = {item.training.train.partition(":")[0] for item in methods().values() if item.training is not None}
+    training = {item.train.partition(":")[0] for method in methods().values() for item in method.trainings}
     assert imported & training == set()
     assert {name for name in imported if name.startswith("pose_estimation_ros.training")} == set()

@@ -69,7 +69,7 @@ def test_missing_networks_are_named_with_the_command_that_trains_them(case: Case
             case.load(replace(case.bundle, networks=others))
         command = re.search(r"pose_train --bundle (\S+) --network (\S+)", str(caught.value))
         assert command is not None and Path(command[1]) == case.bundle.path
-        assert find_training(command[2]).training.role == role
+        assert find_training(command[2]).role == role
 
 
 @with_networks
