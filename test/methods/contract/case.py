@@ -106,7 +106,7 @@ class FixedPoses:
 def make_case(method: Method, data: Path, folder: Path, changes: Mapping[str, Any] | None = None) -> Case:
     """Train every network that a method needs for seconds, on the objects of a data set.
 
-    `changes` are keys of recipes that are other than in the methods' trials.
+    `changes` are keys of recipes, by network, that are other than in the methods' trials.
     """
     dataset = BopDataset(data)
     bundle = Bundle(folder / "bundle", "trial", dataset.catalog, {}, PosePrior(), meshes=None)
@@ -116,7 +116,7 @@ def make_case(method: Method, data: Path, folder: Path, changes: Mapping[str, An
         (owner,) = (item for item in methods().values() if training in item.trainings)
         assert training.trial is not None, f"{owner.name}: expected a trial of its training"
         trial = import_object(training.trial)
-        recipe = training.recipe_model().model_validate({**trial.recipe, **(changes or {})})
+        recipe = training.recipe_model().model_validate({**trial.recipe, **(changes or {}).get(role, {})})
         run = TrainingRun(load_bundle(bundle.path), folder / "run", data / "models", "cpu")
         bundle = training.function()(run, recipe)
         bundle = replace(bundle, settings={**bundle.settings, owner.name: dict(trial.settings)})

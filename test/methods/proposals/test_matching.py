@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -14,11 +12,12 @@ from scipy.spatial.transform import Rotation
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.methods.proposals.detector import MeshShapes, Proposals
-from pose_estimation_ros.methods.proposals.matching import Matcher, common_space, name_probabilities
+from pose_estimation_ros.methods.proposals.matching import Matcher, name_probabilities
 from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
 from pose_estimation_ros.methods.segmentation import Segment, Segmenter
-from pose_estimation_ros.methods.view_search import ViewTables, encoded
-from pose_estimation_ros.networks.attention_paper import make_attention_net
+from pose_estimation_ros.methods.view_search import ViewTables
+from pose_estimation_ros.methods.view_table import FeatureSpace
+from pose_estimation_ros.networks.descriptor_net import DescriptorNet
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.rendering.shading import headlight
 
@@ -49,12 +48,10 @@ def shapes(bundle: Bundle) -> MeshShapes:
 
 @pytest.fixture(scope="module")
 def matcher(bundle: Bundle, shapes: MeshShapes) -> Matcher:
-    network = bundle.load_network("attention", lambda _, **shape: make_attention_net(**shape), CPU)
-    encode = partial(encoded, network)
-    with torch.inference_mode():
-        space = common_space(encode, SETTINGS.channels, CPU)
-    tables = ViewTables(shapes, bundle.catalog, bundle.pose_prior, SETTINGS, encode, space)
-    return Matcher(encode, [tables[index] for index in range(len(tables))], SETTINGS)
+    network = load_bundle("generic").load_network("descriptors", lambda _, **shape: DescriptorNet(**shape), CPU)
+    space = FeatureSpace.whole(network.out.out_channels, CPU)
+    tables = ViewTables(shapes, bundle.catalog, bundle.pose_prior, SETTINGS, network, space)
+    return Matcher(network, [tables[index] for index in range(len(tables))], SETTINGS)
 
 
 def photographed(bundle: Bundle, shapes: MeshShapes, index: int) -> tuple[Frame, Segment]:
