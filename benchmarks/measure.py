@@ -99,6 +99,16 @@ OTHERS = {
         # Of the same bundle, whose detector is `proposals`.
         "lmo_unseen_generic_model": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_generic "
         "--bop ../shared/data/lmo --backend unseen --refiner none --detections model --no-vsd --part 1:60:2",
+        # Before: the bundle of lmo_unseen_generic_gt, made with --photos runs/media/pictures --minutes 30
+        "lmo_add_30": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_30 --bop ../shared/data/lmo "
+        "--detections model --no-vsd --part 1:60:2",
+        # Before, with the same prior and pictures: pose_add --bundle runs/can_10
+        # --mesh obj_000005=../shared/data/lmo/models/obj_000005.ply --unit mm --minutes 10
+        "lmo_add_10_can": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/can_10 --bop ../shared/data/lmo "
+        "--detections model --no-vsd --part 1:60:2",
+        # Before: pose_add --bundle runs/demo_generic --mesh models/demo/meshes/*.ply
+        "false_names_demo": "OMP_NUM_THREADS=1 python benchmarks/false_names.py --bundle runs/demo_generic "
+        "--bop ../shared/data/lmo",
         "proposals_demo": "python benchmarks/proposals.py --network models/generic --bundle models/demo",
         "proposals_held_out": "python benchmarks/proposals.py --network models/generic --bop runs/held_out --known 8 "
         "--backgrounds runs/media/pictures",
