@@ -156,14 +156,14 @@ def _add(arguments: argparse.Namespace) -> Bundle:
 def _train(arguments: argparse.Namespace) -> bool:
     """Train for the minutes, then see what it is worth; return False if the user interrupted."""
     from pose_estimation_ros.cli.add_report import choose_backend
-    from pose_estimation_ros.cli.add_training import train_for
+    from pose_estimation_ros.cli.add_training import looks_of, train_for
     from pose_estimation_ros.networks.device import resolve_device
 
     path = arguments.bundle
     device = str(resolve_device(arguments.device))
     if not train_for(path, arguments.minutes, arguments.photos, device, arguments.recipes):
         return False
-    outcome = choose_backend(path, arguments.scenes, arguments.photos)
+    outcome = choose_backend(path, arguments.scenes, arguments.photos, device, looks_of(path))
     print(f"backend {outcome.backend}: finds {outcome.found:.0%} in rendered scenes; {path / REPORT / 'README.md'}")
     return True
 

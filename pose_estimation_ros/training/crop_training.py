@@ -81,7 +81,9 @@ class CropTraining:
         if encoder is not None:
             keep_statistics(encoder, recipe, rate)
             factors = encoder_rates(encoder, recipe, rate, "encoder.")
-        return Trainer(network, recipe.optimiser, total_samples, run.folder, run.resume, factors, recipe, recipe.seed)
+        return Trainer(
+            network, recipe.optimiser, total_samples, run.folder, run.resume, factors, recipe, recipe.seed, run.pause
+        )
 
     def crop_config(self, size: int) -> CropConfig:
         """Return how crops of a size are made of this bundle's objects."""

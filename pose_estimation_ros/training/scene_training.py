@@ -32,6 +32,7 @@ from pose_estimation_ros.training.crop_source import (
 )
 from pose_estimation_ros.training.encoder_recipe import EncoderRecipe, encoder_rates, keep_statistics
 from pose_estimation_ros.training.growth import grown_weights
+from pose_estimation_ros.training.pause import Pause
 from pose_estimation_ros.training.pretrained import load_pretrained
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 from pose_estimation_ros.training.trial import TINY
@@ -217,7 +218,7 @@ def train_on_objects(run: TrainingRun, recipe: DetectorRecipe, target: Target) -
     def scenes(first: int) -> Iterator[SceneBatch]:
         return batch_stream(make, recipe.seed, first, recipe.optimiser.batch, recipe.workers, bank.surface.is_cuda)
 
-    return train_on_scenes(bundle, recipe, target, scenes, folder, torch.device(device), run.resume)
+    return train_on_scenes(bundle, recipe, target, scenes, folder, torch.device(device), run.resume, run.pause)
 
 
 def train_on_scenes(
@@ -228,6 +229,7 @@ def train_on_scenes(
     folder: Path,
     device: torch.device,
     resume: bool = False,
+    pause: Pause | None = None,
 ) -> Bundle:
     """Train the network on given scenes and write its weights into the bundle.
 
@@ -239,6 +241,7 @@ def train_on_scenes(
         folder: checkpoints and log.
         device: where to train.
         resume: go on from the last checkpoint.
+        pause: where to stop, to go on later.
 
     Returns:
         The bundle with the weights of an interrupted or a finished training, whichever it was.
@@ -248,7 +251,7 @@ def train_on_scenes(
     network = network.to(device).to(memory_format=torch.channels_last)
     prefix, trunk = _trunk(network)
     factors = encoder_rates(trunk, recipe, recipe.encoder_rate, prefix)
-    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, factors, recipe, recipe.seed)
+    trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, factors, recipe, recipe.seed, pause)
     finished = trainer.train(scenes(trainer.steps), DetectorStep(recipe, device), recipe.samples, target.role)
     training = trainer.record(recipe, finished, public)
     return save_weights(bundle, target.role, trainer.averaged_state(), architecture, recipe.input_width, training)

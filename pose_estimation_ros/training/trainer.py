@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.checkpoint import read_checkpoint, write_checkpoint
 from pose_estimation_ros.training.muon import Muon
+from pose_estimation_ros.training.pause import Pause
 from pose_estimation_ros.training.progress import training_bar
 from pose_estimation_ros.training.reproducibility import deterministic_sums, seed_step
 from pose_estimation_ros.training.stop_signals import StopSignals
@@ -37,6 +38,7 @@ class TrainingRun:
     mesh_dir: Path | None = None  # where the meshes are that the bundle does not ship
     device: str = "cpu"  # cpu or cuda
     resume: bool = False  # go on from the last checkpoint
+    pause: Pause | None = None  # stop there, to go on later
 
 
 class OptimiserConfig(BaseModel):
@@ -73,6 +75,7 @@ class Trainer:
         recipe: kept in the checkpoint, so that none goes on with another one; only its length and `workers` may change.
             Checkpoints of trainings without a recipe go on with any.
         seed: of what the steps draw.
+        pause: where to stop, to go on later.
 
     Attributes:
         samples: seen so far.
@@ -92,6 +95,7 @@ class Trainer:
         rate_factors: dict[str, float] | None = None,
         recipe: BaseModel | None = None,
         seed: int = 0,
+        pause: Pause | None = None,
     ) -> None:
         self.network = network
         self.device = next(network.parameters()).device
@@ -101,6 +105,7 @@ class Trainer:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.seed = seed
+        self.pause = pause
         self.samples = self.steps = 0
         self.seconds = 0.0
         self.optimisers = _optimisers(network, config, rate_factors or {})
@@ -130,18 +135,19 @@ class Trainer:
             description: shown beside the progress bar.
 
         Returns:
-            False if the user interrupted; the checkpoint is written either way.
+            False if the user interrupted, or the pause came first; the checkpoint is written either way.
 
         Raises:
             FloatingPointError: if the loss is not finite; the last checkpoint stays.
             KeyboardInterrupt: if a step was cut short, as by a second Ctrl-C; the last checkpoint stays.
         """
         self._stage = description
+        end = until_samples if self.pause is None else min(until_samples, self.pause.at_samples)
         saved = started = time.monotonic()
         bar = training_bar(until_samples, self.samples, description)
         with bar, StopSignals() as stop, deterministic_sums(self.device):
             try:
-                while self.samples < until_samples and not stop.received:
+                while self.samples < end and not stop.received:
                     bar.update(self._step(next(batches), step))
                     now = self.seconds + time.monotonic() - started
                     if len(self._figures["loss"]) >= _LOG_EVERY:
@@ -160,7 +166,9 @@ class Trainer:
         if self.samples >= until_samples:
             self._figures.clear()
         self.save(self.seconds)
-        return not stop.received
+        if self.pause is not None:
+            self.pause.reached = self.samples >= self.pause.at_samples and not stop.received
+        return self.samples >= until_samples and not stop.received
 
     def averaged_state(self) -> dict[str, Tensor]:
         """Return the averaged weights, the ones to ship."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import numpy as np
 import pytest
 import yaml
 
-from pose_estimation_ros.cli import add_bundle, add_networks, add_plan, add_training
+from pose_estimation_ros.cli import add_bundle, add_growth, add_look, add_networks, add_plan, add_training
 from pose_estimation_ros.cli.add import main
+from pose_estimation_ros.cli.add_held_out import Outcome
+from pose_estimation_ros.data.pose_scenes import PoseScene
 from pose_estimation_ros.methods.attention.training import TRIAL
 from pose_estimation_ros.methods.base import import_object
 from pose_estimation_ros.methods.registry import find_training
@@ -307,6 +311,65 @@ def test_an_interrupted_training_goes_on(
     assert set(done.networks) == {"attention", "detector"}  # poses need no training of minutes
     assert done.networks["detector"].training["finished"]
     assert done.networks["detector"].training["samples"] > 8
+
+
+class Scenes:
+    """Stands in for the pipelines that are tried, and remembers what they were shown."""
+
+    def __init__(self, interrupted: int | None = None) -> None:
+        self.seen: list[np.ndarray] = []  # the first picture of every look
+        self.detectors: list[str | None] = []
+        self.interrupted = interrupted  # number of the look in which the user presses Ctrl-C
+
+    def tried(self, bundle: Bundle, backend: str, scenes: Iterator[PoseScene], device: str | None = None) -> Outcome:
+        self.detectors.append(add_networks.usable_detector(bundle))
+        if len(self.detectors) - 1 == self.interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+        shown = list(scenes)
+        self.seen.append(shown[0].frame.rgb)
+        right = np.array([len(self.seen)])
+        return Outcome(backend, len(shown), np.array([8]), right, np.zeros((1, 2), dtype=int), 3, 0.1, ())
+
+
+@pytest.mark.slow
+def test_looks_change_no_training_and_survive_an_interruption(
+    tmp_path: Path,
+    meshes: Path,
+    generic: Path,
+    recipes: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tried after a third and two thirds on the same scenes, with the weights so far; Ctrl-C in the second."""
+    assert add(tmp_path, generic, "--mesh", f"cup={meshes / 'cup.ply'}") == 0
+    shutil.copytree(tmp_path / "mine", tmp_path / "other" / "mine")
+    monkeypatch.setattr(add_training, "measured_rate", lambda *_: 20.0)
+    training = ["--minutes", "0.2", "--recipes", str(recipes), "--scenes", "1"]
+    with monkeypatch.context() as patch:  # alike but for the looks, whose time is time not trained
+        patch.setattr(add_training, "COST", 0.0)
+        assert add(tmp_path / "other", generic, *training) == 0
+        for name, value in (("FROM_S", 1.0), ("BETWEEN_S", 1.0)):
+            patch.setattr(add_growth, name, value)
+        scenes = Scenes(interrupted=1)
+        patch.setattr(add_look, "tried", scenes.tried)
+        capsys.readouterr()
+        assert add(tmp_path, generic, *training) == 130
+        begun = load_bundle(tmp_path / "mine").networks["detector"].training
+        assert add(tmp_path, generic, *training) == 0
+    said = capsys.readouterr().out
+    assert "of 0.2 minutes: 12 % of the 8 objects found on 4 rendered scenes, 0.8 wrong poses an image\n" in said
+    assert (
+        "of 0.2 minutes: 25 % of the 8 objects found on 4 rendered scenes, 0.8 wrong poses an image; about 32 %" in said
+    )
+    assert scenes.detectors == ["mask_rcnn"] * 3
+    np.testing.assert_array_equal(scenes.seen[0], scenes.seen[1])
+    looks = json.loads((tmp_path / "mine" / "training" / "plan.json").read_text())["looks"]
+    assert [look["samples"] for look in looks] == [80, 160]
+    assert (begun["finished"], begun["samples"]) == (False, 160)
+    assert "| detector | 160 | 25 | 0.8 |" in (tmp_path / "mine" / "report" / "README.md").read_text()
+    entries = [load_bundle(tmp_path / name).networks["detector"] for name in ("mine", "other/mine")]
+    assert entries[0].sha256 == entries[1].sha256
+    assert entries[0].training["finished"]
 
 
 @pytest.mark.parametrize("role", ["detector", "pix2pose", "attention"])

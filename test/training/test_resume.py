@@ -13,7 +13,12 @@ import yaml
 from torch.utils._pytree import tree_flatten
 
 from pose_estimation_ros.cli.train import main
+from pose_estimation_ros.methods.registry import find_training
+from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.objects.bundle_source import BundleSource, MeshSource
 from pose_estimation_ros.training import trainer
+from pose_estimation_ros.training.pause import Pause
+from pose_estimation_ros.training.trainer import TrainingRun
 
 from ..methods.box_training import write_box
 
@@ -87,3 +92,31 @@ def test_two_halves_are_one_whole(network: str, workers: int, tmp_path: Path, mo
     assert again[1] == whole[1]
     for one, other in zip(again[0], whole[0], strict=True):
         assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+@pytest.mark.parametrize("network", RECIPES)
+def test_a_pause_leaves_the_weights_so_far_and_changes_nothing(network: str, tmp_path: Path) -> None:
+    write_box(tmp_path / "box.ply")
+    (tmp_path / "pix2pose").mkdir()
+    training = find_training(network).training
+    assert training is not None
+    content = training.recipe_model().model_validate(recipe(network, 0))
+
+    def train(folder: str, pause: Pause | None = None, resume: bool = False) -> dict[str, Any]:
+        path = tmp_path / folder
+        if not resume:
+            BundleSource(meshes=MeshSource(mesh=(tmp_path / "box.ply",), unit="mm")).make(path)
+        run = TrainingRun(load_bundle(path), tmp_path / f"{folder} {network}", None, "cpu", resume, pause)
+        training.function()(run, content)
+        return load_bundle(path).network(network).training
+
+    train("whole")
+    pause = Pause(4 * CUT)
+    begun = train("parts", pause)
+    assert pause.reached and not begun["finished"] and begun["samples"] == 4 * CUT
+    early = load_bundle(tmp_path / "parts").weights(network)
+    assert train("parts", resume=True)["finished"]
+    weights = [load_bundle(tmp_path / name).weights(network) for name in ("whole", "parts")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert any(not torch.equal(early[key], weights[1][key]) for key in early)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.methods.heatmaps.training import HeatmapsRecipe
 from pose_estimation_ros.training.muon import Muon
+from pose_estimation_ros.training.pause import Pause
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 
 CONFIG = OptimiserConfig(batch=8, learning_rate=0.05, warmup_samples=80, ema_samples=400, weight_decay=0.0, bf16=False)
@@ -110,6 +111,40 @@ def test_a_signal_ends_the_training_after_its_step(tmp_path: Path, number: signa
     logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "parts")]
     lines = [[json.loads(line) | {"seconds": 0} for line in log] for log in logs]
     assert lines[0] == lines[1]
+
+
+def paused(folder: Path, at_samples: int, resume: bool = False) -> Trainer:
+    torch.manual_seed(0)
+    return Trainer(nn.Linear(2, 1), CONFIG, 8000, folder, resume, pause=Pause(at_samples))
+
+
+def test_a_pause_changes_nothing(tmp_path: Path) -> None:
+    """It comes after the batch that reaches it, whether this is the last one of a stage or not."""
+    whole = trainer(tmp_path / "whole")
+    whole.train(numbered(0), noisy_step, 800, "all")
+    run = paused(tmp_path / "parts", 236)
+    assert not run.train(numbered(0), noisy_step, 480, "first")
+    assert run.pause == Pause(236, reached=True) and run.samples == 240
+    run = paused(tmp_path / "parts", 480, resume=True)
+    assert run.train(numbered(run.steps), noisy_step, 480, "first")
+    assert not run.train(numbered(run.steps), noisy_step, 800, "second")
+    assert run.pause == Pause(480, reached=True) and run.samples == 480
+    run = paused(tmp_path / "parts", 801, resume=True)
+    assert run.train(numbered(run.steps), noisy_step, 800, "second")
+    assert run.pause == Pause(801) and equal(state(run), state(whole))
+
+
+def test_an_interrupted_training_is_not_paused(tmp_path: Path) -> None:
+    """Not even if the signal comes in the last step before the pause."""
+
+    def signalled(network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if run.steps == 29:
+            os.kill(os.getpid(), signal.SIGINT)
+        return noisy_step(network, batch)
+
+    run = paused(tmp_path, 240)
+    assert not run.train(numbered(0), signalled, 800, "all")
+    assert run.pause == Pause(240) and run.samples == 240
 
 
 def test_half_a_step_is_not_kept(tmp_path: Path) -> None:
