@@ -38,9 +38,9 @@ def best_so_far(path: Path, photos: Path | None, device: str, budget_s: float, c
     """
     bundle, started = load_bundle(path), time.monotonic()
     backends, outcomes = usable_backends(bundle), list[Outcome]()
-    scenes = list(islice(held_out_scenes(bundle, _SEED, photos), count or MOST)) if backends else []
-    until = started + budget_s / max(len(backends), 1) if count is None else math.inf
-    with StopSignals() as stop, training_bar(len(scenes) * len(backends), 0, "held-out scenes") as bar:
+    most, until = count or MOST, started + budget_s / max(len(backends), 1) if count is None else math.inf
+    with StopSignals() as stop, training_bar(most * len(backends), 0, "held-out scenes") as bar:
+        scenes = list(islice(held_out_scenes(bundle, _SEED, photos), most)) if backends else []
         for backend in backends:
             outcomes.append(tried(bundle, backend, _in_time(scenes, until, stop, bar), device))
             scenes, until = scenes[: outcomes[0].scenes], math.inf  # all of them see the same scenes
