@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from pose_estimation_ros.training.batch_stream import Draw
 from pose_estimation_ros.training.pretrained import load_pretrained
 
 Network = TypeVar("Network", bound=nn.Module)
+_background_pool = lru_cache(maxsize=1)(background_pool)  # it takes seconds, and trainings stop and go on
 _BANK_FORMAT = "3"  # of the files that hold banks
 _NOT_OF_VIEWS = {"backgrounds", "background_folder", "background_share", "background_px", "clutter_folder", "seed"}
 
@@ -94,7 +96,7 @@ def open_bank(
     seed = recipe_seed if config.seed is None else config.seed
     beside = folder.parent / "pix2pose"
     bank = load_bank(bundle, config, seed, beside if beside.is_dir() else folder, mesh_dir, device)
-    backgrounds = background_pool(
+    backgrounds = _background_pool(
         config.backgrounds, config.background_px, seed, config.background_folder, config.background_share
     )
     return bank, backgrounds.to(bank.surface.device)
