@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pose_estimation_ros.cli.add_bundle import REPORT, extended
-from pose_estimation_ros.cli.add_networks import GENERIC, generic_networks, untrained_method, usable_detector
+from pose_estimation_ros.cli.add_networks import GENERIC, generic_networks, untrained_method, usable_detectors
 from pose_estimation_ros.cli.add_objects import (
     Added,
     Wanted,
@@ -155,7 +155,7 @@ def _add(arguments: argparse.Namespace) -> Bundle:
 
 def _train(arguments: argparse.Namespace) -> bool:
     """Train for the minutes, then see what it is worth; return False if the user interrupted."""
-    from pose_estimation_ros.cli.add_report import choose_backend
+    from pose_estimation_ros.cli.add_report import choose_methods
     from pose_estimation_ros.cli.add_training import looks_of, train_for
     from pose_estimation_ros.networks.device import resolve_device
 
@@ -163,8 +163,9 @@ def _train(arguments: argparse.Namespace) -> bool:
     device = str(resolve_device(arguments.device))
     if not train_for(path, arguments.minutes, arguments.photos, device, arguments.recipes):
         return False
-    outcome = choose_backend(path, arguments.scenes, arguments.photos, device, looks_of(path))
-    print(f"backend {outcome.backend}: finds {outcome.found:.0%} in rendered scenes; {path / REPORT / 'README.md'}")
+    outcome = choose_methods(path, arguments.scenes, arguments.photos, device, looks_of(path))
+    methods = f"detector {outcome.detector}, backend {outcome.backend}"
+    print(f"{methods}: finds {outcome.found:.0%} in rendered scenes; {path / REPORT / 'README.md'}")
     return True
 
 
@@ -249,7 +250,7 @@ def _say_alike(existing: Bundle | None, added: list[Added]) -> None:
 
 
 def _say_next(bundle: Bundle) -> None:
-    if usable_detector(bundle) is None:
+    if not usable_detectors(bundle):
         print("  no detector knows these objects yet: poses are found in boxes that are given")
     print(f"  look at the pictures in {bundle.path / REPORT}; a wrong symmetry is mended by --symmetry NAME=...")
     print(f"  pose_node --ros-args -p bundle:={bundle.path} -p refiner:=attention -p tracking.mode:=refine")

@@ -20,6 +20,7 @@ class Look:
     share: float  # of the training that was done
     network: str  # that was being trained
     samples: int  # that it had seen
+    detector: str  # the best one
     backend: str  # the best one
     scenes: int
     objects: int  # in them that are at least 30 % visible
@@ -80,10 +81,11 @@ def growth_table(looks: Sequence[Look]) -> list[str]:
         "",
         f"Tried while it was trained, on the same {scenes} rendered scenes each time, not those above.{promised}",
         "",
-        "| minutes | network in training | its samples | found % | wrong poses an image |",
-        "| --: | --- | --: | --: | --: |",
+        "| minutes | network in training | its samples | detector | backend | found % | wrong poses an image |",
+        "| --: | --- | --: | --- | --- | --: | --: |",
     ]
     return lines + [
-        f"| {look.minutes:.1f} | {look.network} | {look.samples} | {100.0 * look.found:.0f} | {look.wrong:.1f} |"
+        f"| {look.minutes:.1f} | {look.network} | {look.samples} | {look.detector} | {look.backend} "
+        f"| {100.0 * look.found:.0f} | {look.wrong:.1f} |"
         for look in looks
     ]

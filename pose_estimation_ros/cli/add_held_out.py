@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from pose_estimation_ros.cli.add_networks import untrained_method, usable_detector
+from pose_estimation_ros.cli.add_networks import untrained_method, usable_detectors
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.pose_scenes import PoseScene, PoseSceneSource
 from pose_estimation_ros.evaluation.published import FOUND_VISIBILITY, is_right
+from pose_estimation_ros.methods.base import LoadedMethod
 from pose_estimation_ros.methods.registry import methods_of
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.pipeline import Pipeline
@@ -30,6 +31,7 @@ _NEAR = 0.5  # of the diameter: names of poses nearer to an object are names for
 class Outcome:
     """What a pipeline found in rendered scenes."""
 
+    detector: str
     backend: str
     scenes: int
     visible: np.ndarray  # (O,) objects of each kind that are at least 30 % visible
@@ -45,13 +47,18 @@ class Outcome:
         return float(self.right.sum() / max(self.visible.sum(), 1))
 
     @property
+    def quality(self) -> float:
+        """Share of right poses in all that are there or said to be; neither guessing nor keeping still pays."""
+        return float(self.right.sum() / max(self.visible.sum() + self.wrong, 1))
+
+    @property
     def wrong_of_a_scene(self) -> float:
         """Wrong poses an image."""
         return self.wrong / max(self.scenes, 1)
 
 
-def usable_backends(bundle: Bundle) -> list[str]:
-    """Return the backends whose networks are there."""
+def usable_methods(bundle: Bundle) -> list[tuple[str, str]]:
+    """Return the backends whose networks are there, each with every detector: pairs of backend and detector."""
     untrained = untrained_method("backend", bundle.networks)
     known = {
         role
@@ -63,7 +70,34 @@ def usable_backends(bundle: Bundle) -> list[str]:
         for name, method in methods_of("backend").items()
         if method.roles and known.issuperset(method.roles) and method.training is not None
     ]
-    return [*([untrained] if untrained else []), *names]
+    backends = [*([untrained] if untrained else []), *names]
+    return [(backend, detector) for backend in backends for detector in usable_detectors(bundle)]
+
+
+def pipelines(bundle: Bundle, device: str | None) -> Iterator[Pipeline]:
+    """Yield pipelines of the methods that are usable, in order; a backend is loaded once for all detectors.
+
+    Args:
+        bundle: has the networks.
+        device: cpu or cuda; the better one that is there where absent.
+
+    Raises:
+        ValueError: if a network cannot be loaded.
+    """
+    made: LoadedMethod | None = None
+    for backend, detector in usable_methods(bundle):
+        if made is not None and made.method.name != backend:
+            made = None  # its memory is for the next one
+        settings = {
+            "tracking.enabled": False,
+            "tracking.mode": "detect",
+            "backend": backend,
+            "detector.method": detector,
+        }
+        pipeline = Pipeline(bundle, made, device=device, settings=settings)
+        assert pipeline.backend_method is not None
+        made = LoadedMethod(pipeline.backend_method, pipeline.backend)
+        yield pipeline
 
 
 def held_out_scenes(bundle: Bundle, seed: int, photos: Path | None) -> Iterator[PoseScene]:
@@ -81,19 +115,10 @@ def held_out_scenes(bundle: Bundle, seed: int, photos: Path | None) -> Iterator[
         yield source.next()
 
 
-def _pipeline(bundle: Bundle, backend: str, device: str | None) -> Pipeline:
-    settings = {"tracking.enabled": False, "tracking.mode": "detect", "backend": backend}
-    detector = usable_detector(bundle)
-    return Pipeline(bundle, device=device, settings={**settings, **({"detector.method": detector} if detector else {})})
-
-
-def tried(bundle: Bundle, backend: str, scenes: Iterable[PoseScene], device: str | None = None) -> Outcome:
-    """Find the objects of scenes with a backend and the best detector that the bundle has.
-
-    Raises:
-        ValueError: if a network cannot be loaded.
-    """
-    pipeline, count = _pipeline(bundle, backend, device), len(bundle.catalog)
+def tried(pipeline: Pipeline, scenes: Iterable[PoseScene]) -> Outcome:
+    """Find the objects of scenes."""
+    bundle = pipeline.bundle
+    methods, count = (pipeline.detector_method, pipeline.backend_method), len(bundle.catalog)
     visible, right = np.zeros((2, count), dtype=int)
     named, wrong, seen = np.zeros((count, count + 1), dtype=int), 0, 0
     seconds = 0.0
@@ -119,7 +144,8 @@ def tried(bundle: Bundle, backend: str, scenes: Iterable[PoseScene], device: str
                 item.object_index == index and is_right(item.camera_from_object, truth) for item in poses
             )
             named[index, near if near is not None else count] += 1
-    return Outcome(backend, seen, visible, right, named, wrong, seconds / max(seen, 1), tuple(pictures))
+    detector, backend = ("" if method is None else method.name for method in methods)
+    return Outcome(detector, backend, seen, visible, right, named, wrong, seconds / max(seen, 1), tuple(pictures))
 
 
 def _called(poses: Sequence[ObjectPose], truth: np.ndarray, diameter_m: float) -> int | None:

@@ -144,14 +144,16 @@ def untrained_method(kind: Kind, roles: Collection[str]) -> str | None:
     return None
 
 
-def usable_detector(bundle: Bundle) -> str | None:
-    """Return the detector that was trained for the objects; else one for any object; None where there is neither."""
+def usable_detectors(bundle: Bundle) -> list[str]:
+    """Return the detectors that were trained for the objects, and one for any object, as far as there are such."""
+    names = []
     for name, method in methods_of("detector").items():
         entries = [bundle.networks.get(role) for role in method.roles]
         trained = all(entry is not None and "knows_objects" not in entry.training for entry in entries)
         if trained and method.training is not None and method.training.object_rows:
-            return name
-    return untrained_method("detector", bundle.networks)
+            names.append(name)
+    untrained = untrained_method("detector", bundle.networks)
+    return names if untrained is None else [*names, untrained]
 
 
 def with_settings(bundle: Bundle) -> Bundle:

@@ -1,4 +1,4 @@
-"""What a bundle is worth in the end, and which of its backends is best there."""
+"""What a bundle is worth in the end, and which of its detectors and backends are best."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from pose_estimation_ros.cli.add_growth import Look, growth_table
-from pose_estimation_ros.cli.add_held_out import Outcome, held_out_scenes, tried, usable_backends
-from pose_estimation_ros.cli.add_networks import usable_detector
+from pose_estimation_ros.cli.add_held_out import Outcome, held_out_scenes, pipelines, tried
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_bundle
 from pose_estimation_ros.rendering.drawing import save_picture
 
@@ -18,10 +16,10 @@ _SEED = 90_210  # of no training
 MISSED = "(not found)"
 
 
-def choose_backend(
+def choose_methods(
     path: Path, scenes: int, photos: Path | None, device: str | None = None, looks: Sequence[Look] = ()
 ) -> Outcome:
-    """Try the backends of a bundle on rendered scenes, let it use the best, and write its report.
+    """Try the detectors and backends of a bundle on rendered scenes, let it use the best, and write its report.
 
     Args:
         path: of the bundle.
@@ -35,25 +33,17 @@ def choose_backend(
     """
     bundle = load_bundle(path)
     shown = list(islice(held_out_scenes(bundle, _SEED, photos), scenes))
-    outcomes = [tried(bundle, backend, shown, device) for backend in usable_backends(bundle)]
+    outcomes = [tried(pipeline, shown) for pipeline in pipelines(bundle, device)]
     if not outcomes:
-        raise ValueError(f"{path}: no backend has its networks; train longer, or give --generic")
-    best = max(outcomes, key=lambda item: item.found)
-    settings = {**bundle.settings, **_settings(bundle, best.backend)}
-    updated = replace(bundle, settings=settings)
+        raise ValueError(f"{path}: no detector or no backend has its networks; train longer, or give --generic")
+    best = max(outcomes, key=lambda item: item.quality)
+    detector = {**bundle.settings.get("detector", {}), "method": best.detector}
+    updated = replace(bundle, settings={**bundle.settings, "backend": best.backend, "detector": detector})
     save_bundle(updated)
     for number, picture in enumerate(best.pictures):  # no object has such a name
         save_picture(path / "report" / f"found-{number + 1}.png", picture)
     (path / "report" / "README.md").write_text(report_text(bundle, outcomes, best, looks))
     return best
-
-
-def _settings(bundle: Bundle, backend: str) -> dict[str, Any]:
-    detector = usable_detector(bundle)
-    chosen: dict[str, Any] = {"backend": backend}
-    if detector is not None:
-        chosen["detector"] = {**bundle.settings.get("detector", {}), "method": detector}
-    return chosen
 
 
 def report_text(bundle: Bundle, outcomes: Sequence[Outcome], best: Outcome, looks: Sequence[Look] = ()) -> str:
@@ -65,17 +55,17 @@ def report_text(bundle: Bundle, outcomes: Sequence[Outcome], best: Outcome, look
         f"{best.scenes} rendered scenes that nothing was trained on. Found: the position is within 5 % of its",
         "distance. On photographs expect less.",
         "",
-        "| backend | found % | wrong poses an image | s an image |",
-        "| --- | --: | --: | --: |",
+        "| detector | backend | found % | wrong poses an image | s an image |",
+        "| --- | --- | --: | --: | --: |",
     ]
     lines += [
-        f"| {item.backend}{' (chosen)' if item is best else ''} | {100 * item.found:.0f} "
+        f"| {item.detector} | {item.backend}{' (chosen)' if item is best else ''} | {100 * item.found:.0f} "
         f"| {item.wrong_of_a_scene:.1f} | {item.seconds:.1f} |"
         for item in outcomes
     ]
     lines += [
         "",
-        f"## What is called what ({best.backend})",
+        f"## What is called what ({best.detector}, {best.backend})",
         "",
         f"| object | {' | '.join([*names, MISSED])} | right pose |",
     ]

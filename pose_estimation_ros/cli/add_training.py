@@ -171,6 +171,7 @@ def _look(path: Path, plan: dict[str, Any], network: str, share: float, samples:
             share=share,
             network=network,
             samples=samples,
+            detector=best.detector,
             backend=best.backend,
             scenes=best.scenes,
             objects=int(best.visible.sum()),

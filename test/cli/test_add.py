@@ -15,17 +15,18 @@ import numpy as np
 import pytest
 import yaml
 
-from pose_estimation_ros.cli import add_bundle, add_growth, add_look, add_networks, add_plan, add_training
+from pose_estimation_ros.cli import add_bundle, add_growth, add_look, add_networks, add_plan, add_report, add_training
 from pose_estimation_ros.cli.add import main
 from pose_estimation_ros.cli.add_held_out import Outcome
 from pose_estimation_ros.data.pose_scenes import PoseScene
 from pose_estimation_ros.methods.attention.training import TRIAL
 from pose_estimation_ros.methods.base import import_object
-from pose_estimation_ros.methods.registry import find_training
+from pose_estimation_ros.methods.registry import find_method, find_training
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_bundle
 from pose_estimation_ros.objects.bundle_source import BundleSource, MeshSource
 from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.objects.mesh_writing import write_mesh
+from pose_estimation_ros.pipeline import Pipeline
 from pose_estimation_ros.pipeline_settings import resolve_run
 from pose_estimation_ros.training import trainer
 from pose_estimation_ros.training.trainer import TrainingRun
@@ -318,17 +319,18 @@ class Scenes:
 
     def __init__(self, interrupted: int | None = None) -> None:
         self.seen: list[np.ndarray] = []  # the first picture of every look
-        self.detectors: list[str | None] = []
+        self.detectors: list[str] = []
         self.interrupted = interrupted  # number of the look in which the user presses Ctrl-C
 
-    def tried(self, bundle: Bundle, backend: str, scenes: Iterator[PoseScene], device: str | None = None) -> Outcome:
-        self.detectors.append(add_networks.usable_detector(bundle))
+    def tried(self, pipeline: Pipeline, scenes: Iterator[PoseScene]) -> Outcome:
+        methods = [item.name for item in (pipeline.detector_method, pipeline.backend_method) if item is not None]
+        self.detectors.append(methods[0])
         if len(self.detectors) - 1 == self.interrupted:
             os.kill(os.getpid(), signal.SIGINT)
         shown = list(scenes)
         self.seen.append(shown[0].frame.rgb)
         right = np.array([len(self.seen)])
-        return Outcome(backend, len(shown), np.array([8]), right, np.zeros((1, 2), dtype=int), 3, 0.1, ())
+        return Outcome(*methods, len(shown), np.array([8]), right, np.zeros((1, 2), dtype=int), 3, 0.1, ())
 
 
 @pytest.mark.slow
@@ -366,10 +368,33 @@ def test_looks_change_no_training_and_survive_an_interruption(
     looks = json.loads((tmp_path / "mine" / "training" / "plan.json").read_text())["looks"]
     assert [look["samples"] for look in looks] == [80, 160]
     assert (begun["finished"], begun["samples"]) == (False, 160)
-    assert "| detector | 160 | 25 | 0.8 |" in (tmp_path / "mine" / "report" / "README.md").read_text()
+    assert (
+        "| detector | 160 | mask_rcnn | unseen | 25 | 0.8 |" in (tmp_path / "mine" / "report" / "README.md").read_text()
+    )
     entries = [load_bundle(tmp_path / name).networks["detector"] for name in ("mine", "other/mine")]
     assert entries[0].sha256 == entries[1].sha256
     assert entries[0].training["finished"]
+
+
+def test_a_detector_that_learnt_too_little_is_not_chosen(
+    tmp_path: Path, generic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one that finds a little more and claims a lot that is not there."""
+    shutil.copytree(generic, tmp_path / "mine")
+    (tmp_path / "mine" / "report").mkdir()
+
+    def outcome(detector: str, right: int, wrong: int) -> Outcome:
+        return Outcome(detector, "unseen", 1, np.array([10]), np.array([right]), np.array([[right, 0]]), wrong, 0.1, ())
+
+    outcomes = [outcome("mask_rcnn", 1, 0), outcome("proposals", 5, 2), outcome("patches", 6, 30)]
+    monkeypatch.setattr(add_report, "pipelines", lambda *_: outcomes)
+    monkeypatch.setattr(add_report, "tried", lambda item, _: item)
+    best = add_report.choose_methods(tmp_path / "mine", 1, None)
+    assert best.quality == pytest.approx(5 / 12)
+    assert load_bundle(tmp_path / "mine").settings["detector"]["method"] == "proposals"
+    report = (tmp_path / "mine" / "report" / "README.md").read_text()
+    assert "| proposals | unseen (chosen) | 50 | 2.0 | 0.1 |" in report
+    assert "How it grew" not in report
 
 
 @pytest.mark.parametrize("role", ["detector", "pix2pose", "attention"])
@@ -402,6 +427,12 @@ def test_a_detector_starts_from_what_proposes_things(tmp_path: Path, meshes: Pat
         run = TrainingRun(bundle, tmp_path / role)
         bundle = training.function()(run, training.recipe_model().model_validate(content))
     assert "public_weights" not in bundle.networks["detector"].training
+    assert add_networks.usable_detectors(bundle) == ["mask_rcnn"]
+    whole = {
+        **dict.fromkeys(find_method("detector", "proposals").roles, bundle.networks["proposals"]),
+        **bundle.networks,
+    }
+    assert add_networks.usable_detectors(replace(bundle, networks=whole)) == ["mask_rcnn", "proposals"]
     again = add_plan.recipe_for(bundle, "detector", None)
     assert again["initial_network"] is None
     assert again["initial"] == str(bundle.path.resolve())

@@ -13,6 +13,7 @@ FIRST = Look(
     share=1 / 3,
     network="detector",
     samples=1200,
+    detector="mask_rcnn",
     backend="unseen",
     scenes=6,
     objects=34,
@@ -54,6 +55,9 @@ def test_one_line_says_what_was_found_and_what_to_expect() -> None:
 def test_the_report_has_a_row_for_each_look() -> None:
     assert growth_table([]) == []
     lines = growth_table([FIRST, SECOND])
-    assert lines[-2:] == ["| 9.8 | detector | 1200 | 41 | 0.3 |", "| 20.1 | detector | 2400 | 51 | 0.3 |"]
+    assert lines[-2:] == [
+        "| 9.8 | detector | 1200 | mask_rcnn | unseen | 41 | 0.3 |",
+        "| 20.1 | detector | 2400 | mask_rcnn | unseen | 51 | 0.3 |",
+    ]
     assert any("About 57 % was expected at the end." in line for line in lines)
     assert not any("expected" in line for line in growth_table([FIRST]))

@@ -98,8 +98,7 @@ def test_two_halves_are_one_whole(network: str, workers: int, tmp_path: Path, mo
 def test_a_pause_leaves_the_weights_so_far_and_changes_nothing(network: str, tmp_path: Path) -> None:
     write_box(tmp_path / "box.ply")
     (tmp_path / "pix2pose").mkdir()
-    training = find_training(network).training
-    assert training is not None
+    training = find_training(network)
     content = training.recipe_model().model_validate(recipe(network, 0))
 
     def train(folder: str, pause: Pause | None = None, resume: bool = False) -> dict[str, Any]:
