@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 FROM_S = 300.0  # trainings of less time are not looked at before their end
 BETWEEN_S = 120.0  # of training between looks, at least
-COST = 0.02  # share of the whole time for one look
+_COST = 0.02  # share of the whole time for one look
+_LEAST_COST_S = 20.0  # networks have to be loaded, and views of the objects tabled
 _MOST = 2
 
 
@@ -38,6 +39,11 @@ def look_shares(seconds: float, training_s: float) -> list[float]:
     """
     count = min(_MOST, int(training_s / BETWEEN_S) - 1) if seconds >= FROM_S else 0
     return [(number + 1) / (count + 1) for number in range(count)]
+
+
+def look_cost_s(seconds: float) -> float:
+    """Return how long a look may take in a training of so many seconds, about."""
+    return max(_COST * seconds, _LEAST_COST_S)
 
 
 def expected_found(looks: Sequence[Look]) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pose_estimation_ros.cli.add_growth import COST, Look, look_shares, look_words
+from pose_estimation_ros.cli.add_growth import Look, look_cost_s, look_shares, look_words
 from pose_estimation_ros.cli.add_look import best_so_far
 from pose_estimation_ros.cli.add_plan import measured_rate, recipe_for, shares, with_samples
 from pose_estimation_ros.cli.recipes import validated
@@ -76,7 +76,7 @@ def _new_plan(path: Path, seconds: float, photos: Path | None, device: str, reci
     measured_s = time.monotonic() - started
     left = max(seconds - measured_s, _LEAST_S)
     looks = look_shares(seconds, left)
-    left -= len(looks) * COST * seconds
+    left -= len(looks) * look_cost_s(seconds)
     tasks, before = list[dict[str, Any]](), 0.0
     for role, share in shares(bundle, seconds).items():
         samples = max(1, round(left * share * rates[role]))
@@ -159,7 +159,7 @@ def _look(path: Path, plan: dict[str, Any], network: str, share: float, samples:
     started = time.monotonic()
     try:
         count = looks[0].scenes if looks else None
-        best = best_so_far(path, photos, device, COST * 60.0 * minutes, count)
+        best = best_so_far(path, photos, device, look_cost_s(60.0 * minutes), count)
     except KeyboardInterrupt:  # nothing is lost; the look is made when the training goes on
         return False
     if best is None:

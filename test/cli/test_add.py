@@ -348,7 +348,7 @@ def test_looks_change_no_training_and_survive_an_interruption(
     monkeypatch.setattr(add_training, "measured_rate", lambda *_: 20.0)
     training = ["--minutes", "0.2", "--recipes", str(recipes), "--scenes", "1"]
     with monkeypatch.context() as patch:  # alike but for the looks, whose time is time not trained
-        patch.setattr(add_training, "COST", 0.0)
+        patch.setattr(add_training, "look_cost_s", lambda _: 0.0)
         assert add(tmp_path / "other", generic, *training) == 0
         for name, value in (("FROM_S", 1.0), ("BETWEEN_S", 1.0)):
             patch.setattr(add_growth, name, value)

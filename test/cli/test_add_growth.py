@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pose_estimation_ros.cli.add_growth import Look, expected_found, growth_table, look_shares, look_words
+from pose_estimation_ros.cli.add_growth import Look, expected_found, growth_table, look_cost_s, look_shares, look_words
 
 FIRST = Look(
     minutes=9.84,
@@ -31,6 +31,8 @@ def test_looks_leave_time_to_train_between_them() -> None:
     assert look_shares(300.0, 239.0) == []
     assert look_shares(299.0, 299.0) == []
     assert look_shares(300.0, 10.0) == []
+    assert look_cost_s(1800.0) == pytest.approx(36.0)
+    assert look_cost_s(300.0) == pytest.approx(20.0)
 
 
 def test_a_gain_goes_on_per_doubling_and_nothing_is_promised_without_one() -> None:
