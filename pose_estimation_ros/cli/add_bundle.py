@@ -11,7 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_estimation_ros.cli.add_networks import GenericNetworks, copied_networks, grown_networks, with_settings
+from pose_estimation_ros.cli.add_networks import (
+    GenericNetworks,
+    copied_networks,
+    grown_networks,
+    with_scores,
+    with_settings,
+)
 from pose_estimation_ros.cli.add_objects import Added
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, save_bundle
 from pose_estimation_ros.objects.bundle_file import PosePrior
@@ -64,6 +70,7 @@ def extended(
         )
         bundle = replace(bundle, catalog=Catalog(tuple(models)), networks=networks)
         bundle = bundle if len(models) == len(known) else with_settings(bundle)
+        bundle = bundle if generic is None else with_scores(bundle, generic)
         _move_in(folder, path)
         save_bundle(bundle)
     return bundle, lost

@@ -16,6 +16,7 @@ from pose_estimation_ros.methods.base import Kind
 from pose_estimation_ros.methods.registry import find_training, methods_of, trained_networks
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, BundleError, find_bundle
 from pose_estimation_ros.objects.bundle_file import BundleFile, NetworkEntry
+from pose_estimation_ros.objects.score_entry import ScoreEntry
 from pose_estimation_ros.training.growth import grown_weights
 
 GENERIC = "generic"  # the bundle with networks for any object
@@ -37,6 +38,7 @@ class GenericNetworks(NamedTuple):
 
     path: Path
     networks: dict[str, NetworkEntry]
+    scores: tuple[ScoreEntry, ...] = ()  # calibrated with these networks
 
 
 def generic_networks(name: str | Path, needed: bool) -> GenericNetworks | None:
@@ -65,7 +67,7 @@ def generic_networks(name: str | Path, needed: bool) -> GenericNetworks | None:
     found = {role: entry for role, entry in content.networks.items() if is_generic(role)}
     if needed and not found:
         raise BundleError(f"--generic {name}: {path / BUNDLE_FILE} has no network for any object")
-    return GenericNetworks(path, found)
+    return GenericNetworks(path, found, tuple(content.scores))
 
 
 def copied_networks(generic: GenericNetworks, have: Collection[str], target: Path) -> dict[str, NetworkEntry]:
@@ -156,6 +158,19 @@ def usable_detectors(bundle: Bundle) -> list[str]:
     return names if untrained is None else [*names, untrained]
 
 
+def with_scores(bundle: Bundle, generic: GenericNetworks) -> Bundle:
+    """Return a bundle that has the calibrated scores of the generic networks, where these are its networks too."""
+    have = {(item.detector, item.backend, item.refiner) for item in bundle.scores}
+    found = [item for item in generic.scores if (item.detector, item.backend, item.refiner) not in have]
+    return replace(bundle, scores=(*bundle.scores, *(item for item in found if _fits(item, bundle))))
+
+
+def _fits(score: ScoreEntry, bundle: Bundle) -> bool:
+    """Tell whether a score was calibrated with the networks that a bundle has."""
+    digests = {role: entry.sha256 for role, entry in bundle.networks.items()}
+    return all(digests.get(role) == value for role, value in score.networks.items())
+
+
 def with_settings(bundle: Bundle) -> Bundle:
     """Return a bundle whose settings choose methods that know all its objects at once."""
     settings = dict(bundle.settings)
@@ -167,8 +182,5 @@ def with_settings(bundle: Bundle) -> Bundle:
         settings["backend"] = backend
     if detector is not None:
         settings["detector"] = {**settings.get("detector", {}), "method": detector}
-    digests = {role: entry.sha256 for role, entry in bundle.networks.items()}
-    scores = tuple(
-        item for item in bundle.scores if all(digests.get(role) == value for role, value in item.networks.items())
-    )
+    scores = tuple(item for item in bundle.scores if _fits(item, bundle))
     return replace(bundle, settings=settings, scores=scores)

@@ -26,6 +26,7 @@ from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_bundle
 from pose_estimation_ros.objects.bundle_source import BundleSource, MeshSource
 from pose_estimation_ros.objects.mesh import load_mesh
 from pose_estimation_ros.objects.mesh_writing import write_mesh
+from pose_estimation_ros.objects.score_entry import ScoreEntry
 from pose_estimation_ros.pipeline import Pipeline
 from pose_estimation_ros.pipeline_settings import resolve_run
 from pose_estimation_ros.training import trainer
@@ -436,3 +437,21 @@ def test_a_detector_starts_from_what_proposes_things(tmp_path: Path, meshes: Pat
     again = add_plan.recipe_for(bundle, "detector", None)
     assert again["initial_network"] is None
     assert again["initial"] == str(bundle.path.resolve())
+
+
+def test_scores_come_with_the_networks_that_they_were_calibrated_with(
+    tmp_path: Path, meshes: Path, generic: Path
+) -> None:
+    bundle = load_bundle(generic)
+    digests = {role: entry.sha256 for role, entry in bundle.networks.items()}
+    fitting = ScoreEntry(
+        backend="unseen", refiner="none", detector="proposals", intercept=0.5, terms={}, networks=digests
+    )
+    strange = fitting.model_copy(update={"refiner": "attention", "networks": {**digests, "attention": "0" * 64}})
+    other = tmp_path / "scored"
+    shutil.copytree(generic, other)
+    save_bundle(replace(bundle, path=other, scores=(fitting, strange)))
+    assert add(tmp_path, other, "--mesh", str(meshes / "cup.ply")) == 0
+    assert load_bundle(tmp_path / "mine").scores == (fitting,)
+    assert add(tmp_path, other, "--mesh", str(meshes / "can.ply")) == 0
+    assert load_bundle(tmp_path / "mine").scores == (fitting,)
