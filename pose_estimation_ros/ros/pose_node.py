@@ -31,6 +31,7 @@ from pose_estimation_ros.ros.diagnostics import (
 )
 from pose_estimation_ros.ros.inputs import Inputs
 from pose_estimation_ros.ros.intake import Arrival
+from pose_estimation_ros.ros.lifecycle import refuse_unfitting_transitions
 from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
 from pose_estimation_ros.ros.outputs import Outputs, reliable
 from pose_estimation_ros.ros.parameters import NodeParameters
@@ -57,6 +58,7 @@ class PoseNode(LifecycleNode):
 
     def __init__(self, pipeline_factory: PipelineFactory = load_pipeline, **node_arguments: Any) -> None:
         super().__init__("pose_estimation", **node_arguments)
+        refuse_unfitting_transitions(self)
         self._pipeline_factory = pipeline_factory
         self._statistics, self._problems = Statistics(), Problems()
         self._loaded: LoadedPipeline | None = None

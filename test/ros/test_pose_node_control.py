@@ -85,6 +85,40 @@ def test_lifecycle_subscribes_only_while_active_and_frees_the_pipeline(make_benc
     assert [pipeline() for pipeline in pipelines] == [None]
 
 
+UNFITTING_WHILE_ACTIVE = [
+    Transition(id=Transition.TRANSITION_CONFIGURE),
+    Transition(id=Transition.TRANSITION_ACTIVATE),
+    Transition(id=Transition.TRANSITION_CLEANUP),
+    Transition(id=Transition.TRANSITION_UNCONFIGURED_SHUTDOWN),
+    Transition(id=Transition.TRANSITION_ON_ACTIVATE_SUCCESS),
+    Transition(id=250),
+    Transition(label="activate"),
+    Transition(label="take off"),
+]
+
+
+def test_lifecycle_requests_that_do_not_fit_are_refused_and_the_node_goes_on(make_bench):
+    bench = make_bench()
+    bench.wait_until_connected()
+    for transition in UNFITTING_WHILE_ACTIVE:
+        request = ChangeState.Request(transition=transition)
+        assert not bench.call(ChangeState, "/pose_estimation/change_state", request).success
+        assert bench.node.state == "active"
+    send_until_processed(bench)
+
+
+def test_activation_of_an_unconfigured_node_is_refused_and_it_can_be_configured_then(make_bench):
+    bench = make_bench(autostart=False)
+    bench.wait(lambda: bench.status_message() == "unconfigured", "the state")
+    answers = []
+    for number in (Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        request = ChangeState.Request(transition=Transition(id=number))
+        answers.append(bench.call(ChangeState, "/pose_estimation/change_state", request).success)
+    assert answers == [False, True, True]
+    bench.wait_until_connected()
+    send_until_processed(bench)
+
+
 def test_enable_and_reset_services(make_bench, pipeline):
     bench = make_bench()
     bench.wait_until_connected()
