@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from pose_estimation_ros.geometry.camera import Camera
+from pose_estimation_ros.geometry.plausibility import refuse_implausible_distortion, refuse_implausible_field_of_view
 from pose_estimation_ros.ros.input_error import CameraInfoError
 
 _DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)  # what OpenCV's pinhole model takes
@@ -28,7 +30,8 @@ def camera_from_info(message: Any, width: int, height: int, rectified: bool) -> 
         The camera of the image.
 
     Raises:
-        CameraInfoError: if the camera is uncalibrated, not finite, of another size or of an unknown model.
+        CameraInfoError: if the camera is uncalibrated, not finite, not plausible, of another size or of an unknown
+            model.
     """
     distortion: tuple[float, ...]
     if rectified:
@@ -43,11 +46,29 @@ def camera_from_info(message: Any, width: int, height: int, rectified: bool) -> 
             f"camera_info: describes an image of {binned[0]}x{binned[1]} pixels, the image has {width}x{height}; "
             "expected the camera_info of the same image (resized images need a resized camera_info)",
         )
+    size = max(message.width, window_width), max(message.height, window_height)
+    window = left, top, window_width, window_height
+    reason = _implausibility(tuple(matrix.reshape(-1).tolist()), distortion, size, window)
+    if reason is not None:
+        raise CameraInfoError("plausibility", f"camera_info: {reason}")
+    return Camera(matrix, *size, distortion).crop(*window).resize(width, height)
+
+
+@lru_cache(maxsize=32)
+def _implausibility(
+    matrix: tuple[float, ...],
+    distortion: tuple[float, ...],
+    size: tuple[int, int],
+    window: tuple[int, int, int, int],
+) -> str | None:
+    """Say why no camera is like this; remembered, since drivers repeat their calibration with every image."""
     try:
-        full = Camera(matrix, max(message.width, window_width), max(message.height, window_height), distortion)
+        full = Camera(np.reshape(matrix, (3, 3)), *size, distortion)
+        refuse_implausible_field_of_view(full)
+        refuse_implausible_distortion(full.crop(*window))
     except ValueError as error:
-        raise CameraInfoError("camera", f"camera_info: {error}") from error
-    return full.crop(left, top, window_width, window_height).resize(width, height)
+        return str(error)
+    return None
 
 
 def _window(message: Any, width: int, height: int) -> tuple[int, int, int, int]:
@@ -94,6 +115,9 @@ def _calibrated(name: str, matrix: np.ndarray) -> np.ndarray:
         raise CameraInfoError(
             name, f"camera_info: focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} in {name}: expected positive pixels"
         )
+    rows = matrix.tolist()
+    if rows[1][0] != 0.0 or rows[2] != [0.0, 0.0, 1.0]:
+        raise CameraInfoError(name, f"camera_info: {name} = {rows}: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
     return matrix
 
 

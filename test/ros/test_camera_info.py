@@ -79,11 +79,20 @@ def test_region_of_interest_counts_unbinned_pixels():
         ({"distortion_model": "equidistant"}, "'equidistant' with 5 coefficients: expected plumb_bob"),
         ({"d": [0.1, 0.2, 0.3]}, "with 3 coefficients: expected plumb_bob"),
         ({"binning_x": 2, "binning_y": 2}, "an image of 320x240 pixels, the image has 640x480"),
+        ({"k": [1e-6, *K[1:]]}, "field of view 180 degrees along the width"),
+        ({"k": [*K[:8], 0.0]}, r"expected \[\[fx, 0, cx\], \[0, fy, cy\], \[0, 0, 1\]\]"),
+        ({"d": [1e6, 0.0, 0.0, 0.0, 0.0]}, "leaves 0 % of the undistorted image"),
+        ({"d": [-2.0, 0.0, 0.0, 0.0, 0.0]}, "folds the image of 640x480 pixels"),
     ],
 )
 def test_what_cannot_be_used_is_named(fields, text):
     with pytest.raises(CameraInfoError, match=text):
         camera_from_info(info(**fields), 640, 480, rectified=False)
+
+
+def test_a_small_window_of_a_plausible_camera_is_plausible():
+    roi = SimpleNamespace(x_offset=300, y_offset=200, width=8, height=8)
+    assert camera_from_info(info(roi=roi), 8, 8, rectified=False).width == 8
 
 
 def test_unknown_model_without_distortion_is_a_plain_pinhole():

@@ -92,6 +92,7 @@ BAD_INPUTS = [
         id="fisheye",
     ),
     pytest.param({"data": []}, {}, "data has 0 bytes", id="no data"),
+    pytest.param({}, {"k": [1e-6, 0.0, 32.0, 0.0, 1e-6, 24.0, 0.0, 0.0, 1.0]}, "field of view 180 degrees", id="focal"),
 ]
 
 
