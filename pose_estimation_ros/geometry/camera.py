@@ -7,6 +7,7 @@ Pixel centres lie at integer coordinates: the centre of the top left pixel is (0
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,22 +16,27 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera with optional lens distortion.
+    """A pinhole camera with optional lens distortion, or one with a fisheye lens.
 
     Args:
         intrinsics: camera matrix in pixels, shape (3, 3).
         width: image width in pixels.
         height: image height in pixels.
-        distortion: coefficients in OpenCV's order (plumb bob: k1 k2 p1 p2 k3, rational: 8); empty for none.
+        distortion: coefficients in OpenCV's order (plumb bob: k1 k2 p1 p2 k3, rational: 8; fisheye: k1 k2 k3 k4); empty
+            for none.
+        is_fisheye: rays meet the image at a distance that grows with their angle, not with its tangent: the equidistant
+            model of Kannala and Brandt (PAMI 2006) as OpenCV and ROS have it.
 
     Raises:
-        ValueError: if the matrix is not a camera matrix or a size is not positive.
+        ValueError: if the matrix is not a camera matrix, a size is not positive, or a fisheye lens has not four
+            coefficients.
     """
 
     intrinsics: np.ndarray
     width: int
     height: int
     distortion: tuple[float, ...] = ()
+    is_fisheye: bool = False
 
     def __post_init__(self) -> None:
         matrix = np.asarray(self.intrinsics, dtype=np.float64)
@@ -46,13 +52,22 @@ class Camera:
             raise ValueError(f"Camera: size {self.width}x{self.height}, expected positive pixels")
         if not np.isfinite(self.distortion).all():
             raise ValueError("Camera.distortion: contains NaN or infinity")
+        if self.is_fisheye and len(self.distortion) != 4:
+            raise ValueError(f"Camera.distortion: {len(self.distortion)} coefficients, expected 4 of a fisheye lens")
         object.__setattr__(self, "intrinsics", matrix)
         object.__setattr__(self, "distortion", tuple(float(value) for value in self.distortion))
 
     @property
     def is_distorted(self) -> bool:
-        """Tell whether any distortion coefficient differs from zero."""
-        return any(value != 0.0 for value in self.distortion)
+        """Tell whether straight lines are not straight in the image."""
+        return self.is_fisheye or any(value != 0.0 for value in self.distortion)
+
+    @property
+    def _lens_model(self) -> Any:
+        """OpenCV's functions for this lens; those of both models have the same names and arguments."""
+        import cv2
+
+        return cv2.fisheye if self.is_fisheye else cv2
 
     def crop(self, x0: float, y0: float, width: int, height: int) -> Camera:
         """Return the camera of the window whose top left pixel centre is (x0, y0)."""
@@ -71,15 +86,14 @@ class Camera:
 
     def undistorted(self) -> Camera:
         """Return the same camera without distortion."""
-        return replace(self, distortion=())
+        return replace(self, distortion=(), is_fisheye=False)
 
     def undistort_image(self, image: np.ndarray) -> np.ndarray:
         """Resample an image (H, W, C) as the undistorted camera would have seen it."""
         if not self.is_distorted:
             return image
-        import cv2
-
-        return cv2.undistort(image, self.intrinsics, np.asarray(self.distortion))
+        undistort = self._lens_model.undistortImage if self.is_fisheye else self._lens_model.undistort
+        return undistort(image, self.intrinsics, np.asarray(self.distortion), None, self.intrinsics)
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Project camera-frame points (N, 3) in metres to pixels (N, 2); at or behind the camera gives NaN."""
@@ -87,11 +101,9 @@ class Camera:
         pixels = np.full((len(points), 2), np.nan)
         ahead = points[:, 2] > 0
         if self.is_distorted:
-            import cv2
-
             if ahead.any():
-                projected, _ = cv2.projectPoints(
-                    points[ahead], np.zeros(3), np.zeros(3), self.intrinsics, np.asarray(self.distortion)
+                projected, _ = self._lens_model.projectPoints(
+                    points[ahead][:, None], np.zeros(3), np.zeros(3), self.intrinsics, np.asarray(self.distortion)
                 )
                 pixels[ahead] = projected.reshape(-1, 2)
             return pixels
@@ -103,9 +115,7 @@ class Camera:
         """Lift pixels (N, 2) at a depth along z (N,) in metres to camera-frame points (N, 3)."""
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
         if self.is_distorted:
-            import cv2
-
-            pixels = cv2.undistortPoints(
+            pixels = self._lens_model.undistortPoints(
                 pixels[:, None], self.intrinsics, np.asarray(self.distortion), P=self.intrinsics
             ).reshape(-1, 2)
         rays = np.column_stack([pixels, np.ones(len(pixels))]) @ np.linalg.inv(self.intrinsics).T

@@ -11,8 +11,11 @@ from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.plausibility import refuse_implausible_distortion, refuse_implausible_field_of_view
 from pose_estimation_ros.ros.input_error import CameraInfoError
 
-_DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)  # what OpenCV's pinhole model takes
+_Lens = tuple[tuple[float, ...], bool]  # Camera's distortion and is_fisheye
+_PLAIN: _Lens = (), False
+_DISTORTION_COUNTS = (4, 5, 8, 12, 14)  # what OpenCV's pinhole model takes
 PINHOLE_MODELS = ("", "plumb_bob", "rational_polynomial", "thin_prism")
+FISHEYE_MODEL = "equidistant"
 
 
 def camera_from_info(message: Any, width: int, height: int, rectified: bool) -> Camera:
@@ -33,11 +36,10 @@ def camera_from_info(message: Any, width: int, height: int, rectified: bool) -> 
         CameraInfoError: if the camera is uncalibrated, not finite, not plausible, of another size or of an unknown
             model.
     """
-    distortion: tuple[float, ...]
     if rectified:
-        matrix, distortion = _rectified_matrix(message), ()
+        matrix, lens = _rectified_matrix(message), _PLAIN
     else:
-        matrix, distortion = _calibrated("k", np.reshape(message.k, (3, 3))), _distortion(message)
+        matrix, lens = _calibrated("k", np.reshape(message.k, (3, 3))), _lens(message)
     left, top, window_width, window_height = _window(message, width, height)
     binned = (window_width // max(message.binning_x, 1), window_height // max(message.binning_y, 1))
     if binned != (width, height):
@@ -48,22 +50,19 @@ def camera_from_info(message: Any, width: int, height: int, rectified: bool) -> 
         )
     size = max(message.width, window_width), max(message.height, window_height)
     window = left, top, window_width, window_height
-    reason = _implausibility(tuple(matrix.reshape(-1).tolist()), distortion, size, window)
+    reason = _implausibility(tuple(matrix.reshape(-1).tolist()), lens, size, window)
     if reason is not None:
         raise CameraInfoError("plausibility", f"camera_info: {reason}")
-    return Camera(matrix, *size, distortion).crop(*window).resize(width, height)
+    return Camera(matrix, *size, *lens).crop(*window).resize(width, height)
 
 
 @lru_cache(maxsize=32)
 def _implausibility(
-    matrix: tuple[float, ...],
-    distortion: tuple[float, ...],
-    size: tuple[int, int],
-    window: tuple[int, int, int, int],
+    matrix: tuple[float, ...], lens: _Lens, size: tuple[int, int], window: tuple[int, int, int, int]
 ) -> str | None:
     """Say why no camera is like this; remembered, since drivers repeat their calibration with every image."""
     try:
-        full = Camera(np.reshape(matrix, (3, 3)), *size, distortion)
+        full = Camera(np.reshape(matrix, (3, 3)), *size, *lens)
         refuse_implausible_field_of_view(full)
         refuse_implausible_distortion(full.crop(*window))
     except ValueError as error:
@@ -81,25 +80,29 @@ def _window(message: Any, width: int, height: int) -> tuple[int, int, int, int]:
     return 0, 0, width * max(message.binning_x, 1), height * max(message.binning_y, 1)
 
 
-def _distortion(message: Any) -> tuple[float, ...]:
+def _lens(message: Any) -> _Lens:
     values = tuple(float(value) for value in message.d)
     if not np.isfinite(values).all():
         raise CameraInfoError("d", f"camera_info: d = {list(values)}: expected finite numbers")
-    if not any(values):
-        return ()
-    if message.distortion_model not in PINHOLE_MODELS or len(values) not in _DISTORTION_COUNTS:
-        raise CameraInfoError(
-            "distortion_model",
-            f"camera_info: distortion_model = {message.distortion_model!r} with {len(values)} coefficients: expected "
-            "plumb_bob or rational_polynomial; rectify the image and set image_is_rectified: true",
-        )
-    return values
+    if values and message.distortion_model == FISHEYE_MODEL:  # fisheye with all zeros, too
+        if len(values) == 4:
+            return values, True
+    elif not any(values):
+        return _PLAIN
+    elif message.distortion_model in PINHOLE_MODELS and len(values) in _DISTORTION_COUNTS:
+        return values, False
+    raise CameraInfoError(
+        "distortion_model",
+        f"camera_info: distortion_model = {message.distortion_model!r} with {len(values)} coefficients: expected "
+        "plumb_bob, rational_polynomial or equidistant with as many as they have; rectify the image and set "
+        "image_is_rectified: true",
+    )
 
 
 def _rectified_matrix(message: Any) -> np.ndarray:
     projection = np.reshape(message.p, (3, 4))
     # Some drivers leave P empty; without distortion K says the same.
-    if not projection.any() and not _distortion(message):
+    if not projection.any() and _lens(message) == _PLAIN:
         return _calibrated("k", np.reshape(message.k, (3, 3)))
     return _calibrated("p", projection[:, :3])
 
@@ -126,12 +129,13 @@ def info_from_camera(camera: Camera, header: Any) -> Any:
     from sensor_msgs.msg import CameraInfo
 
     count = len(camera.distortion)
+    pinhole_model = "rational_polynomial" if count > 5 else "plumb_bob"
     projection = np.column_stack([camera.intrinsics, np.zeros(3)])
     return CameraInfo(
         header=header,
         width=camera.width,
         height=camera.height,
-        distortion_model="rational_polynomial" if count > 5 else "plumb_bob",
+        distortion_model=FISHEYE_MODEL if camera.is_fisheye else pinhole_model,
         d=list(camera.distortion) if count else [0.0] * 5,
         k=camera.intrinsics.reshape(-1),
         r=np.eye(3).reshape(-1),

@@ -13,7 +13,7 @@ import yaml
 
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.geometry.camera import Camera
-from pose_estimation_ros.ros.camera_info import PINHOLE_MODELS
+from pose_estimation_ros.ros.camera_info import FISHEYE_MODEL, PINHOLE_MODELS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -120,6 +120,7 @@ class Calibration:
     distortion: tuple[float, ...] = ()
     size: tuple[int, int] | None = None  # width, height
     origin: str = "--intrinsics"
+    is_fisheye: bool = False
 
     def camera(self, rgb: np.ndarray) -> Camera:
         """Return the camera of an image.
@@ -131,7 +132,7 @@ class Calibration:
         if self.size is not None and self.size != (width, height):
             given = f"{self.size[0]}x{self.size[1]}"
             raise ValueError(f"{self.origin}: is for {given} pixels, the image has {width}x{height}")
-        return Camera(self.intrinsics, width, height, self.distortion)
+        return Camera(self.intrinsics, width, height, self.distortion, self.is_fisheye)
 
 
 def calibration_from_numbers(fx: float, fy: float, cx: float, cy: float) -> Calibration:
@@ -143,7 +144,7 @@ def calibration_from_file(path: Path) -> Calibration:
     """Read the YAML file that camera_calibration and camera_info_manager write.
 
     Raises:
-        ValueError: if a field is missing or the lens is none of a pinhole camera; the message names it.
+        ValueError: if a field is missing or the lens is of another model; the message names it.
     """
     try:
         content = yaml.safe_load(path.read_text())
@@ -151,11 +152,13 @@ def calibration_from_file(path: Path) -> Calibration:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
     try:
         model = content.get("distortion_model", "plumb_bob")
-        if model not in PINHOLE_MODELS:
-            raise ValueError(f"{path}: distortion_model = {model!r}, expected plumb_bob or rational_polynomial")
+        if model not in (*PINHOLE_MODELS, FISHEYE_MODEL):
+            expected = f"plumb_bob, rational_polynomial or {FISHEYE_MODEL}"
+            raise ValueError(f"{path}: distortion_model = {model!r}, expected {expected}")
         intrinsics = np.asarray(content["camera_matrix"]["data"], dtype=np.float64).reshape(3, 3)
         distortion = tuple(content.get("distortion_coefficients", {}).get("data", ()))
-        return Calibration(intrinsics, distortion, (content["image_width"], content["image_height"]), str(path))
+        size = content["image_width"], content["image_height"]
+        return Calibration(intrinsics, distortion, size, str(path), model == FISHEYE_MODEL)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path}: {error} missing; expected image_width, image_height, camera_matrix and distortion_coefficients"

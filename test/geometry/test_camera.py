@@ -19,8 +19,12 @@ RATIONAL = (0.3, -0.1, 0.001, 0.0005, 0.02, 0.25, -0.05, 0.01)
 POINTS = np.random.default_rng(0).uniform([-0.3, -0.2, 0.6], [0.3, 0.2, 1.5], (50, 3))
 
 
-def _camera(distortion: tuple[float, ...] = ()) -> Camera:
-    return Camera(INTRINSICS, 640, 480, distortion)
+FISHEYE = (0.02, -0.01, 0.003, -0.001)
+LENSES = [((), False), (PLUMB_BOB, False), (RATIONAL, False), (FISHEYE, True), ((0.0, 0.0, 0.0, 0.0), True)]
+
+
+def _camera(distortion: tuple[float, ...] = (), is_fisheye: bool = False) -> Camera:
+    return Camera(INTRINSICS, 640, 480, distortion, is_fisheye)
 
 
 def test_projection_by_hand():
@@ -62,9 +66,9 @@ def test_resize_intrinsics_by_hand():
     np.testing.assert_allclose(halved, [[50.0, 0, 15.5], [0, 50.0, 11.5], [0, 0, 1.0]])  # the centre stays the centre
 
 
-@pytest.mark.parametrize("distortion", [(), PLUMB_BOB, RATIONAL])
-def test_unproject_inverts_project(distortion):
-    camera = _camera(distortion)
+@pytest.mark.parametrize("lens", LENSES)
+def test_unproject_inverts_project(lens):
+    camera = _camera(*lens)
     pixels = camera.project(POINTS)
     np.testing.assert_allclose(camera.unproject(pixels, POINTS[:, 2]), POINTS, atol=1e-6)
 
@@ -80,8 +84,18 @@ def test_distortion_by_hand():
     np.testing.assert_allclose(_camera(PLUMB_BOB).project(np.array([[x, y, 1.0]])), expected, atol=1e-9)
 
 
-def test_undistorted_image_shows_points_where_the_undistorted_camera_projects_them():
-    camera = _camera((-0.3, 0.1, 0.001, -0.001, 0.0))
+def test_fisheye_lens_by_hand():
+    """A point 45 degrees off the axis; the undistorted camera sees it at one focal length from the centre."""
+    angle = math.pi / 4.0
+    reach = angle * (1 + 0.02 * angle**2 - 0.01 * angle**4 + 0.003 * angle**6 - 0.001 * angle**8)
+    camera, point = _camera(FISHEYE, is_fisheye=True), np.array([[0.7, 0.0, 0.7]])
+    np.testing.assert_allclose(camera.project(point), [[572.4 * reach + 325.3, 242.0]])
+    np.testing.assert_allclose(camera.undistorted().project(point), [[572.4 + 325.3, 242.0]])
+
+
+@pytest.mark.parametrize("lens", [((-0.3, 0.1, 0.001, -0.001, 0.0), False), (FISHEYE, True)])
+def test_undistorted_image_shows_points_where_the_undistorted_camera_projects_them(lens):
+    camera = _camera(*lens)
     rows, columns = np.mgrid[0:480, 0:640]
     for point in POINTS[:5]:
         seen = camera.project(point[None])[0]
@@ -96,10 +110,10 @@ def test_no_distortion_leaves_the_image_alone():
     assert _camera((0.0, 0.0, 0.0, 0.0, 0.0)).undistort_image(image) is image
 
 
-@pytest.mark.parametrize("distortion", [(), PLUMB_BOB])
-def test_points_at_or_behind_the_camera_give_nan(distortion):
+@pytest.mark.parametrize("lens", LENSES)
+def test_points_at_or_behind_the_camera_give_nan(lens):
     points = np.array([[0.1, 0.1, 1.0], [0.1, 0.1, 0.0], [0.1, 0.1, -1.0]])
-    pixels = _camera(distortion).project(points)
+    pixels = _camera(*lens).project(points)
     assert np.isfinite(pixels[0]).all() and np.isnan(pixels[1:]).all()
     batched = project_points(torch.from_numpy(points)[None], torch.eye(4).double()[None], torch.eye(3).double()[None])
     assert torch.isfinite(batched[0, 0]).all() and torch.isnan(batched[0, 1:]).all()
@@ -142,6 +156,7 @@ def test_gradients_are_finite_beside_points_behind_the_camera():
         ((np.diag([0.0, 500.0, 1.0]), 640, 480), "focal"),
         ((INTRINSICS, 0, 480), "0x480"),
         ((INTRINSICS, 640, 480, (math.inf,)), "distortion"),
+        ((INTRINSICS, 640, 480, PLUMB_BOB, True), "5 coefficients, expected 4 of a fisheye lens"),
     ],
 )
 def test_impossible_cameras_are_refused(arguments, message):

@@ -80,3 +80,9 @@ def test_a_pole_of_the_rational_model_is_refused():
 )
 def test_distortions_as_lenses_have_them_are_taken(distortion):
     refuse_implausible_distortion(make_camera(distortion))
+
+
+def test_a_fisheye_lens_that_sees_more_than_half_of_the_world_is_taken():
+    camera = Camera(np.array([[200.0, 0.0, 319.5], [0.0, 200.0, 239.5], [0.0, 0.0, 1.0]]), 640, 480, (0.0,) * 4, True)
+    refuse_implausible_field_of_view(camera)
+    refuse_implausible_distortion(camera)

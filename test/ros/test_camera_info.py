@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,6 +78,7 @@ def test_region_of_interest_counts_unbinned_pixels():
         ({"d": [float("inf")] * 5}, "d = .*inf.*expected finite"),
         ({"width": 1280, "height": 720}, "an image of 1280x720 pixels, the image has 640x480"),
         ({"distortion_model": "equidistant"}, "'equidistant' with 5 coefficients: expected plumb_bob"),
+        ({"distortion_model": "omnidirectional"}, "'omnidirectional' with 5 coefficients: expected plumb_bob"),
         ({"d": [0.1, 0.2, 0.3]}, "with 3 coefficients: expected plumb_bob"),
         ({"binning_x": 2, "binning_y": 2}, "an image of 320x240 pixels, the image has 640x480"),
         ({"k": [1e-6, *K[1:]]}, "field of view 180 degrees along the width"),
@@ -96,17 +98,44 @@ def test_a_small_window_of_a_plausible_camera_is_plausible():
 
 
 def test_unknown_model_without_distortion_is_a_plain_pinhole():
-    assert not camera_from_info(info(distortion_model="equidistant", d=[0.0] * 4), 640, 480, False).is_distorted
+    assert not camera_from_info(info(distortion_model="unknown", d=[0.0] * 4), 640, 480, False).is_distorted
 
 
-@pytest.mark.parametrize("distortion", [(), (-0.2, 0.05, 0.001, -0.002, 0.0), (0.1, 0.2, 0.0, 0.0, 0.0, 0.1, 0.2, 0.3)])
-def test_message_of_a_camera_gives_the_camera_back(distortion):
+@pytest.mark.parametrize("coefficients", [[0.0] * 4, [0.02, -0.01, 0.003, -0.001]])
+def test_fisheye_lenses_see_rays_at_a_distance_that_grows_with_the_angle(coefficients):
+    camera = camera_from_info(info(distortion_model="equidistant", d=coefficients), 640, 480, rectified=False)
+    angle = math.radians(50.0)
+    point = np.array([[0.6 * math.sin(angle), 0.8 * math.sin(angle), math.cos(angle)]])
+    powers = angle ** np.array([3, 5, 7, 9])
+    reach = angle + float(np.dot(coefficients, powers))
+    assert camera.project(point) == pytest.approx(
+        np.array([[320.5 + 600.0 * 0.6 * reach, 240.25 + 610.0 * 0.8 * reach]])
+    )
+
+
+def test_rectified_images_of_fisheye_lenses_take_p():
+    fisheye = {"distortion_model": "equidistant", "d": [0.02, -0.01, 0.003, -0.001]}
+    assert not camera_from_info(info(**fisheye), 640, 480, rectified=True).is_distorted
+    with pytest.raises(CameraInfoError, match=r"p\[0\] = 0: the camera is uncalibrated"):
+        camera_from_info(info(**fisheye, p=[0.0] * 12), 640, 480, rectified=True)
+
+
+@pytest.mark.parametrize(
+    "lens",
+    [
+        ((), False),
+        ((-0.2, 0.05, 0.001, -0.002, 0.0), False),
+        ((0.1, 0.2, 0.0, 0.0, 0.0, 0.1, 0.2, 0.3), False),
+        ((0.02, -0.01, 0.003, -0.001), True),
+    ],
+)
+def test_message_of_a_camera_gives_the_camera_back(lens):
     pytest.importorskip("sensor_msgs.msg")
     from std_msgs.msg import Header
 
     from pose_estimation_ros.ros.camera_info import info_from_camera
 
-    camera = Camera(np.reshape(K, (3, 3)), 640, 480, distortion)
+    camera = Camera(np.reshape(K, (3, 3)), 640, 480, *lens)
     again = camera_from_info(info_from_camera(camera, Header()), 640, 480, rectified=False)
     assert np.array_equal(again.intrinsics, camera.intrinsics)
-    assert again.distortion == distortion
+    assert (again.distortion, again.is_fisheye) == lens

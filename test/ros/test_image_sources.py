@@ -52,14 +52,22 @@ def test_calibration_file_of_camera_calibration_is_read_and_its_size_checked(tmp
         calibration_from_file(path)
 
 
+def test_calibration_files_of_fisheye_lenses_are_read(tmp_path):
+    path = tmp_path / "camera.yaml"
+    path.write_text(YAML.replace("plumb_bob", "equidistant").replace("[-0.1, 0.02, 0, 0, 0]", "[0.01, 0.02, 0, 0]"))
+    camera = calibration_from_file(path).camera(np.zeros((48, 64, 3), dtype=np.uint8))
+    assert camera.is_fisheye
+    assert camera.distortion == (0.01, 0.02, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (YAML.replace("plumb_bob", "equidistant"), "distortion_model = 'equidistant', expected plumb_bob"),
+        (YAML.replace("plumb_bob", "omnidirectional"), "distortion_model = 'omnidirectional', expected plumb_bob"),
         ("image_width: [64", r"camera\.yaml: while parsing"),
         ("", r"camera\.yaml: .*expected image_width"),
     ],
-    ids=["fisheye", "no YAML", "empty"],
+    ids=["unknown lens", "no YAML", "empty"],
 )
 def test_calibration_that_would_be_misread_is_refused(tmp_path, content, message):
     path = tmp_path / "camera.yaml"

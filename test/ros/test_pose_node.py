@@ -87,9 +87,9 @@ BAD_INPUTS = [
     ),
     pytest.param(
         {},
-        {"distortion_model": "equidistant", "d": [0.1, 0.0, 0.0, 0.0]},
-        "distortion_model = 'equidistant'",
-        id="fisheye",
+        {"distortion_model": "omnidirectional", "d": [0.1, 0.0, 0.0, 0.0]},
+        "distortion_model = 'omnidirectional'",
+        id="unknown lens",
     ),
     pytest.param({"data": []}, {}, "data has 0 bytes", id="no data"),
     pytest.param({}, {"k": [1e-6, 0.0, 32.0, 0.0, 1e-6, 24.0, 0.0, 0.0, 1.0]}, "field of view 180 degrees", id="focal"),
