@@ -15,6 +15,8 @@ from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, BundleError
 
+MAX_ASPECT = 2  # height over width of what the network sees at full width
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -31,7 +33,9 @@ class Segmenter:
 
     Args:
         network: weights loaded.
-        input_width: the image is resized to this width, keeping its aspect, before the network sees it.
+        input_width: the image is resized to this width, keeping its aspect, before the network sees it; one that
+            is higher than MAX_ASPECT times its width, to that height. So the network never sees more pixels than
+            MAX_ASPECT * input_width^2.
         device: where the network runs.
         max_mask_overlap: of two masks that overlap by more (intersection over union) only the better is kept.
     """
@@ -48,14 +52,20 @@ class Segmenter:
     def segment(self, rgb: np.ndarray, score_threshold: float) -> list[Segment]:
         """Return what scores at least `score_threshold` in an image (H, W, 3) uint8, best first."""
         height, width = rgb.shape[:2]
-        small_height = max(1, round(height * self.input_width / width))
-        small = cv2.resize(rgb, (self.input_width, small_height), interpolation=cv2.INTER_AREA)
+        small_width, small_height = self._input_size(width, height)
+        small = cv2.resize(rgb, (small_width, small_height), interpolation=cv2.INTER_AREA)
         image = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].float() / 255.0
         self.network.roi_heads.score_thresh = score_threshold
         with autocast(self.device):
             found = self.network(image)[0]
-        scale = np.array([width / self.input_width, height / small_height] * 2)
+        scale = np.array([width / small_width, height / small_height] * 2)
         return self._segments(found, scale, height, width)
+
+    def _input_size(self, width: int, height: int) -> tuple[int, int]:
+        small_height, highest = round(height * self.input_width / width), MAX_ASPECT * self.input_width
+        if small_height > highest:
+            return max(1, round(width * highest / height)), highest
+        return self.input_width, max(1, small_height)
 
     def _segments(self, found: dict[str, Tensor], scale: np.ndarray, height: int, width: int) -> list[Segment]:
         boxes = (found["boxes"].float().cpu().numpy() + 0.5) * scale - 0.5

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from pose_estimation_ros.ros.ecosystem import cv_bridge
+from pose_estimation_ros.ros.image_size import refuse_large_images, size_of_compressed
 from pose_estimation_ros.ros.input_error import ImageError
 
 
@@ -69,8 +70,9 @@ def image_to_rgb(message: Any) -> np.ndarray:
         RGB image (H, W, 3) uint8.
 
     Raises:
-        ImageError: if the encoding is unknown or the sizes contradict each other.
+        ImageError: if the encoding is unknown, the image is too large or the sizes contradict each other.
     """
+    refuse_large_images(message.width, message.height)
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
         return _through_cv_bridge(message)
@@ -124,7 +126,7 @@ def _through_cv_bridge(message: Any) -> np.ndarray:
 
 
 def compressed_to_rgb(message: Any) -> np.ndarray:
-    """Read a sensor_msgs/CompressedImage (JPEG, PNG or what else OpenCV decodes).
+    """Read a sensor_msgs/CompressedImage (JPEG or PNG).
 
     A rotation noted in the file is ignored, because camera_info describes the image as the sensor saw it.
 
@@ -132,12 +134,15 @@ def compressed_to_rgb(message: Any) -> np.ndarray:
         RGB image (H, W, 3) uint8.
 
     Raises:
-        ImageError: if the data cannot be decoded.
+        ImageError: if the data cannot be decoded, or the image is too large.
     """
     data = np.frombuffer(message.data, dtype=np.uint8)
+    size = size_of_compressed(bytes(data))
+    if size is not None:
+        refuse_large_images(*size)
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        decoded = cv2.imdecode(data, flags) if data.size else None
+        decoded = cv2.imdecode(data, flags) if size is not None else None
     except cv2.error:
         decoded = None
     if decoded is None:

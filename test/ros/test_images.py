@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import struct
 from types import SimpleNamespace
 
 import cv2
@@ -184,6 +185,40 @@ def test_compressed_png_gives_the_pixels_back_and_rubbish_is_refused():
         source.data = array.array("B", rubbish)
         with pytest.raises(ImageError, match=f"{len(rubbish)} bytes: expected a JPEG or PNG image"):
             compressed_to_rgb(source)
+
+
+@pytest.mark.parametrize(("width", "height"), [(12000, 9000), (5001, 5000), (16385, 1), (1, 16385)])
+def test_images_that_are_too_large_are_refused_before_their_data_is_looked_at(width, height):
+    source = SimpleNamespace(width=width, height=height, encoding="rgb8", step=3 * width, is_bigendian=0, data=b"")
+    with pytest.raises(ImageError, match=f"size {width}x{height}: expected at most 25 million pixels and sides"):
+        image_to_rgb(source)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_compressed_images_that_are_too_large_are_refused_before_they_are_decoded(suffix):
+    """The size stands in the header: a small file can hold an image of any size."""
+    _, encoded = cv2.imencode(suffix, np.zeros((7, 9, 3), np.uint8))
+    order = (9, 7) if suffix == ".png" else (7, 9)
+    code = ">II" if suffix == ".png" else ">HH"
+    data = encoded.tobytes().replace(struct.pack(code, *order), struct.pack(code, 30000, 30000), 1)
+    with pytest.raises(ImageError, match="size 30000x30000: expected at most 25 million pixels"):
+        compressed_to_rgb(SimpleNamespace(format="", data=array.array("B", data)))
+
+
+def test_jpegs_with_other_segments_before_their_size_are_read():
+    _, encoded = cv2.imencode(".jpg", RGB, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    data = encoded.tobytes()
+    comment = b"\xff\xff\xfe" + struct.pack(">H", 2 + 300) + 300 * b"\xff"  # a fill byte, and what looks like markers
+    data = data[:2] + comment + data[2:]
+    assert compressed_to_rgb(SimpleNamespace(format="jpeg", data=array.array("B", data))).shape == RGB.shape
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_truncated_images_are_refused_wherever_they_end(suffix):
+    _, encoded = cv2.imencode(suffix, np.zeros((7, 9, 3), np.uint8))
+    for end in range(0, 60):
+        with pytest.raises(ImageError, match="expected a JPEG or PNG image"):
+            compressed_to_rgb(SimpleNamespace(format="", data=array.array("B", encoded.tobytes()[:end])))
 
 
 def test_built_messages_read_back_the_same():

@@ -30,6 +30,7 @@ from pose_estimation_ros.objects.control_points import CORNERS
 
 ROLE = "heatmaps"
 _EVERY = 2  # patches are taken every second place in both directions: 16 pixels
+_MAX_PIXELS = 4_000_000  # of an image at any scale
 
 
 class PatchLocaliser:
@@ -98,7 +99,10 @@ class PatchLocaliser:
         return sorted((item for item in best.values() if item.score >= score_threshold), key=lambda item: -item.score)
 
     def scales_of(self, frame: Frame) -> list[float]:
-        """Return how much smaller or larger the image has to be for objects to look as large as in training."""
+        """Return how much smaller or larger the image has to be for objects to look as large as in training.
+
+        No scale gives more than four million pixels.
+        """
         focal = float(frame.camera.intrinsics[0, 0])
         near, far = self._distance_m
         wanted = [
@@ -106,7 +110,8 @@ class PatchLocaliser:
             for distance in (near, far)
             for size in (self._diameters_m.min(), self._diameters_m.max())
         ]
-        low, high = max(min(wanted), 0.25), min(max(wanted), 2.0)
+        largest = (_MAX_PIXELS / (frame.rgb.shape[0] * frame.rgb.shape[1])) ** 0.5
+        low, high = min(max(min(wanted), 0.25), largest), min(max(wanted), 2.0, largest)
         return [float(value) for value in np.geomspace(min(low, high), max(low, high), self.settings.scales)]
 
     def _at_scale(self, frame: Frame, scale: float, objects: Sequence[int]) -> list[Detection]:

@@ -119,6 +119,26 @@ def test_boxes_return_to_the_pixels_of_the_camera():
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (160, 319, 120, 239)
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "seen"),
+    [(480, 960, (960, 480)), (120, 1920, (960, 60)), (8, 2000, (960, 4)), (1, 1, (480, 480)), (2000, 1, (1, 480))],
+)
+def test_what_the_network_sees_is_bounded_and_boxes_return_from_it(width, height, seen):
+    """However narrow the image, the network sees at most twice the square of its input width."""
+    rows, columns = seen
+    network = FixedNetwork([[-0.5, -0.5, columns - 0.5, rows - 0.5]], [1], [0.9], torch.ones(1, 1, 28, 28))
+    (found,) = detector(network, 480).detect(frame_of(width, height), 0.5)
+    assert network.seen.shape == (1, 3, rows, columns)
+    np.testing.assert_allclose(found.box, [-0.5, -0.5, width - 0.5, height - 0.5])
+    assert found.mask.all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (640, 1), (1, 640), (8, 2000), (2000, 8)])
+def test_networks_take_images_of_any_shape(width, height):
+    network = MaskRCNNNetwork(1, **TINY)
+    assert len(MaskRCNN(Segmenter(network, 96, CPU, 0.6)).detect(frame_of(width, height), 0.0)) <= 30
+
+
 def test_two_objects_cannot_be_seen_at_the_same_pixels():
     boxes = [[10.0, 10.0, 50.0, 50.0], [11.0, 10.0, 51.0, 50.0], [60.0, 10.0, 90.0, 40.0]]
     network = FixedNetwork(boxes, [1, 2, 2], [0.6, 0.8, 0.7], torch.ones(3, 1, 28, 28))

@@ -59,6 +59,13 @@ def test_scales_cover_the_distances_of_the_prior() -> None:
     assert scales[-1] == pytest.approx(128 / 2.0 / 50.0)
 
 
+def test_large_images_of_short_focal_lengths_are_not_enlarged_without_end() -> None:
+    intrinsics = np.array([[FOCAL, 0.0, 2000.0], [0.0, FOCAL, 1500.0], [0.0, 0.0, 1.0]])
+    large = Frame(np.zeros((3000, 4000, 3), np.uint8), Camera(intrinsics, 4000, 3000))
+    wanted, found = localiser().scales_of(frame_with()), localiser().scales_of(large)
+    assert found == pytest.approx([min(scale, (4e6 / 12e6) ** 0.5) for scale in wanted])
+
+
 def test_a_threshold_leaves_out_what_is_not_there() -> None:
     found = localiser().detect(frame_with((0, 160, 120, 70)), 1e-4)
     assert [item.object_index for item in found] == [0]
