@@ -68,6 +68,11 @@ class Statistics:
         with self._lock:
             return None if self._received_s is None else self._clock() - self._received_s
 
+    def seconds_since_result(self) -> float | None:
+        """Return the seconds since the last frame that went all the way, None when there was none."""
+        with self._lock:
+            return self._clock() - self._finished_s[-1] if self._finished_s else None
+
     def frames_per_second(self) -> float:
         """Return the rate of finished frames over the last five seconds of the window."""
         with self._lock:
@@ -83,6 +88,8 @@ class Statistics:
         with self._lock:
             times = list(self._times)
             values = {f"frames_{key}": str(self.counts[key]) for key in ("received", "processed", "refused")}
+        ages = {"image": self.seconds_since_image(), "result": self.seconds_since_result()}
+        values.update({f"{name}_age_s": "" if age is None else f"{age:.1f}" for name, age in ages.items()})
         values["fps"] = f"{rate:.2f}"
         latencies = [item.latency_s for item in times]
         values["latency_ms_p50"] = _milliseconds(latencies, 50)

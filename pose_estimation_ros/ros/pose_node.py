@@ -20,7 +20,6 @@ from pose_estimation_ros.objects.bundle import BundleError
 from pose_estimation_ros.objects.bundle_differences import differences
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
 from pose_estimation_ros.ros.diagnostics import (
-    ERROR,
     OK,
     WARN,
     Problem,
@@ -29,6 +28,7 @@ from pose_estimation_ros.ros.diagnostics import (
     diagnostic_array,
     exception_kind,
 )
+from pose_estimation_ros.ros.health import Situation, judge
 from pose_estimation_ros.ros.inputs import Inputs
 from pose_estimation_ros.ros.intake import Arrival
 from pose_estimation_ros.ros.lifecycle import refuse_unfitting_transitions
@@ -39,8 +39,6 @@ from pose_estimation_ros.ros.processing import FrameProcessor
 from pose_estimation_ros.ros.reloading import Reloader
 from pose_estimation_ros.ros.running import refuse_other_arguments, until_shutdown
 from pose_estimation_ros.ros.worker import Worker
-
-SILENCE_S = 3.0  # without an image for so long, diagnostics warn
 
 PipelineFactory = Callable[[Mapping[str, Any]], LoadedPipeline]
 
@@ -171,6 +169,7 @@ class PoseNode(LifecycleNode):
             self._worker.stop()
         self._dropped_before = self.frames_dropped
         self._worker = self._inputs = None
+        self._complain(None)  # what was wrong with an image is past
         if self._outputs is not None and self.context.ok():
             self._outputs.clear_markers()
 
@@ -226,6 +225,7 @@ class PoseNode(LifecycleNode):
         response.message = "enabled" if request.data else "disabled: images are ignored"
         if self._processor is not None:
             self._processor.set_enabled(request.data)
+            self._complain(None)  # what was wrong before is past
         else:
             response.message = f"node is {self.state}"
         return response
@@ -272,39 +272,37 @@ class PoseNode(LifecycleNode):
 
     def publish_diagnostics(self) -> None:
         """Publish one status on /diagnostics."""
-        level, message = self._judge()
+        situation = self._situation()
+        level, message = judge(situation)
         if self._reloader.failure and level == OK:
             level, message = WARN, f"{message}; {self._reloader.failure}"
-        processor = self._processor
         values = {
             "state": self.state,
             **self._statistics.values(),
             "frames_dropped": str(self.frames_dropped),
-            "objects": str(processor.pose_count if processor else 0),
+            "objects": str(situation.objects),
             "reload": "loading" if self._reloader.is_loading else self._reloader.failure,
-            "reason": (processor.reason if processor else None) or "",
+            "reason": situation.reason or "",
             **{key: str(self._settings[key]) for key in ("bundle", "backend", "refiner", "device")},
         }
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(stamp, self.get_fully_qualified_name(), level, message, values))
 
-    def _judge(self) -> tuple[int, str]:
-        """Return the level and the sentence that describe how the node is."""
-        if self._problems.current:
-            return ERROR, self._problems.current
-        if self.state != "active" or self._processor is None or self._inputs is None:
-            return (OK if self.state == "inactive" else WARN), self.state
-        if not self._processor.is_enabled:
-            return OK, "disabled by the service enable"
-        silent_s = self._statistics.seconds_since_image()
-        if silent_s is None or silent_s > SILENCE_S:
-            topic = self._inputs.image_topic
-            return WARN, f"no image on {topic} ({self.count_publishers(topic)} publishers)"
-        missing = self._inputs.missing()
-        if missing:
-            return WARN, missing
-        count = self._processor.pose_count
-        return OK, f"{count} objects" if count else (self._processor.reason or "no objects")
+    def _situation(self) -> Situation:
+        processor, inputs = self._processor, self._inputs
+        if processor is None or inputs is None:
+            return Situation(self.state, self._problems.current)
+        return Situation(
+            self.state,
+            self._problems.current,
+            processor.is_enabled,
+            inputs.image_topic,
+            self.count_publishers(inputs.image_topic),
+            self._statistics.seconds_since_image(),
+            inputs.missing(),
+            processor.pose_count,
+            processor.reason,
+        )
 
 
 def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:

@@ -96,11 +96,16 @@ class FrameProcessor:
         try:
             frame = frame_from_messages(arrival, self._parameters["image_is_rectified"])
         except InputError as error:
+            self._forget_result()
             self._statistics.refused()
             self._complain(Problem(error.kind, str(error)))
             return
         self._prepare(frame)
-        result = self._pipeline.process(frame)
+        try:
+            result = self._pipeline.process(frame)
+        except Exception:
+            self._forget_result()
+            raise
         header = arrival.image.header
         problem = None
         with self._publishing:
@@ -114,6 +119,10 @@ class FrameProcessor:
         self.reason, self.pose_count = result.reason, len(result.poses)
         self._statistics.processed(FrameTimes(latency_s, waited_s, dict(result.timings_s)))
         self._complain(problem)
+
+    def _forget_result(self) -> None:
+        """Note that the newest image gave nothing: what an older one showed counts no more."""
+        self.reason, self.pose_count = None, 0
 
     def _publish_drawings(self, header: Any, frame: Frame, result: Any) -> None:
         """Draw and publish what somebody subscribes to; drawing is slow, so a pause does not wait for it."""

@@ -83,3 +83,14 @@ def test_only_the_newest_camera_infos_are_remembered():
     assert pairs == [("image 970", "info 970")]
     intake.timeout()  # no earlier one is left either
     assert intake.is_holding
+
+
+def test_nothing_is_missing_while_an_image_waits_for_the_better_of_two_camera_infos():
+    intake, pairs = make()
+    intake.image(1, "image 1", 0.0)
+    intake.info(1, "info 1")
+    intake.image(2, "image 2", 0.0)
+    assert intake.is_holding
+    assert intake.missing() is None
+    intake.timeout()
+    assert pairs[-1] == ("image 2", "info 1")

@@ -109,6 +109,37 @@ def test_bad_input_is_named_and_the_node_lives(make_bench, image_fields, info_fi
     bench.wait(lambda: bench.status_message() == "2 objects", "good diagnostics")
 
 
+@pytest.fixture
+def short_silence(monkeypatch):
+    monkeypatch.setattr("pose_estimation_ros.ros.health.SILENCE_S", 0.5)
+
+
+@pytest.mark.usefixtures("short_silence")
+def test_a_camera_that_dies_is_told_with_its_age_and_shows_no_objects(make_bench):
+    bench = make_bench()
+    bench.wait_until_connected()
+    send_until_processed(bench, 1)
+    bench.wait(lambda: bench.value("objects") == "2", "two objects")
+    bench.wait(lambda: "no image on /image for" in bench.status_message(), "the silence")
+    assert bench.value("objects") == "0"
+    assert float(bench.value("image_age_s")) >= 0.5
+    assert float(bench.value("result_age_s")) >= 0.5
+
+
+@pytest.mark.usefixtures("short_silence")
+def test_a_bad_image_is_no_longer_the_news_once_images_have_stopped(make_bench):
+    bench = make_bench()
+    bench.wait_until_connected()
+    send_until_processed(bench, 1)
+    bench.wait(lambda: bench.value("objects") == "2", "two objects")
+    bench.send(image(2, step=5), info(2))
+    bench.wait(lambda: "step = 5" in bench.status_message(), "the bad image")
+    assert bench.value("objects") == "0"
+    bench.wait(lambda: bench.status_message().startswith("no image on /image for"), "the silence")
+    assert bench.status().level == b"\x01"
+    assert "before that: image: step = 5" in bench.status_message()
+
+
 def test_same_error_is_logged_once(make_bench, monkeypatch):
     bench = make_bench()
     bench.wait_until_connected()
