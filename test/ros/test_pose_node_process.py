@@ -92,13 +92,78 @@ def test_files_that_are_none_are_named(refusal, tmp_path):
     assert "No value at line 3" in refusal("--params-file", f"{tmp_path}/bad.yaml")
 
 
-def test_other_arguments_are_refused_and_help_is_given(capsys):
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--bundle", "demo"), "arguments: --bundle demo; did you mean --ros-args -p bundle:=demo?"),
+        (("--bundel=demo",), "arguments: --bundel=demo; did you mean --ros-args -p bundle:=demo?"),
+        (("bundle:=demo",), "arguments: bundle:=demo; did you mean --ros-args -p bundle:=demo?"),
+        (("bakend:=nemo", "--ros-args", "-p", "bundle:=demo"), "did you mean --ros-args -p backend:=nemo?"),
+        (
+            ("--ros-args", "-p", "bundle:=demo", "--", "--frame-prefix"),
+            "did you mean --ros-args -p frame_prefix:=VALUE?",
+        ),
+        (("xyz",), "arguments: xyz; expected --ros-args and what is to follow it"),
+    ],
+)
+def test_words_outside_ros_args_are_refused_with_how_they_may_be_meant(capsys, words, reason):
     with pytest.raises(SystemExit, match="2"):
-        main(["pose_node", "--bundle", "demo"])
-    assert "pose_node: error: unrecognized arguments: --bundle demo" in capsys.readouterr().err
+        main(["pose_node", *words])
+    assert reason in capsys.readouterr().err
+
+
+def test_help_is_given(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["pose_node", "--help"])
     assert "-p NAME:=VALUE" in capsys.readouterr().out
+
+
+def test_unknown_ros_arguments_are_named_with_the_nearest_known_one(refusal):
+    assert refusal("--param-file", "x.yaml").endswith(
+        "unknown ROS argument '--param-file': did you mean '--params-file'?"
+    )
+    assert "'verbose'" in refusal("--log-level", "verbose").replace("--log-level verbose", "'verbose'")
+
+
+def test_a_parameter_of_all_nodes_with_a_value_of_another_type_is_refused(refusal):
+    assert "use_sim_time" in refusal("-p", "use_sim_time:=maybe")
+
+
+@pytest.mark.parametrize(
+    ("key", "namespace"),
+    [
+        ("pose_node", "/"),
+        ("/another_node", "/"),
+        ("pose_estimation", "/left"),
+        ("/left/pose_estimation", "/right"),
+        ("/*", "/left"),
+        ("/*/pose_estimation", "/"),
+    ],
+)
+def test_parameter_files_for_other_nodes_alone_are_refused(refusal, tmp_path, key, namespace):
+    """rclpy passes over them in silence, and the node would serve the objects of the demo."""
+    file = tmp_path / "my.yaml"
+    file.write_text(f"'{key}':\n  ros__parameters:\n    bundle: lmo\n")
+    line = refusal("--params-file", str(file), "-r", f"__ns:={namespace}")
+    assert f"{file}: has parameters of /{key.strip('/')} alone" in line
+    assert f"expected some of {namespace.rstrip('/')}/pose_estimation" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "namespace"),
+    [
+        ("/**: {ros__parameters: {bundle: lmo}}", "/left"),
+        ("left: {pose_estimation: {ros__parameters: {bundle: lmo}}}", "/left"),
+        ("/*/pose_estimation: {ros__parameters: {bundle: lmo}}", "/left"),
+        ("/**/pose_estimation: {ros__parameters: {bundle: lmo}}", "/"),
+        ("/*: {ros__parameters: {bundle: lmo}}", "/"),
+        ("/left/**: {ros__parameters: {bundle: lmo}}", "/left"),
+    ],
+)
+def test_parameter_files_reach_the_node_as_rclpy_reads_them(tmp_path, text, namespace):
+    file = tmp_path / "my.yaml"
+    file.write_text(text)
+    assert given("--params-file", str(file), "-r", f"__ns:={namespace}") == {"bundle": "lmo"}
 
 
 def test_parameter_files_and_the_command_line_reach_the_node_in_their_order(tmp_path):
