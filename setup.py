@@ -53,7 +53,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "pose_node = pose_estimation_ros.ros.pose_node:main",
+            "pose_node = pose_estimation_ros.ros.start:main",
             "pose_play = pose_estimation_ros.ros.play_node:main",
             "pose_record = pose_estimation_ros.ros.record_node:main",
             "pose_add = pose_estimation_ros.cli.add:main",

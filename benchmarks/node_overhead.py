@@ -70,7 +70,7 @@ def run_node(count: int, seconds: float) -> int:
     """Run the real node with the waiting pipeline."""
     from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
     from pose_estimation_ros.ros.loading import LoadedPipeline
-    from pose_estimation_ros.ros.pose_node import main as pose_node
+    from pose_estimation_ros.ros.node_process import main as pose_node
 
     bounds = ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05))
     models = tuple(ObjectModel(index, f"object_{index}", 0.1733, bounds, Path("x.ply")) for index in range(count))

@@ -26,7 +26,7 @@ from pose_estimation_ros.evaluation.results import Origin, add_result_option, or
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.settings import dump_yaml, parse_assignments
 
-POSE_NODE = ["-m", "pose_estimation_ros.ros.pose_node"]
+POSE_NODE = ["-m", "pose_estimation_ros.ros.start"]
 _PLAY = ["-m", "pose_estimation_ros.ros.play_node"]
 _RECORD = ["-m", "pose_estimation_ros.ros.record_node"]
 _START_S, _DISCOVERY_S = 240.0, 90.0

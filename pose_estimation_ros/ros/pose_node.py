@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import gc
-import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import ParameterException
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
 
 from pose_estimation_ros.objects.bundle import BundleError
 from pose_estimation_ros.objects.bundle_differences import differences
-from pose_estimation_ros.ros.command_line import (
-    parameter_files,
-    refuse_files_for_other_nodes,
-    refuse_other_arguments,
-    unknown_ros_arguments,
-)
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
 from pose_estimation_ros.ros.diagnostics import (
     OK,
@@ -45,7 +34,6 @@ from pose_estimation_ros.ros.outputs import Outputs, reliable
 from pose_estimation_ros.ros.parameters import NodeParameters
 from pose_estimation_ros.ros.processing import FrameProcessor
 from pose_estimation_ros.ros.reloading import Reloader
-from pose_estimation_ros.ros.running import until_shutdown
 from pose_estimation_ros.ros.worker import Worker
 
 PipelineFactory = Callable[[Mapping[str, Any]], LoadedPipeline]
@@ -311,41 +299,3 @@ class PoseNode(LifecycleNode):
             processor.pose_count,
             processor.reason,
         )
-
-
-def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:
-    """Run the node until it is interrupted."""
-    words = sys.argv if argv is None else argv
-    try:
-        refuse_other_arguments("pose_node", __doc__, words)
-        rclpy.init(args=words)
-    except rclpy_implementation.UnknownROSArgsError as error:
-        return _refuse(unknown_ros_arguments(error))
-    except RuntimeError as error:  # a parameter file that is none, for example
-        return _refuse(error)
-    sys.setswitchinterval(0.001)  # the worker gets the interpreter 1 ms after it asks, not 5
-    node = None
-    try:
-        with until_shutdown():
-            node = PoseNode(pipeline_factory)
-            refuse_files_for_other_nodes(parameter_files(words), node.get_fully_qualified_name())
-            rclpy.spin(node)
-    except (ValueError, ParameterException) as error:
-        return _refuse(error)
-    finally:
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # launch and impatient users send it twice
-        if node is not None:
-            node.release()
-            node.destroy_node()
-        rclpy.try_shutdown()
-        signal.signal(signal.SIGINT, previous)
-    return 0
-
-
-def _refuse(error: Exception | str) -> int:
-    print(f"pose_node: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

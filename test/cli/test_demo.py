@@ -27,7 +27,7 @@ from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.ros.loading import LoadedPipeline
-from pose_estimation_ros.ros.pose_node import main
+from pose_estimation_ros.ros.node_process import main
 
 bundle = load_bundle("demo")
 dataset = BopDataset(bundle.path / "sequence")

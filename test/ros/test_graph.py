@@ -28,7 +28,7 @@ import numpy as np
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.ros.loading import LoadedPipeline
-from pose_estimation_ros.ros.pose_node import main
+from pose_estimation_ros.ros.node_process import main
 
 class Pipeline:
     def process(self, frame):
@@ -145,10 +145,61 @@ def test_interrupted_node_exits_with_zero(start, number):
 
 
 def test_missing_bundle_leaves_the_process_alive_until_it_is_told_to_go(start):
-    node = start("-m", "pose_estimation_ros.ros.pose_node", "--ros-args", "-p", "bundle:=no_such_bundle")
+    node = start("-m", "pose_estimation_ros.ros.start", "--ros-args", "-p", "bundle:=no_such_bundle")
     wait_for_line(node, "not configured: bundle 'no_such_bundle': no bundle.yaml in")
     time.sleep(0.5)
     assert node.poll() is None
     node.send_signal(signal.SIGTERM)
     node.communicate(timeout=20)
     assert node.returncode == 0
+
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+def wait_until_caught(process: subprocess.Popen, number: int) -> None:
+    """Wait until the process has a handler of its own: Python has none for SIGTERM."""
+    for _ in range(1000):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        if int(status.split("SigCgt:")[1].split()[0], 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.005)
+    raise AssertionError("the process catches no SIGTERM")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_node_interrupted_while_its_modules_are_imported_exits_with_zero(start, number):
+    node = start("-m", "pose_estimation_ros.ros.start", "--ros-args", "-p", "autostart:=false")
+    wait_until_caught(node, signal.SIGTERM)
+    node.send_signal(number)
+    output, _ = node.communicate(timeout=20)
+    assert (node.returncode, output) == (0, "")
+
+
+def test_signals_that_follow_the_first_do_not_disturb_the_end(start):
+    node = start("-m", "pose_estimation_ros.ros.start", "--ros-args", "-p", "bundle:=no_such_bundle")
+    wait_for_line(node, "not configured")
+    node.send_signal(signal.SIGINT)
+    for count in range(1000):
+        if node.poll() is not None:
+            break
+        node.send_signal(SIGNALS[count % 2])
+        time.sleep(0.004)
+    output, _ = node.communicate(timeout=20)
+    assert node.returncode == 0, output
+    assert "Traceback" not in output
+
+
+LOADING = NODE.replace("sys.exit(main(", "import time; sys.exit(main(").replace(
+    "lambda parameters: LoadedPipeline(Pipeline(), Catalog((cube,)))", "lambda parameters: time.sleep(60)"
+)
+
+
+def test_node_terminated_while_it_loads_exits_with_zero_and_at_once(start):
+    node = start("-c", LOADING)
+    wait_for_line(node, "loading bundle")
+    node.send_signal(signal.SIGTERM)
+    output, _ = node.communicate(timeout=10)
+    assert node.returncode == 0, output
+    assert "Traceback" not in output
+    assert "not configured" not in output

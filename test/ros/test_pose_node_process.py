@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: source scripts/env.sh")
 
+from pose_estimation_ros.ros.node_process import main
 from pose_estimation_ros.ros.parameters import node_settings, run_settings
-from pose_estimation_ros.ros.pose_node import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +54,7 @@ def refusal(capfd):
 
 
 def test_a_mistake_ends_the_process_with_one_line_and_exit_code_two():
-    command = [sys.executable, "-m", "pose_estimation_ros.ros.pose_node", "--ros-args", "-p", "bakend:=nemo"]
+    command = [sys.executable, "-m", "pose_estimation_ros.ros.start", "--ros-args", "-p", "bakend:=nemo"]
     process = subprocess.run(command, env=os.environ, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     line = "pose_node: error: the node's parameters: unknown setting 'bakend'; did you mean 'backend'?\n"
     assert (process.returncode, process.stdout, process.stderr) == (2, "", line)

@@ -1,0 +1,64 @@
+"""Run the pose estimation node until it is told to go.
+
+A camera image comes in, the poses of all known objects go out on TF, as detections and as markers.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.impl.implementation_singleton import rclpy_implementation
+
+from pose_estimation_ros.ros.command_line import (
+    parameter_files,
+    refuse_files_for_other_nodes,
+    refuse_other_arguments,
+    unknown_ros_arguments,
+)
+from pose_estimation_ros.ros.loading import load_pipeline
+from pose_estimation_ros.ros.pose_node import PipelineFactory, PoseNode
+from pose_estimation_ros.ros.running import until_shutdown
+from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals
+
+
+def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:
+    """Run the node until it is interrupted; return the exit code."""
+    words = sys.argv if argv is None else argv
+    node = None
+    with ShutdownSignals() as signals:
+        try:
+            _begin(words)
+            sys.setswitchinterval(0.001)  # the worker gets the interpreter 1 ms after it asks, not 5
+            with until_shutdown():
+                node = PoseNode(pipeline_factory)
+                refuse_files_for_other_nodes(parameter_files(words), node.get_fully_qualified_name())
+                rclpy.spin(node)
+        except KeyboardInterrupt:
+            pass  # before rclpy was there
+        except (ValueError, ParameterException) as error:
+            print(f"pose_node: error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        finally:
+            signals.ending()
+            if node is not None:
+                node.release()
+                node.destroy_node()
+            rclpy.try_shutdown()
+    return 0
+
+
+def _begin(words: list[str]) -> None:
+    """Look at the command line and start rclpy.
+
+    Raises:
+        ValueError: if it cannot take an argument, or a parameter file is none.
+    """
+    try:
+        refuse_other_arguments("pose_node", __doc__, words)
+        rclpy.init(args=words)
+    except rclpy_implementation.UnknownROSArgsError as error:
+        raise ValueError(unknown_ros_arguments(error)) from error
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
