@@ -27,12 +27,16 @@ class Inputs:
     Args:
         node: owner of the subscriptions.
         image_transport: raw or compressed.
-        accept: called when an image arrives; tells whether it is wanted.
+        accept: called with every image that arrives; tells whether it is wanted.
         deliver: called with every complete pair.
     """
 
     def __init__(
-        self, node: Node, image_transport: str, accept: Callable[[], bool], deliver: Callable[[Arrival], None]
+        self,
+        node: Node,
+        image_transport: str,
+        accept: Callable[[Image | CompressedImage], bool],
+        deliver: Callable[[Arrival], None],
     ) -> None:
         self._node = node
         self._accept = accept
@@ -52,6 +56,11 @@ class Inputs:
         return self._image.topic_name
 
     @property
+    def info_topic(self) -> str:
+        """Full name of the topic of camera_info."""
+        return self._info.topic_name
+
+    @property
     def dropped(self) -> int:
         """Images replaced by a newer one while they had no camera_info."""
         return self._intake.dropped
@@ -59,7 +68,7 @@ class Inputs:
     def missing(self) -> str | None:
         """Say why an image waits for its camera_info, None when none does."""
         reason = self._intake.missing()
-        return f"{reason} on {self._info.topic_name}" if reason else None
+        return f"{reason} on {self.info_topic}" if reason else None
 
     def destroy(self) -> None:
         """Drop the subscriptions."""
@@ -69,7 +78,7 @@ class Inputs:
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         received_s = time.perf_counter()
-        if not self._accept():
+        if not self._accept(message):
             return
         self._intake.image(stamp_to_ns(message.header.stamp), message, received_s)
         if self._intake.is_holding:

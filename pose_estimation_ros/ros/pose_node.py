@@ -11,10 +11,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
 from pose_estimation_ros.objects.bundle import BundleError
 from pose_estimation_ros.objects.bundle_differences import differences
+from pose_estimation_ros.ros.announcements import Announcements
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
 from pose_estimation_ros.ros.diagnostics import (
     OK,
@@ -60,6 +62,7 @@ class PoseNode(LifecycleNode):
         self._processor: FrameProcessor | None = None
         self._worker: Worker[Arrival] | None = None
         self._inputs: Inputs | None = None
+        self._announcements = Announcements(self)
         self._dropped_before = 0
         self._declared = NodeParameters(self)
         self._settings = self._declared.values
@@ -100,7 +103,9 @@ class PoseNode(LifecycleNode):
             self.publish_diagnostics()
             return TransitionCallbackReturn.FAILURE
         self._loaded = loaded
-        self._processor = FrameProcessor(loaded, self._outputs, self._settings, self._statistics, self._complain)
+        self._processor = FrameProcessor(
+            loaded, self._outputs, self._settings, self._statistics, self._complain, self._announcements.poses
+        )
         names = ", ".join(model.name for model in loaded.catalog)
         self.get_logger().info(f"ready after {time.perf_counter() - start_s:.1f} s, objects: {names}")
         return super().on_configure(state)
@@ -130,6 +135,7 @@ class PoseNode(LifecycleNode):
         self._worker = Worker(self._processor.handle, self._on_pipeline_error)
         self._worker.start()
         self._inputs = Inputs(self, self._settings["image_transport"], self._accept_image, self._worker.put)
+        self._announcements.begin(self._inputs)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -159,6 +165,7 @@ class PoseNode(LifecycleNode):
         self._free()
 
     def _stop(self) -> None:
+        self._announcements.end()
         if self._inputs is not None:
             self._inputs.destroy()
         if self._worker is not None:
@@ -184,8 +191,9 @@ class PoseNode(LifecycleNode):
 
     # What happens to images
 
-    def _accept_image(self) -> bool:
+    def _accept_image(self, message: Image | CompressedImage) -> bool:
         self._statistics.received()
+        self._announcements.image(message)
         return self._processor is not None and self._processor.is_enabled
 
     def _on_pipeline_error(self, error: Exception) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class FrameProcessor:
         parameters: the node's parameters by name, read anew for every frame.
         statistics: told what became of every frame.
         complain: called with the problem when a frame or its transforms could not be used, with None when all is well.
+        on_poses: called with the poses of every frame that is published.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class FrameProcessor:
         parameters: Mapping[str, Any],
         statistics: Statistics,
         complain: Callable[[Problem | None], None],
+        on_poses: Callable[[Sequence[Any]], None],
     ) -> None:
         self._loaded = loaded
         self._pipeline, self._catalog = loaded.pipeline, loaded.catalog
@@ -62,6 +64,7 @@ class FrameProcessor:
         self._parameters = parameters
         self._statistics = statistics
         self._complain = complain
+        self._on_poses = on_poses
         self._last_stamp_ns: int | None = None
         self._reset_wanted = threading.Event()
         self.between_frames = threading.Lock()  # a frame in work holds it
@@ -115,6 +118,7 @@ class FrameProcessor:
                 problem = self._outputs.publish_tf(header, result.poses)
             latency_s = time.perf_counter() - arrival.received_s
             self._outputs.publish_poses(header, result)
+        self._on_poses(result.poses)
         self._publish_drawings(header, frame, result)
         self.reason, self.pose_count = result.reason, len(result.poses)
         self._statistics.processed(FrameTimes(latency_s, waited_s, dict(result.timings_s)))
