@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Point, Vector3
+from rclpy.duration import Duration
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -19,7 +20,12 @@ Track = tuple[str, int]  # object name, track id
 
 
 def marker_array(
-    header: Header, poses: Sequence[Any], gone: Collection[Track], catalog: Catalog, mesh_uris: Mapping[str, str]
+    header: Header,
+    poses: Sequence[Any],
+    gone: Collection[Track],
+    catalog: Catalog,
+    mesh_uris: Mapping[str, str],
+    lifetime_s: float,
 ) -> MarkerArray:
     """Build the markers of one frame.
 
@@ -29,7 +35,9 @@ def marker_array(
         gone: tracks that had markers before and have none now; their markers are deleted.
         catalog: the objects.
         mesh_uris: where viewers find the mesh, by object name; objects without one get no mesh marker.
+        lifetime_s: after which viewers drop markers that nobody has sent again.
     """
+    lifetime = Duration(seconds=lifetime_s).to_msg()
     markers = [marker for track in sorted(gone) for marker in _deletions(header, track)]
     for pose, quaternion in zip(poses, quaternions_of(poses), strict=True):
         model = catalog[pose.object_index]
@@ -44,6 +52,7 @@ def marker_array(
             marker.id = pose.track_id
             marker.action = Marker.ADD
             marker.pose = placed
+            marker.lifetime = lifetime
         own[2].pose = _above(pose.camera_from_object, model)
         markers.extend(own)
     return MarkerArray(markers=markers)

@@ -17,6 +17,7 @@ from pose_estimation_ros.ros.diagnostics import Problem
 from pose_estimation_ros.ros.ecosystem import transform_broadcaster
 from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.loading import LoadedPipeline
+from pose_estimation_ros.ros.marker_lifetime import MarkerLifetime
 from pose_estimation_ros.ros.markers import Track, marker_array
 from pose_estimation_ros.ros.messages import detections_2d, detections_3d, stamp_to_ns, stamped_transforms
 
@@ -63,6 +64,7 @@ class Outputs:
         self._publish_images_of(loaded)
         self._sent_stamps_ns: deque[int] = deque(maxlen=1000)
         self._marked: set[Track] = set()
+        self._lifetime = MarkerLifetime()
         self._last_header = Header()
 
     def replace(self, loaded: LoadedPipeline) -> None:
@@ -70,7 +72,7 @@ class Outputs:
         names = {model.name for model in loaded.catalog}
         gone = {track for track in self._marked if track[0] not in names}
         if gone:
-            self._markers.publish(marker_array(self._last_header, [], gone, loaded.catalog, {}))
+            self._delete_markers(gone)
         self._marked -= gone
         self._loaded = loaded
         self._publish_images_of(loaded)
@@ -108,9 +110,9 @@ class Outputs:
         self._detections_3d.publish(detections_3d(header, result.poses, catalog))
         self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog))
         tracks = {(pose.name, pose.track_id) for pose in result.poses}
-        self._markers.publish(
-            marker_array(header, result.poses, self._marked - tracks, catalog, self._loaded.mesh_uris)
-        )
+        lifetime_s = self._lifetime.next_s()
+        gone = self._marked - tracks
+        self._markers.publish(marker_array(header, result.poses, gone, catalog, self._loaded.mesh_uris, lifetime_s))
         self._marked, self._last_header = tracks, header
 
     def watched_images(self) -> frozenset[str]:
@@ -125,8 +127,11 @@ class Outputs:
     def clear_markers(self) -> None:
         """Delete all markers that are shown."""
         if self._marked:
-            self._markers.publish(marker_array(self._last_header, [], self._marked, self._loaded.catalog, {}))
+            self._delete_markers(self._marked)
         self._marked = set()
+
+    def _delete_markers(self, tracks: set[Track]) -> None:
+        self._markers.publish(marker_array(self._last_header, [], tracks, self._loaded.catalog, {}, 0.0))
 
     def forget_stamps(self) -> None:
         """Allow stamps again that were sent before, after the clock went back."""
