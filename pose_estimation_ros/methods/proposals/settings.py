@@ -27,11 +27,11 @@ class ProposalsSettings(ViewTableSettings):
     aspect_weight: float = setting(
         0.1, "By which views lose similarity for the logarithm of their box's aspect ratio over the one seen.", ge=0.0
     )
-    sharpness: float = setting(17.5, "Logarithm of the odds of a name per unit of similarity.", gt=0.0)
+    sharpness: float = setting(16.5, "Logarithm of the odds of a name per unit of similarity.", gt=0.0)
     rejected_similarity: float = setting(
-        0.6,
+        0.56,
         "Similarity from which a name is more likely than none, for a proposal that is as likely an object as not.",
     )
     objectness_weight: float = setting(
-        0.225, "Logarithm of the odds of a name per logarithm of the odds that there is an object.", ge=0.0
+        0.29, "Logarithm of the odds of a name per logarithm of the odds that there is an object.", ge=0.0
     )
