@@ -81,7 +81,7 @@ def similarity(matcher: Matcher, frame: Frame, segment: Segment) -> np.ndarray:
 def test_an_object_is_most_like_its_own_views(bundle: Bundle, shapes: MeshShapes, matcher: Matcher, index: int):
     found = similarity(matcher, *photographed(bundle, shapes, index))
     assert found.argmax() == index
-    assert found[index] > np.delete(found, index).max() + 0.1
+    assert SETTINGS.sharpness * (found[index] - np.delete(found, index).max()) > np.log(3.0)  # of the odds
 
 
 def test_what_hides_a_part_costs_little_where_the_mask_leaves_it_out(
