@@ -156,6 +156,7 @@ def _add(arguments: argparse.Namespace) -> Bundle:
 def _train(arguments: argparse.Namespace) -> bool:
     """Train for the minutes, then see what it is worth; return False if the user interrupted."""
     from pose_estimation_ros.cli.add_report import choose_methods
+    from pose_estimation_ros.cli.add_scores import FROM_MINUTES, SCENES, calibrate_scores
     from pose_estimation_ros.cli.add_training import looks_of, train_for
     from pose_estimation_ros.networks.device import resolve_device
 
@@ -163,6 +164,8 @@ def _train(arguments: argparse.Namespace) -> bool:
     device = str(resolve_device(arguments.device))
     if not train_for(path, arguments.minutes, arguments.photos, device, arguments.recipes):
         return False
+    if arguments.minutes >= FROM_MINUTES:
+        calibrate_scores(path, SCENES, arguments.photos, device)
     outcome = choose_methods(path, arguments.scenes, arguments.photos, device, looks_of(path))
     methods = f"detector {outcome.detector}, backend {outcome.backend}"
     print(f"{methods}: finds {outcome.found:.0%} in rendered scenes; {path / REPORT / 'README.md'}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,18 +74,25 @@ def usable_methods(bundle: Bundle) -> list[tuple[str, str]]:
     return [(backend, detector) for backend in backends for detector in usable_detectors(bundle)]
 
 
-def pipelines(bundle: Bundle, device: str | None) -> Iterator[Pipeline]:
-    """Yield pipelines of the methods that are usable, in order; a backend is loaded once for all detectors.
+def pipelines(
+    bundle: Bundle,
+    device: str | None,
+    chosen: Sequence[tuple[str, str]] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Iterator[Pipeline]:
+    """Yield pipelines of methods, in order; a backend is loaded once for all detectors.
 
     Args:
         bundle: has the networks.
         device: cpu or cuda; the better one that is there where absent.
+        chosen: pairs of backend and detector; all that are usable where absent.
+        changes: settings that are other than the bundle's.
 
     Raises:
         ValueError: if a network cannot be loaded.
     """
     made: LoadedMethod | None = None
-    for backend, detector in usable_methods(bundle):
+    for backend, detector in usable_methods(bundle) if chosen is None else chosen:
         if made is not None and made.method.name != backend:
             made = None  # its memory is for the next one
         settings = {
@@ -93,6 +100,7 @@ def pipelines(bundle: Bundle, device: str | None) -> Iterator[Pipeline]:
             "tracking.mode": "detect",
             "backend": backend,
             "detector.method": detector,
+            **(changes or {}),
         }
         pipeline = Pipeline(bundle, made, device=device, settings=settings)
         assert pipeline.backend_method is not None

@@ -162,10 +162,10 @@ def with_scores(bundle: Bundle, generic: GenericNetworks) -> Bundle:
     """Return a bundle that has the calibrated scores of the generic networks, where these are its networks too."""
     have = {(item.detector, item.backend, item.refiner) for item in bundle.scores}
     found = [item for item in generic.scores if (item.detector, item.backend, item.refiner) not in have]
-    return replace(bundle, scores=(*bundle.scores, *(item for item in found if _fits(item, bundle))))
+    return replace(bundle, scores=(*bundle.scores, *(item for item in found if score_fits(item, bundle))))
 
 
-def _fits(score: ScoreEntry, bundle: Bundle) -> bool:
+def score_fits(score: ScoreEntry, bundle: Bundle) -> bool:
     """Tell whether a score was calibrated with the networks that a bundle has."""
     digests = {role: entry.sha256 for role, entry in bundle.networks.items()}
     return all(digests.get(role) == value for role, value in score.networks.items())
@@ -182,5 +182,5 @@ def with_settings(bundle: Bundle) -> Bundle:
         settings["backend"] = backend
     if detector is not None:
         settings["detector"] = {**settings.get("detector", {}), "method": detector}
-    scores = tuple(item for item in bundle.scores if _fits(item, bundle))
+    scores = tuple(item for item in bundle.scores if score_fits(item, bundle))
     return replace(bundle, settings=settings, scores=scores)

@@ -17,8 +17,7 @@ from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.pose_scenes import PoseScene, PoseSceneConfig, PoseSceneSource
 from pose_estimation_ros.evaluation.results import origin_of
-from pose_estimation_ros.evaluation.score_calibration import fit_score, judge_scenes
-from pose_estimation_ros.methods.registry import NONE
+from pose_estimation_ros.evaluation.score_calibration import calibrated
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_score
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.objects.score_entry import ScoreEntry
@@ -91,14 +90,8 @@ def _calibrate(arguments: argparse.Namespace, command: str) -> ScoreEntry:
         for _ in tqdm(range(arguments.scenes), desc="scenes", unit="scene", disable=None):
             yield source.next()
 
-    poses = judge_scenes(pipeline, SilhouetteRenderer(meshes, pipeline.device), scenes())
-    methods = (pipeline.detector_method, pipeline.backend_method, pipeline.refiner_method)
-    names = [NONE if method is None else method.name for method in methods]
     about = {"command": command, "scenes": arguments.scenes, "seed": arguments.seed}
-    entry = fit_score(poses, (names[0], names[1], names[2]), about)
-    roles = sorted({role for method in methods if method is not None for role in method.roles})
-    digests = {role: bundle.networks[role].sha256 for role in roles if role in bundle.networks}
-    entry = entry.model_copy(update={"networks": digests})
+    entry = calibrated(pipeline, SilhouetteRenderer(meshes, pipeline.device), scenes(), about)
     save_score(bundle.path, entry)
     return entry
 

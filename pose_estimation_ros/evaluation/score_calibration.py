@@ -13,6 +13,7 @@ from pose_estimation_ros.data.pose_scenes import PoseScene
 from pose_estimation_ros.evaluation.published import is_right
 from pose_estimation_ros.evaluation.reliability import expected_calibration_error, reliability
 from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.methods.registry import NONE
 from pose_estimation_ros.objects.score_entry import ScoreEntry
 from pose_estimation_ros.pipeline import Pipeline
 from pose_estimation_ros.verification.evidence import EVIDENCE, gather_evidence
@@ -36,6 +37,28 @@ class JudgedPoses:
         """Return the poses chosen (N,) bool."""
         evidence = {name: values[chosen] for name, values in self.evidence.items()}
         return JudgedPoses(evidence, self.right[chosen], self.scene[chosen])
+
+
+def calibrated(
+    pipeline: Pipeline, renderer: SilhouetteRenderer, scenes: Iterable[PoseScene], about: dict[str, Any]
+) -> ScoreEntry:
+    """Fit the score of a pipeline's detector, backend and refiner on scenes.
+
+    Args:
+        pipeline: see `judge_scenes`.
+        renderer: of the objects of its catalog.
+        scenes: images with known poses.
+        about: what is to be kept about how the poses came about.
+
+    Raises:
+        ValueError: if there are too few poses, or hardly any right or wrong ones.
+    """
+    methods = (pipeline.detector_method, pipeline.backend_method, pipeline.refiner_method)
+    names = [NONE if method is None else method.name for method in methods]
+    entry = fit_score(judge_scenes(pipeline, renderer, scenes), (names[0], names[1], names[2]), about)
+    roles = sorted({role for method in methods if method is not None for role in method.roles})
+    networks = pipeline.bundle.networks
+    return entry.model_copy(update={"networks": {role: networks[role].sha256 for role in roles if role in networks}})
 
 
 def judge_scenes(pipeline: Pipeline, renderer: SilhouetteRenderer, scenes: Iterable[PoseScene]) -> JudgedPoses:
