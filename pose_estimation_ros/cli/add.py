@@ -164,8 +164,7 @@ def _train(arguments: argparse.Namespace) -> bool:
     device = str(resolve_device(arguments.device))
     if not train_for(path, arguments.minutes, arguments.photos, device, arguments.recipes):
         return False
-    if arguments.minutes >= FROM_MINUTES:
-        calibrate_scores(path, SCENES, arguments.photos, device)
+    calibrate_scores(path, SCENES if arguments.minutes >= FROM_MINUTES else 0, arguments.photos, device)
     outcome = choose_methods(path, arguments.scenes, arguments.photos, device, looks_of(path))
     methods = f"detector {outcome.detector}, backend {outcome.backend}"
     print(f"{methods}: finds {outcome.found:.0%} in rendered scenes; {path / REPORT / 'README.md'}")

@@ -28,7 +28,7 @@ def calibrate_scores(path: Path, scenes: int, photos: Path | None, device: str) 
 
     Args:
         path: of the bundle.
-        scenes: how many are rendered.
+        scenes: how many are rendered; none leaves out the scores of earlier weights and fits no other.
         photos: pictures as backgrounds.
         device: cpu or cuda.
 
@@ -38,6 +38,8 @@ def calibrate_scores(path: Path, scenes: int, photos: Path | None, device: str) 
     bundle = load_bundle(path)
     bundle = replace(bundle, scores=tuple(item for item in bundle.scores if score_fits(item, bundle)))
     save_bundle(bundle)
+    if scenes == 0:
+        return
     scored = {(item.backend, item.detector, item.refiner) for item in bundle.scores}
     shown = list(islice(held_out_scenes(bundle, _SEED, photos), scenes))
     renderer = SilhouetteRenderer(bundle.load_meshes(), device)

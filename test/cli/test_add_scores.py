@@ -76,3 +76,9 @@ def test_what_is_missing_or_of_other_weights_is_fitted(
     assert scores == {("proposals", "none"): 1.0, ("mask_rcnn", "none"): 0.0}
     said = capsys.readouterr()
     assert "the score of mask_rcnn, unseen and refiner attention is no probability: 12 poses" in said.out + said.err
+
+
+def test_without_scenes_scores_of_other_weights_are_dropped(bundle: Bundle, fitted: list[tuple[str, str]]) -> None:
+    add_scores.calibrate_scores(bundle.path, 0, None, "cpu")
+    assert [(item.detector, item.refiner) for item in load_bundle(bundle.path).scores] == [("proposals", "none")]
+    assert fitted == []
