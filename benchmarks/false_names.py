@@ -1,7 +1,7 @@
 """Count what a bundle finds in photographs that show none of its objects: every name is a false one.
 
-    pose_add --bundle runs/demo_generic --mesh models/demo/meshes/*.ply
-    python benchmarks/false_names.py --bundle runs/demo_generic --bop ../shared/data/lmo
+    pose_add --bundle runs/held_out_generic --models runs/held_out/models --elevation 0 90 --roll -45 45
+    python benchmarks/false_names.py --bundle runs/held_out_generic --bop ../shared/data/lmo
 
 Detector, backend and thresholds are those of the bundle, as the node takes them.
 """
@@ -39,9 +39,10 @@ def counted(arguments: argparse.Namespace) -> tuple[dict[str, float], Counter[st
     """
     bundle = load_bundle(arguments.bundle)
     dataset = BopDataset(arguments.bop, arguments.split)
-    shown = {item.name for item in dataset.catalog} & {item.name for item in bundle.catalog}
+    there = {(item.name, round(item.diameter_m, 4)) for item in dataset.catalog}
+    shown = [item.name for item in bundle.catalog if (item.name, round(item.diameter_m, 4)) in there]
     if shown:
-        raise ValueError(f"{arguments.bop} shows {', '.join(sorted(shown))} of {arguments.bundle}")
+        raise ValueError(f"{arguments.bop} shows {', '.join(shown)} of {arguments.bundle}")
     pipeline = Pipeline(bundle, settings={"tracking.enabled": False})
     images = dataset.images[:: arguments.image_step]
     names: Counter[str] = Counter()

@@ -106,6 +106,9 @@ OTHERS = {
         # --mesh obj_000005=../shared/data/lmo/models/obj_000005.ply --unit mm --minutes 10
         "lmo_add_10_can": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/can_10 --bop ../shared/data/lmo "
         "--detections model --no-vsd --part 1:60:2",
+        # Before: pose_add --bundle runs/held_out_generic --models runs/held_out/models --elevation 0 90 --roll -45 45
+        "false_names_held_out": "OMP_NUM_THREADS=1 python benchmarks/false_names.py --bundle runs/held_out_generic "
+        "--bop ../shared/data/lmo",
         # Before: pose_add --bundle runs/demo_generic --mesh models/demo/meshes/*.ply
         "false_names_demo": "OMP_NUM_THREADS=1 python benchmarks/false_names.py --bundle runs/demo_generic "
         "--bop ../shared/data/lmo",
