@@ -96,9 +96,10 @@ OTHERS = {
         # --models ../shared/data/lmo/models --elevation -5 90 --roll -45 45 --distance 0.35 1.5
         "lmo_unseen_generic_gt": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_generic --bop ../shared/data/lmo "
         "--backend unseen --refiner none --detections gt --no-vsd --part 1:60:2",
-        # Of the same bundle, whose detector is `proposals`.
+        # Of the same bundle, whose detector is `proposals`; its names are less sure than those of a trained detector.
         "lmo_unseen_generic_model": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_generic "
-        "--bop ../shared/data/lmo --backend unseen --refiner none --detections model --no-vsd --part 1:60:2",
+        "--bop ../shared/data/lmo --backend unseen --refiner none --detections model --candidates 8 "
+        "--score-threshold 0.01 --no-vsd --part 1:60:2",
         # Before: the bundle of lmo_unseen_generic_gt, made with --photos runs/media/pictures --minutes 30
         "lmo_add_30": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_30 --bop ../shared/data/lmo "
         "--detections model --no-vsd --part 1:60:2",
