@@ -136,6 +136,10 @@ OTHERS = {
         "time_nemo_paper": f"pose_benchmark {LMO} --no-detector --backend nemo --compare nemo "
         "--compare-set nemo.procedure=paper --frames 5",
         "time_following": "python benchmarks/following.py --bundle models/demo",
+        # Before: pose_add --bundle runs/demo_unseen --unit m --minutes 0 --mesh NAME=models/demo/meshes/NAME.ply ...
+        # in the order of models/demo/bundle.yaml, whose ids they then have
+        "time_following_unseen": "python benchmarks/following.py --bundle runs/demo_unseen "
+        "--bop models/demo/sequence --backend unseen --objects mug --rounds 1",
         "time_warm_up": "python benchmarks/warm_up.py --bundle models/demo --refiner attention",
         "time_demo": "pose_demo",
         "time_node": "python benchmarks/node_overhead.py",
