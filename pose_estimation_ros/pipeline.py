@@ -34,6 +34,7 @@ from pose_estimation_ros.settings import Layer
 from pose_estimation_ros.tracking.following import Follower
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.tracker import Tracker, untracked
+from pose_estimation_ros.verification.second_looks import look_again
 from pose_estimation_ros.verification.verifier import DEFAULT_THRESHOLD, candidates, load_verifier
 
 STAGES = ("detection", "crops", "pose", "refinement", "verification", "tracking")
@@ -264,6 +265,7 @@ class Pipeline:
             usable = self._usable(wanted, frame)
         estimated = self._estimate(frame, usable, watch) if usable else []
         refined = self._refine(frame, usable, estimated, watch)
+        estimated, refined = self._look_again(frame, usable, estimated, refined, watch)
         trace = Trace(frame, usable, estimated, refined=refined)
         hypotheses = self._verify(trace, watch)
         if self._follower is not None:
@@ -321,12 +323,38 @@ class Pipeline:
             return self.backend.estimate(frame, crops, detections)
 
     def _refine(
-        self, frame: Frame, detections: list[Detection], hypotheses: list[PoseHypothesis], watch: Stopwatch
+        self,
+        frame: Frame,
+        detections: list[Detection],
+        hypotheses: list[PoseHypothesis],
+        watch: Stopwatch,
+        thorough: bool = True,
     ) -> list[PoseHypothesis]:
         if self.refiner is None or not hypotheses:
             return hypotheses
         with watch.stage("refinement"):
-            return self.refiner.refine(frame, detections, hypotheses)
+            return self.refiner.refine(frame, detections, hypotheses, thorough=thorough)
+
+    def _look_again(
+        self,
+        frame: Frame,
+        detections: list[Detection],
+        estimated: list[PoseHypothesis],
+        refined: list[PoseHypothesis],
+        watch: Stopwatch,
+    ) -> tuple[list[PoseHypothesis], list[PoseHypothesis]]:
+        """Replace poses that the refiner doubts by those that other boxes lead to, see `look_again`."""
+        settings, method = self.settings.pipeline.second_looks, self.backend_method
+        if self.refiner is None or not settings.enabled or (method is not None and method.searches):
+            return estimated, refined
+        return look_again(
+            detections,
+            estimated,
+            refined,
+            lambda changed: self._estimate(frame, changed, watch),
+            lambda changed, tried: self._refine(frame, changed, tried, watch, thorough=False),
+            settings,
+        )
 
     def _verify(self, trace: Trace, watch: Stopwatch) -> list[PoseHypothesis]:
         if self.verifier is None:

@@ -23,7 +23,7 @@ from pose_estimation_ros.settings import (
     values_of,
 )
 from pose_estimation_ros.tracking.settings import TrackingSettings
-from pose_estimation_ros.verification.settings import VerificationSettings
+from pose_estimation_ros.verification.settings import SecondLookSettings, VerificationSettings
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
 # The settings that choose a method; which ones there are is known when the program runs.
@@ -79,6 +79,7 @@ class PipelineSettings(Settings):
     )
     detector: DetectorSettings = DetectorSettings()
     pose: PoseSettings = PoseSettings()
+    second_looks: SecondLookSettings = SecondLookSettings()
     verification: VerificationSettings = VerificationSettings()
     tracking: TrackingSettings = TrackingSettings()
 

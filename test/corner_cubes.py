@@ -114,7 +114,7 @@ class Keeping:
     def __init__(self) -> None:
         self.sure = True
 
-    def refine(self, frame, detections, hypotheses, stages=None):
+    def refine(self, frame, detections, hypotheses, stages=None, thorough=True):
         share = 0.8 if self.sure else 0.1
         return [
             replace(

@@ -184,7 +184,7 @@ def test_warm_up_runs_every_stage_and_leaves_no_tracks():
 
 def test_a_refiner_takes_part_and_may_reject():
     class Rejecting:
-        def refine(self, frame, detections, hypotheses, stages=None):
+        def refine(self, frame, detections, hypotheses, stages=None, thorough=True):
             return [replace(item, score=0.2) for item in hypotheses if item.object_index == 0]
 
     truths = [random_pose(12, -0.15), random_pose(13, 0.15)]

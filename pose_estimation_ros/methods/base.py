@@ -47,6 +47,7 @@ class PoseHypothesis:
     rejected: bool = False  # a refiner went astray with it; the pose is the one that it was given
     comparisons: int = 0  # of renderings with the image that the refiner made for it
     similarity: float | None = None  # of its rendering and the image, as the refiner sees it; None = unknown
+    agreement: float | None = None  # share of the looks from other boxes that led to it; None = there were none
 
 
 class Detector(Protocol):
@@ -92,6 +93,7 @@ class Refiner(Protocol):
         detections: list[Detection],
         hypotheses: Sequence[PoseHypothesis],
         stages: int | None = None,
+        thorough: bool = True,
     ) -> list[PoseHypothesis]:
         """Return the hypotheses, improved; those that turn out wrong may be left out or marked `rejected`.
 
@@ -100,6 +102,7 @@ class Refiner(Protocol):
             detections: what the hypotheses' `detection_index` counts in.
             hypotheses: poses to start from.
             stages: iterations, for refiners that have them; their own number where absent.
+            thorough: whether poses in doubt may be tried in other ways, too.
         """
         ...
 
@@ -162,6 +165,7 @@ class Method:
     drawing: str | None = None
     tight_boxes: bool = True  # detectors: boxes end where the object ends; backends: they need such boxes
     needs_meshes: bool = False
+    searches: bool = False  # backends: one look compares many poses; it is too dear to be repeated with other boxes
 
     @property
     def trainings(self) -> tuple[Training, ...]:

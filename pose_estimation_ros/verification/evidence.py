@@ -33,6 +33,7 @@ EVIDENCE = {  # missing values (no mask, no refiner) are not numbers
     "rejected": Evidence(-1, "1 where the refiner went astray"),
     "moved": Evidence(-1, "how far the refiner moved the object along the ray, absolute log of the ratio"),
     "refined_ray_deviation": Evidence(-1, "log of the refiner's standard deviation along the ray, over the distance"),
+    "agreement": Evidence(1, "share of the looks from other boxes that led to the pose, weighed by their scores"),
     "box_overlap": Evidence(1, "intersection over union of the boxes of the rendered object and of the detector"),
     "mask_covered": Evidence(1, "share of the detector's mask that the rendered object covers"),
     "mask_overlap": Evidence(
@@ -98,13 +99,14 @@ def _of_refiner(
     for first, item, box in zip(firsts, hypotheses, found, strict=True):
         likeness = np.nan if item.similarity is None else item.similarity
         if item is first:
-            rows.append([np.nan, likeness, np.nan, np.nan, np.nan])
+            rows.append([np.nan, likeness, np.nan, np.nan, np.nan, np.nan])
             continue
         moved = abs(np.log(_distance(item) / _distance(first)))
         ray = np.nan if item.rejected else _deviations(item)[0]
-        rows.append([logit(_own_score(item, box)), likeness, float(item.rejected), moved, ray])
-    names = ("refiner", "similarity", "rejected", "moved", "refined_ray_deviation")
-    return dict(zip(names, np.array(rows, dtype=np.float64).reshape(-1, 5).T, strict=True))
+        agreement = np.nan if item.agreement is None else item.agreement
+        rows.append([logit(_own_score(item, box)), likeness, float(item.rejected), moved, ray, agreement])
+    names = ("refiner", "similarity", "rejected", "moved", "refined_ray_deviation", "agreement")
+    return dict(zip(names, np.array(rows, dtype=np.float64).reshape(-1, len(names)).T, strict=True))
 
 
 def _distance(item: PoseHypothesis) -> float:

@@ -10,6 +10,7 @@ from pose_estimation_ros.objects.score_entry import ScoreTerm
 from pose_estimation_ros.verification.probability import bounded
 
 MIN_POSES = 100  # of which at least a tenth each must be right and wrong
+_KNOWN = 0.2  # share of the poses of which a term has to be known at least; the others get its usual value
 _RIDGE = 3.0  # penalty of squared weights, of standardised values
 _TAIL = 0.02  # share of the values beyond each limit of a term
 
@@ -31,7 +32,7 @@ def fit_terms(
         ValueError: if there are too few poses, or hardly any right or wrong ones.
     """
     _check(right)
-    terms = {name: _limits(evidence[name]) for name in signs if np.isfinite(evidence[name]).mean() > 0.5}
+    terms = {name: _limits(evidence[name]) for name in signs if np.isfinite(evidence[name]).mean() > _KNOWN}
     values = np.column_stack([bounded(evidence[name], term) for name, term in terms.items()])
     mean, scale = values.mean(axis=0), values.std(axis=0)
     varied = scale > 1e-6

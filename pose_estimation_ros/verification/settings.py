@@ -1,4 +1,4 @@
-"""Settings of the check of poses against the image and each other."""
+"""Settings of the check of poses against the image and each other, and of second looks."""
 
 from __future__ import annotations
 
@@ -37,3 +37,14 @@ class VerificationSettings(Settings):
         gt=0.0,
         le=1.0,
     )
+
+
+class SecondLookSettings(Settings):
+    """Which poses are looked at again, from other boxes."""
+
+    enabled: bool = setting(
+        True,
+        "Estimate refined poses that are in doubt from other boxes, too, and take what most of them lead to; backends "
+        "that search many poses in one look are not asked again.",
+    )
+    below: float = setting(0.3, "Poses whose own score, by the refiner, is below this are in doubt.", ge=0.0, le=1.0)

@@ -100,6 +100,7 @@ class Attention(RenderCompare):
         detections: list[Detection],
         hypotheses: Sequence[PoseHypothesis],
         stages: int | None = None,
+        thorough: bool = True,
     ) -> list[PoseHypothesis]:
         """Return the hypotheses with the poses most like the image.
 
@@ -117,6 +118,7 @@ class Attention(RenderCompare):
             hypotheses: poses to start from.
             stages: comparisons, all at the full size, for poses that are near; those of the settings where absent, the
                 coarse ones first.
+            thorough: whether objects in doubt are tried in other rotations.
 
         Raises:
             ValueError: if `stages` is less than 1.
@@ -129,7 +131,7 @@ class Attention(RenderCompare):
         boxes = [detections[item.detection_index] for item in hypotheses]
         outcome = self._outcome(picture, boxes, start, self.run(picture, index, start, sizes), first)
         comparisons = torch.full((len(start),), len(sizes), device=self.device)
-        if stages is None:
+        if stages is None and thorough:
             outcome, more = self._with_other_rotations(picture, boxes, index, start, outcome)
             comparisons += more
         chance = self.success_probability(outcome.log_error).nan_to_num(0.0).tolist()

@@ -18,4 +18,5 @@ METHOD = Method(
         object_rows=None,
     ),
     drawing="pose_estimation_ros.methods.nemo.drawing:draw",
+    searches=True,
 )

@@ -12,4 +12,5 @@ METHOD = Method(
     roles=("attention",),
     drawing="pose_estimation_ros.methods.unseen.drawing:draw",
     needs_meshes=True,
+    searches=True,
 )
