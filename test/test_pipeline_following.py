@@ -27,7 +27,7 @@ def test_following_leaves_out_detector_and_backend_until_a_pose_is_unsure():
         [Detection(0, 0.9, box_of(truth))],
         backend,
         refiner=refiner,
-        settings={"tracking.mode": "refine", "tracking.detect_every": 4},
+        settings={"tracking.mode": "refine", "tracking.detect_every": 4, "second_looks.enabled": False},
     )
     counts = []
     for number in range(6):
