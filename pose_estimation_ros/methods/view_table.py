@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.data.comparison import warped
+from pose_estimation_ros.data.pyramid import Pyramid
 from pose_estimation_ros.geometry.virtual_camera import VirtualCameras, filling_intrinsics, rotation_between
 from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.rendering.shading import headlight
@@ -196,11 +197,11 @@ class BoxView:
     log_aspect: Tensor  # (B,)
 
 
-def look_at_boxes(image: Tensor, intrinsics: Tensor, boxes: np.ndarray) -> BoxView:
+def look_at_boxes(image: Tensor | Pyramid, intrinsics: Tensor, boxes: np.ndarray) -> BoxView:
     """Turn a camera to each box.
 
     Args:
-        image: (C, H, W) in [0, 1].
+        image: (C, H, W) in [0, 1], or its pyramid.
         intrinsics: (3, 3).
         boxes: x0 y0 x1 y1 in pixels (B, 4).
     """

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pose_estimation_ros.data.crops import Crops, cut_squares
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.data.pyramid import picture_of
 from pose_estimation_ros.geometry.pnp import PnpResult, TranslationPrior, solve_pnp
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
 from pose_estimation_ros.methods.covariance import published_covariance
@@ -97,20 +98,14 @@ class Pix2Pose:
             shift = crops.square[:, 2:] * crops.square.new_tensor([right, down])
             squares.append(torch.cat([crops.square[:, :2] + shift, crops.square[:, 2:] * scale], dim=1))
         count = len(self.settings.framings)
-        image, intrinsics = self._tensors(frame)
         index = crops.object_index.repeat(count)
-        more = cut_squares(image, intrinsics, torch.cat(squares[1:]), index, self.crop_size)
+        more = cut_squares(*picture_of(frame, self.device), torch.cat(squares[1:]), index, self.crop_size)
         return Crops(
             torch.cat([crops.pixels, more.pixels]),
             torch.cat([crops.camera, more.camera]),
             torch.cat([crops.object_index, more.object_index]),
             torch.cat([crops.square, more.square]),
         )
-
-    def _tensors(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Return image (3, H, W) in [0, 1] and intrinsics (3, 3) on the device."""
-        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
-        return image, torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
 
     @torch.inference_mode()
     def predict(self, crops: Crops) -> CoordinateMaps:

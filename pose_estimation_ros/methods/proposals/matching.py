@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pose_estimation_ros.data.pyramid import Pyramid
 from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
 from pose_estimation_ros.methods.segmentation import Segment
 from pose_estimation_ros.methods.view_table import Encode, ViewTable, look_at_boxes
@@ -79,7 +80,7 @@ class Matcher:
         self.settings = settings
 
     def similarity(
-        self, image: Tensor, intrinsics: Tensor, found: Sequence[Segment], objects: Sequence[int] | None = None
+        self, image: Tensor | Pyramid, intrinsics: Tensor, found: Sequence[Segment], objects: Sequence[int] | None = None
     ) -> Tensor:
         """Return how like B proposals are to O objects (B, O).
 
@@ -93,7 +94,7 @@ class Matcher:
         seen = self._look(image, intrinsics, found)
         return torch.stack([views.similarity(seen, self.settings) for views in wanted], dim=1)
 
-    def _look(self, image: Tensor, intrinsics: Tensor, found: Sequence[Segment]) -> Seen:
+    def _look(self, image: Tensor | Pyramid, intrinsics: Tensor, found: Sequence[Segment]) -> Seen:
         boxes = np.stack([item.box for item in found])
         view = look_at_boxes(image, intrinsics, boxes)
         directions = self.space.directions(self.encode(view.images))
