@@ -271,7 +271,7 @@ def _solved(hessian: Tensor, local: Tensor, in_camera: Tensor, w: Tensor, solved
             failures[reason] += count
             _logger.log(level, "bpnp: %d of %d samples without a gradient: %s", count, len(solved), reason)
     safe = torch.where(good[:, None, None], unit, torch.eye(6, dtype=unit.dtype, device=unit.device))
-    solution = -torch.linalg.solve(safe, scale * local) * scale
+    solution = -torch.linalg.solve_ex(safe, scale * local).result * scale
     return torch.where(good[:, None], solution, torch.zeros_like(solution)), good
 
 

@@ -29,7 +29,7 @@ class VirtualCameras:
 
     def image_from_virtual(self, intrinsics: Tensor) -> Tensor:
         """Return homographies (B, 3, 3) from virtual pixels to those of the image with intrinsics (3, 3)."""
-        return intrinsics @ self.virtual_from_camera.transpose(1, 2) @ torch.linalg.inv(self.intrinsics)
+        return intrinsics @ self.virtual_from_camera.transpose(1, 2) @ torch.linalg.inv_ex(self.intrinsics).inverse
 
     def poses(self, camera_from_object: Tensor) -> Tensor:
         """Return poses (B, 4, 4) as the virtual cameras see them."""

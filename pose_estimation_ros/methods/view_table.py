@@ -209,7 +209,7 @@ def look_at_boxes(image: Tensor | Pyramid, intrinsics: Tensor, boxes: np.ndarray
     centre, half = (corners[:, :2] + corners[:, 2:]) / 2.0, ((corners[:, 2:] - corners[:, :2]) / 2.0).clamp(min=0.5)
     sides = half.new_tensor([[0.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
     pixels = centre[:, None] + sides * half[:, None]
-    rays = F.pad(pixels, (0, 1), value=1.0) @ torch.linalg.inv(intrinsics).T
+    rays = F.pad(pixels, (0, 1), value=1.0) @ torch.linalg.inv_ex(intrinsics).inverse.T
     turn = rotation_between(rays[:, 0], rays.new_tensor([0.0, 0.0, 1.0]).expand(len(rays), 3))
     seen = rays[:, 1:] @ turn.transpose(1, 2)
     cameras = VirtualCameras(turn, filling_intrinsics(seen, SIZE, PADDING), SIZE)

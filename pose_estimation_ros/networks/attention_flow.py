@@ -61,7 +61,7 @@ def solve_updates(
         weighted = jacobian * weights
         normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + torch.diag(hold)
         right = torch.einsum("bnij,bni->bj", weighted, wanted - moved) - hold * update
-        change = torch.linalg.solve(normal, right)
+        change = torch.linalg.solve_ex(normal, right).result  # raises nothing where a pose is not a number
         turned = matrix_from_axis_angle(change[:, 3:] * usual[3:]) @ matrix_from_axis_angle(prediction[:, 3:])
         turn = axis_angle_from_matrix(turned) / usual[3:]
         update = torch.cat([update[:, :3] + change[:, :3], turn], dim=1)

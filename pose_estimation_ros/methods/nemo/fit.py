@@ -104,7 +104,7 @@ def fit_poses(targets: Targets, poses: Tensor, settings: FitSettings) -> Tensor:
         gradient = torch.stack([_pulls(item).sum(dim=1) for item in terms]).sum(dim=0)
         trace = hessian.diagonal(dim1=1, dim2=2)
         damped = hessian + torch.diag_embed(settings.damping * trace + 1e-6)
-        update = torch.linalg.solve(damped.double(), gradient.double()).float()
+        update = torch.linalg.solve_ex(damped.double(), gradient.double()).result.float()
         poses = moved_poses(poses, update.clamp(-0.5, 0.5), targets.length)
     return poses
 
