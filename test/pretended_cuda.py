@@ -183,7 +183,7 @@ def _write_down(name: str, args: Any, kwargs: Any, tensors: Sequence[torch.Tenso
         is_fill = name != "index" and args[2].numel() == 1
         for item in indices:
             if _is_plain(item) and item.ndim > 0:
-                _log.uploads.append((item.nbytes, _place()))
+                _copied(item, True, {})
             if item.dtype in (torch.bool, torch.uint8) and not is_fill:
                 _log.waits[f"boolean index at {_place()}"] += 1
     elif name == "repeat_interleave" and kwargs.get("output_size") is None:
@@ -194,9 +194,13 @@ def _write_down(name: str, args: Any, kwargs: Any, tensors: Sequence[torch.Tenso
 
 def _copied(source: torch.Tensor, to_device: bool, kwargs: Any) -> None:
     if isinstance(source, OnDevice) and not to_device:
+        if kwargs.get("non_blocking"):
+            return  # whoever fetches so has to synchronise
         _log.waits[f"copy to the host at {_place()}"] += 1
     elif _is_plain(source) and to_device:
         _log.uploads.append((source.nbytes, _place()))
+        if not (kwargs.get("non_blocking") and getattr(source, "is_pinned_here", False)):
+            _log.waits[f"copy of unpinned memory at {_place()}"] += 1
 
 
 def _place() -> str:
@@ -250,6 +254,7 @@ def pretended_cuda() -> Iterator[Log]:
         patch(torch.cuda, "manual_seed", lambda _: None)
         patch(torch, "Generator", _Generator)
         patch(torch.Tensor, "tolist", _tolist(torch.Tensor.tolist))
+        patch(torch.Tensor, "pin_memory", _pinned)
         patch(torch.Tensor, "backward", _backward)
         patch(torch.autograd, "grad", _grad)
         # Tensors of inference mode are refused by what stands above the operations.
@@ -264,6 +269,12 @@ def pretended_cuda() -> Iterator[Log]:
         finally:
             torch._C._set_only_lift_cpu_tensors(before[0])
             torch.__future__.set_overwrite_module_params_on_conversion(before[1])
+
+
+def _pinned(self: torch.Tensor) -> torch.Tensor:
+    copy = self.clone()
+    copy.is_pinned_here = True
+    return copy
 
 
 def _enter_no_grad(self: torch.inference_mode) -> None:

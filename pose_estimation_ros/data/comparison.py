@@ -36,7 +36,7 @@ def warped(image: Tensor | Pyramid, image_from_target: Tensor, size: int) -> Ten
     Returns:
         (B, C, size, size).
     """
-    steps = torch.arange(size, device=image.device, dtype=torch.float32)
+    steps = torch.arange(size, device=image_from_target.device, dtype=torch.float32)
     v, u = torch.meshgrid(steps, steps, indexing="ij")
     pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(-1, 3)
     mapped = pixels @ image_from_target.transpose(1, 2)

@@ -52,9 +52,7 @@ def crop_frame(frame: Frame, detections: list[Detection], size: int, padding: fl
     return cut_squares(*picture_of(frame, device), to_device(squares, device), index, size)
 
 
-def cut_squares(
-    image: Tensor | Pyramid, intrinsics: Tensor, squares: Tensor, object_index: Tensor, size: int
-) -> Crops:
+def cut_squares(image: Tensor | Pyramid, intrinsics: Tensor, squares: Tensor, object_index: Tensor, size: int) -> Crops:
     """Cut squares (N, 3) out of one image (3, H, W), or its pyramid, and give each its own intrinsics.
 
     Enlargement is bilinear; reduction averages with a mip level so that nothing aliases.

@@ -39,7 +39,7 @@ class Pyramid:
             beside += level.shape[2] + _BEFORE + _BEHIND
         height = max(y + level.shape[1] for y, level in zip(top, maps, strict=True)) + _BEHIND
         width = max(image.shape[2] + _BEFORE + _BEHIND, beside)
-        # Sides that are powers of two make coordinates over them exact. What lies between the levels is never looked at.
+        # Sides that are powers of two make coordinates over them exact; what lies between the levels is not looked at.
         atlas = image.new_empty(len(image), 1 << (height - 1).bit_length(), 1 << (width - 1).bit_length())
         for level, x, y in zip(maps, left, top, strict=True):
             _put(atlas, level, x, y)

@@ -31,7 +31,7 @@ def to_host(*tensors: Tensor) -> tuple[np.ndarray, ...]:
 
 
 def constant(values: tuple[float, ...], like: Tensor) -> Tensor:
-    """Return numbers as a tensor of the same kind and on the same device as another, sent there once; not to be written.
+    """Return numbers as a tensor of another's kind and on its device, sent there once; not to be written to.
 
     Args:
         values: the numbers.

@@ -15,6 +15,7 @@ from pose_estimation_ros.data.comparison import rendered_channels, warped
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.data.pyramid import Pyramid, picture_of
 from pose_estimation_ros.geometry.camera import transform_points
+from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.geometry.virtual_camera import PoseUpdate, VirtualCameras, updated_poses, virtual_cameras
 from pose_estimation_ros.networks.attention_net import AttentionNet, Comparison
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet, make_attention_net
@@ -175,7 +176,7 @@ def chosen_updates(trace: Sequence[Stage], first: Tensor | None, margin: float) 
     values = torch.stack([known[number] for number in numbers]).nan_to_num(-1.0)
     near = values >= values.amax(dim=0) - margin
     order = torch.arange(1, len(numbers) + 1, device=observed.device)
-    return torch.tensor(numbers, device=observed.device)[(near * order[:, None]).argmax(dim=0)]
+    return constant(tuple(numbers), order)[(near * order[:, None]).argmax(dim=0)]
 
 
 def cost_of(stage: Stage, similarity_weight: float) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
+from pose_estimation_ros.geometry.transfer import constant
 
 TYPICAL_ERRORS = (0.05, 0.05, 0.06, 0.2, 0.2, 0.2)  # errors of shift (2), logarithm of the distance, axis and angle (3)
 _NEWTON_STEPS = 3
@@ -49,7 +50,7 @@ def solve_updates(
     wanted = flow.flatten(2).transpose(1, 2).repeat_interleave(streams, 0)
     weights = share.flatten(0, 1)[:, :, None, None]
     far, wide = distance.repeat_interleave(streams), extent.repeat_interleave(streams)
-    usual = before.new_tensor(TYPICAL_ERRORS)
+    usual = constant(TYPICAL_ERRORS, before)
     hold = stiffness.exp()
     update = before.new_zeros(len(before), 6)  # in units of `usual`
     for _ in range(_NEWTON_STEPS):

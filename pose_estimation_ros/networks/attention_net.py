@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.networks.attention_flow import TYPICAL_ERRORS, solve_updates
 from pose_estimation_ros.networks.encoder import EncoderKind, ResidualBlock, make_encoder
 
@@ -127,7 +128,7 @@ class AttentionNet(nn.Module):
             updates = solve_updates(points, flow, share, self.stiffness.float(), distance.float(), extent.float())
             update = updates.combined
             read = torch.bmm(share, x.float().flatten(2).transpose(1, 2)).flatten(1)
-            moved = (update / update.new_tensor(TYPICAL_ERRORS)).detach()
+            moved = (update / constant(TYPICAL_ERRORS, update)).detach()
             known = torch.cat([read if self.error_gradient else read.detach(), moved], dim=1)
             log_error = self.error_head(known)[:, 0]
         unmoved = cosines[:, cosines.shape[1] // 2].float() / math.sqrt(2.0)

@@ -29,7 +29,10 @@ class Surfaces:
         first_vertex = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
         self._faces = joined([mesh.faces + start for mesh, start in zip(meshes, first_vertex, strict=False)])
         self._first_face = before([len(mesh.faces) for mesh in meshes])
-        self._normals, self._colors = joined([item.normals for item in meshes]), joined([item.colors for item in meshes])
+        self._normals, self._colors = (
+            joined([item.normals for item in meshes]),
+            joined([item.colors for item in meshes]),
+        )
         textures = [_texture_of(mesh) for mesh in meshes]
         self._is_textured = torch.tensor([texture is not None for texture in textures]).to(device)
         self._textured = sum(texture is not None for texture in textures)
@@ -49,7 +52,7 @@ class Surfaces:
         return _mix(self._normals[self._faces[self._first_face[mesh] + face]], weights)
 
     def colors(self, mesh: Tensor, face: Tensor, weights: Tensor) -> Tensor:
-        """Return colours (R, 3) in faces (R,) of meshes (R,): of the texture where there is one, else of the corners."""
+        """Return colours (R, 3) in faces (R,) of meshes (R,): the texture's where there is one, else the corners'."""
         row = self._first_face[mesh] + face
         if self._all_textured:
             return self._texture(mesh, row, weights)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.data.pyramid import picture_of
+from pose_estimation_ros.geometry.transfer import to_host
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.proposals.matching import DESCRIPTORS, Matcher, name_probabilities
 from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
@@ -81,7 +82,7 @@ class Proposals:
         device = self.segmenter.device
         image, intrinsics = picture_of(frame, device)
         wanted = range(len(self.matcher.views)) if objects is None else sorted(objects)
-        similarity = self.matcher.similarity(image, intrinsics, found, wanted).double().cpu().numpy()
+        (similarity,) = to_host(self.matcher.similarity(image, intrinsics, found, wanted).double())
         chances = name_probabilities(similarity, np.array([item.score for item in found]), self.settings)
         named = []
         for item, row in zip(found, chances, strict=True):
