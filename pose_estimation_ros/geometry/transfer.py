@@ -30,6 +30,11 @@ def to_host(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     return tuple(item.numpy() for item in copies)
 
 
+def rows_to_visit(wanted: Tensor) -> Tensor:
+    """Return the numbers of rows (R,) that are wanted; on a GPU all, as the host would wait to know which."""
+    return wanted.nonzero()[:, 0] if wanted.device.type == "cpu" else torch.arange(len(wanted), device=wanted.device)
+
+
 def constant(values: tuple[float, ...], like: Tensor) -> Tensor:
     """Return numbers as a tensor of another's kind and on its device, sent there once; not to be written to.
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pose_estimation_ros.geometry.transfer import rows_to_visit
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.rendering.embree_engine import EmbreeEngine
 from pose_estimation_ros.rendering.ray_engine import RayEngine
@@ -119,15 +120,14 @@ class RayCaster:
         flat_origins = origins[:, None].expand(-1, pixels, -1).reshape(-1, 3)
         flat_directions = directions.reshape(-1, 3)
         hits = self.engine.cast(mesh_index, flat_origins, flat_directions)
-        # A CPU looks at the rays that hit something. To know which these are, the host would have to wait for a GPU.
-        on_cpu = self.device.type == "cpu"
-        rows = (hits.face >= 0).nonzero()[:, 0] if on_cpu else torch.arange(len(hits.face), device=self.device)
+        rows = rows_to_visit(hits.face >= 0)
         image = rows // pixels
         mesh, known = mesh_index[image], hits.face[rows]
         face, weights = known.clamp(min=0), hits.barycentric[rows]
 
         def put(name: str, values: Tensor) -> None:
-            values = values if on_cpu else torch.where((known >= 0)[:, None], values, 0.0)
+            if self.device.type != "cpu":  # all rays are visited
+                values = torch.where((known >= 0)[:, None], values, 0.0)
             maps[name].view(len(hits.face), -1)[rows] = values
 
         maps["face"].view(-1)[rows] = known

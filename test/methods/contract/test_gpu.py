@@ -1,0 +1,118 @@
+"""Every method runs on a GPU as it does on a CPU, and the host seldom waits for it; shown without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pose_estimation_ros.methods.base import Method
+from pose_estimation_ros.methods.registry import methods
+from pose_estimation_ros.networks.precision import use_precision
+from pose_estimation_ros.objects.bundle import load_bundle
+
+from ...pretended_cuda import CUDA, Log, pretended_cuda
+from .case import Case, View, make_case, methods_that
+
+TOLERANCE = 1e-3  # of poses, metres and elements of rotations, and of boxes in pixels over a hundred
+WAITS = 6  # in a frame: what decides which objects are looked at further, and the answer
+WAITS_FOR_EACH = 4  # of the objects that are searched for one after the other
+WAITS_IN_A_LIBRARY = 24  # detectors of torchvision wait for what survives each of their stages
+
+takers_of_boxes = methods_that(lambda method: method.kind != "detector")
+detectors = methods_that(lambda method: method.kind == "detector")
+
+
+@pytest.fixture
+def device() -> Iterator[Log]:
+    # Whether a GPU computes in bfloat16 only a driver could say.
+    with use_precision("float32"), pretended_cuda() as log:
+        yield log
+
+
+def anew(view: View, count: int | None = None) -> View:
+    """Return a view, or the first objects of it, whose image no device has seen."""
+    return replace(view.first(len(view.detections) if count is None else count), frame=replace(view.frame))
+
+
+def values_of(found: list[Any]) -> np.ndarray:
+    """Return what was found as numbers: poses, or boxes."""
+    if not found:
+        return np.zeros((0, 1))
+    if hasattr(found[0], "camera_from_object"):
+        return np.stack([np.append(item.camera_from_object.ravel(), item.score) for item in found])
+    return np.stack([np.append(item.box / 100.0, item.score) for item in found])
+
+
+def on_cpu(case: Case, view: View) -> list[Any]:
+    with use_precision("float32"):
+        return case.run(case.load(), anew(view))
+
+
+def test_results_are_those_of_a_cpu(case: Case, request: pytest.FixtureRequest):
+    expected = [on_cpu(case, view) for view in (case.views[1], case.views[-1])]
+    request.getfixturevalue("device")
+    there = replace(case, device=CUDA)
+    instance = there.load()
+    for view, wanted in zip((case.views[1], case.views[-1]), expected, strict=True):
+        found = there.run(instance, anew(view))
+        assert [item.object_index for item in found] == [item.object_index for item in wanted]
+        np.testing.assert_allclose(values_of(found), values_of(wanted), atol=TOLERANCE)
+
+
+@takers_of_boxes
+def test_the_host_waits_seldom(case: Case, device: Log):
+    there, view = replace(case, device=CUDA), case.views[-1]
+    instance = there.load()
+    for count in (1, 5):
+        there.run(instance, anew(view, count))  # constants are sent once
+        device.clear()
+        there.run(instance, anew(view, count))
+        assert device.count <= WAITS + WAITS_FOR_EACH * count, device.waits
+        _, pixels = sorted(size for size, _ in device.uploads)[-2:] if len(device.uploads) > 1 else (0, 0)
+        assert pixels <= view.frame.rgb.nbytes
+
+
+@takers_of_boxes
+def test_the_image_is_sent_once(case: Case, device: Log):
+    there, view = replace(case, device=CUDA), anew(case.views[-1])
+    instance = there.load()
+    device.clear()
+    there.run(instance, view)
+    there.run(instance, view)
+    assert sum(size == view.frame.rgb.nbytes for size, _ in device.uploads) == 1, device.uploads
+
+
+@detectors
+def test_detectors_wait_no_more_the_more_they_find(case: Case, device: Log):
+    there, view = replace(case, device=CUDA), case.views[-1]
+    instance = there.load()
+    there.run(instance, anew(view))
+    device.clear()
+    found = there.run(instance, anew(view))
+    assert device.count <= WAITS_IN_A_LIBRARY, (len(found), device.waits)
+
+
+@pytest.fixture(params=[name for name, item in methods().items() if item.training is not None])
+def trained(request: pytest.FixtureRequest) -> Method:
+    return methods()[request.param]
+
+
+def test_what_is_trained_on_a_gpu_is_loaded_anywhere(
+    trained: Method, device: Log, tiny_bop: Path, tmp_path: Path, find_role: Callable[[Method], Method]
+):
+    """Banks of views, batches, losses, gradients, optimisers and checkpoints are all on the device."""
+    made = make_case(find_role(trained), tiny_bop, tmp_path, device="cuda")
+    bundle = load_bundle(made.bundle.path)
+    for role in made.method.roles:
+        assert all(bool(value.isfinite().all()) for value in bundle.weights(role).values())
+
+
+@pytest.fixture
+def find_role() -> Callable[[Method], Method]:
+    """Return a function from a method to itself with no networks but those that its own trainings make."""
+    return lambda method: replace(method, roles=tuple(item.role for item in method.trainings))
