@@ -134,8 +134,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="setting of the second run alone: --compare-set nemo.procedure=paper")  # fmt: skip
     parser.add_argument("--objects", type=int, metavar="N",
                         help="boxes in every frame: the first ones of the source, or some more than once")  # fmt: skip
-    parser.add_argument("--rate", type=float, metavar="HZ",
-                        help="frames come at this rate, as a camera's do (default: each when the last is done)")  # fmt: skip
+    parser.add_argument("--rate", type=float, metavar="HZ", help="of the camera (default: as fast as frames are done)")
     parser.add_argument("--frames", type=int, default=30, help="frames to measure (default: 30)")
     parser.add_argument("--score-threshold", type=float, help="of the detector")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")

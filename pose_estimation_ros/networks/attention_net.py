@@ -182,6 +182,8 @@ def correlation(here: Tensor, there: Tensor, reach: int) -> Tensor:
         (B, (2 reach + 1) ** 2, h, w) cosines, rows of displacements first.
     """
     a, b = _directions(here), _directions(there)
+    if torch.onnx.is_in_onnx_export():
+        return _cosines_by_shift(a, b, reach) * math.sqrt(2.0)
     count, channels, height, width = a.shape
     strip = max(lines for lines in range(1, _STRIP + 1) if height % lines == 0)
     side, line = 2 * reach + 1, width + 2 * reach
@@ -196,6 +198,15 @@ def correlation(here: Tensor, there: Tensor, reach: int) -> Tensor:
         (len(pairs), strip, width, side, side), (strip * width * wide, width * wide + line, wide + 1, line, 1)
     )
     return near.reshape(count, height, width, side * side).permute(0, 3, 1, 2) * math.sqrt(2.0)
+
+
+def _cosines_by_shift(here: Tensor, there: Tensor, reach: int) -> Tensor:
+    """Return the sums of products (B, (2 reach + 1) ** 2, h, w), one shift after the other: ONNX knows no strides."""
+    height, width = here.shape[2:]
+    wide, side = F.pad(there, (reach,) * 4), range(2 * reach + 1)
+    return torch.stack(
+        [(here * wide[:, :, y : y + height, x : x + width]).sum(dim=1) for y in side for x in side], dim=1
+    )
 
 
 def _directions(features: Tensor) -> Tensor:
