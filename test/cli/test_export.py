@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.onnx_file import NetworkExport, largest_difference, write_onnx
 
 ROOT = Path(__file__).resolve().parents[2]
-HAS_ONNX = all(any((Path(folder) / name).is_dir() for folder in sys.path if folder) for name in ("onnx", "onnxruntime"))
+HAS_ONNX = all(find_spec(name) is not None for name in ("onnx", "onnxruntime"))
 needs_onnx = pytest.mark.skipif(
     not HAS_ONNX, reason="onnx and onnxruntime are not installed: scripts/requirements-export.txt"
 )
