@@ -26,10 +26,12 @@ if ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; the
     exit 77
 fi
 
+TOTAL_S=470  # for all parts
 failed=()
 part() {  # NAME SECONDS COMMAND...: run one part; remember its name if it fails or takes too long
-    local name="$1" limit="$2" started="$SECONDS"
+    local name="$1" limit="$2" left="$((TOTAL_S - SECONDS))" started="$SECONDS"
     shift 2
+    [ "$limit" -le "$left" ] || limit="$((left > 1 ? left : 1))"
     if timeout --kill-after=5 "$limit" "$@" > "$parts/$name.log" 2>&1; then
         echo "$name: good ($((SECONDS - started)) s)"
     else

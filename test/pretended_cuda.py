@@ -21,6 +21,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from pose_estimation_ros.geometry.transfer import forget_constants
 from pose_estimation_ros.rendering import raycaster
 from pose_estimation_ros.rendering.embree_engine import EmbreeEngine
 from pose_estimation_ros.rendering.ray_engine import RayHits
@@ -246,6 +247,7 @@ def pretended_cuda() -> Iterator[Log]:
     torch._C._ensureCUDADeviceGuardSet()
     before = torch._C._only_lift_cpu_tensors(), torch.__future__.get_overwrite_module_params_on_conversion()
     _log.clear()
+    forget_constants()
     with ExitStack() as stack:
         patch = lambda *what: stack.enter_context(mock.patch.object(*what))  # noqa: E731
         stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # its operations have no other kernels
@@ -267,6 +269,7 @@ def pretended_cuda() -> Iterator[Log]:
             with _Mode():
                 yield _log
         finally:
+            forget_constants()
             torch._C._set_only_lift_cpu_tensors(before[0])
             torch.__future__.set_overwrite_module_params_on_conversion(before[1])
 

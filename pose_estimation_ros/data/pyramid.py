@@ -110,10 +110,11 @@ def pyramid_of(image: Tensor | Pyramid) -> Pyramid:
 
 def picture_of(frame: Frame, device: torch.device) -> tuple[Pyramid, Tensor]:
     """Return a frame's image (3, H, W) in [0, 1] and its intrinsics (3, 3) on a device; they are sent there once."""
-    if device not in frame.on_devices:
+    place = device.type, device.index or 0
+    if place not in frame.on_devices:
         # Images from messages are read-only or mirrored views; torch wants memory of its own.
         pixels = frame.rgb if frame.rgb.flags.c_contiguous and frame.rgb.flags.writeable else frame.rgb.copy(order="C")
         image = to_device(pixels, device).permute(2, 0, 1).float() / 255.0
         intrinsics = to_device(frame.camera.intrinsics.astype("float32"), device)
-        frame.on_devices[device] = Pyramid.of(image), intrinsics
-    return frame.on_devices[device]
+        frame.on_devices[place] = Pyramid.of(image), intrinsics
+    return frame.on_devices[place]

@@ -45,6 +45,11 @@ def constant(values: tuple[float, ...], like: Tensor) -> Tensor:
     return _sent(values, like.dtype, like.device)
 
 
+def forget_constants() -> None:
+    """Forget what was sent, as where the device is not the one any more that it was."""
+    _sent.cache_clear()
+
+
 @lru_cache(maxsize=256)
 def _sent(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # trainings may meet them next
