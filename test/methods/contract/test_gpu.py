@@ -39,6 +39,20 @@ def device() -> Iterator[Log]:
         yield log
 
 
+@pytest.fixture(scope="module")
+def loaded() -> Callable[[Case], tuple[Case, Any]]:
+    """Return a function from a case to itself on the device and its method there, which is loaded once."""
+    known: dict[str, tuple[Case, Any]] = {}
+
+    def load(case: Case) -> tuple[Case, Any]:
+        if case.method.name not in known:
+            there = replace(case, device=CUDA)
+            known[case.method.name] = there, there.load()
+        return known[case.method.name]
+
+    return load
+
+
 def anew(view: View, count: int | None = None) -> View:
     """Return a view, or the first objects of it, whose image no device has seen."""
     return replace(view.first(len(view.detections) if count is None else count), frame=replace(view.frame))
@@ -58,15 +72,14 @@ def on_cpu(case: Case, view: View) -> list[Any]:
         return case.run(case.load(), anew(view))
 
 
-def test_results_are_those_of_a_cpu(case: Case, request: pytest.FixtureRequest):
-    expected = [on_cpu(case, view) for view in (case.views[1], case.views[-1])]
+def test_results_are_those_of_a_cpu(case: Case, loaded: Callable, request: pytest.FixtureRequest):
+    view = case.views[1]
+    wanted = on_cpu(case, view)
     request.getfixturevalue("device")
-    there = replace(case, device=CUDA)
-    instance = there.load()
-    for view, wanted in zip((case.views[1], case.views[-1]), expected, strict=True):
-        found = there.run(instance, anew(view))
-        assert [item.object_index for item in found] == [item.object_index for item in wanted]
-        np.testing.assert_allclose(values_of(found), values_of(wanted), atol=TOLERANCE)
+    there, instance = loaded(case)
+    found = there.run(instance, anew(view))
+    assert [item.object_index for item in found] == [item.object_index for item in wanted]
+    np.testing.assert_allclose(values_of(found), values_of(wanted), atol=TOLERANCE)
 
 
 @pytest.mark.cuda
@@ -81,33 +94,23 @@ def test_a_real_gpu_finds_what_a_cpu_finds(case: Case):
 
 
 @takers_of_boxes
-def test_the_host_waits_seldom(case: Case, device: Log):
-    there, view = replace(case, device=CUDA), case.views[-1]
-    instance = there.load()
+def test_the_host_waits_seldom_and_sends_the_image_once(case: Case, loaded: Callable, device: Log):
+    there, instance = loaded(case)
     for count in (1, 5):
-        there.run(instance, anew(view, count))  # constants are sent once
+        view = anew(case.views[-1], count)
+        there.run(instance, view)  # constants are sent once
         device.clear()
-        there.run(instance, anew(view, count))
+        there.run(instance, anew(view))
         assert device.count <= WAITS + WAITS_FOR_EACH * count, device.waits
-
-
-@takers_of_boxes
-def test_the_image_is_sent_once(case: Case, device: Log):
-    there, view = replace(case, device=CUDA), anew(case.views[-1])
-    instance = there.load()
-    device.clear()
-    there.run(instance, view)
-    there.run(instance, view)
-    assert sum(size == view.frame.rgb.nbytes for size, _ in device.uploads) == 1, device.uploads
+        assert sum(size == view.frame.rgb.nbytes for size, _ in device.uploads) == 1, device.uploads
 
 
 @detectors
-def test_detectors_wait_no_more_the_more_they_find(case: Case, device: Log):
-    there, view = replace(case, device=CUDA), case.views[-1]
-    instance = there.load()
-    there.run(instance, anew(view))
+def test_detectors_wait_no_more_the_more_they_find(case: Case, loaded: Callable, device: Log):
+    there, instance = loaded(case)
+    there.run(instance, anew(case.views[-1]))
     device.clear()
-    found = there.run(instance, anew(view))
+    found = there.run(instance, anew(case.views[-1]))
     assert device.count <= WAITS_IN_A_LIBRARY, (len(found), device.waits)
 
 
