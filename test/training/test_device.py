@@ -43,9 +43,9 @@ def step(network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def test_the_host_waits_when_it_logs(device: Log, tmp_path: Path):
-    run, sent = trainer(tmp_path, CUDA), batches(CUDA)
+    run, sent = trainer(tmp_path, CUDA), list(batches(CUDA))
     device.clear()
-    assert run.train(sent, step, 8 * STEPS, "all")
+    assert run.train(iter(sent), step, 8 * STEPS, "all")
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert len(lines) == STEPS // 50
     assert device.count <= len(lines) + 1, device.waits  # and for the steps since, before the checkpoint is written
