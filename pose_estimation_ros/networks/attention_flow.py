@@ -60,7 +60,9 @@ def solve_updates(
         ratio = prediction[:, 2].exp()
         jacobian = flow_jacobian(after, far * ratio, wide * ratio, cells) * usual  # (B * streams, n, 2, 6)
         weighted = jacobian * weights
-        normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + torch.diag(hold)
+        normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + hold * torch.eye(
+            len(hold), dtype=hold.dtype, device=hold.device
+        )
         right = torch.einsum("bnij,bni->bj", weighted, wanted - moved) - hold * update
         change = _solved(normal, right)
         turned = matrix_from_axis_angle(change[:, 3:] * usual[3:]) @ matrix_from_axis_angle(prediction[:, 3:])
@@ -97,6 +99,8 @@ def _covariance(normal: Tensor, residual: Tensor) -> Tensor:
         normal: matrices of the normal equations (B * 3, 6, 6).
         residual: weighted means of the squared residuals (B * 3,), both directions together.
     """
+    if torch.onnx.is_in_onnx_export():  # which knows no inverse; no output is made of this
+        return torch.zeros_like(normal).unflatten(0, (-1, 3))[:, 0]
     inverse = torch.linalg.inv_ex(normal).inverse * (residual / 2.0 / _INDEPENDENT_CELLS)[:, None, None]
     shift, distance, rotation = inverse.unflatten(0, (-1, 3)).unbind(1)
     joined = torch.zeros_like(shift)
