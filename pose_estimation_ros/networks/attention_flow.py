@@ -52,7 +52,8 @@ def solve_updates(
     far, wide = _repeated(distance, streams), _repeated(extent, streams)
     usual = constant(TYPICAL_ERRORS, before)
     hold = stiffness.exp()
-    update = before.new_zeros(len(before), 6)  # in units of `usual`
+    held = hold * torch.eye(6, dtype=hold.dtype, device=hold.device)
+    update = before.new_zeros(before.shape[0], 6)  # in units of `usual`
     for _ in range(_NEWTON_STEPS):
         prediction = update * usual
         after = matrix_from_axis_angle(prediction[:, 3:]) @ before
@@ -60,9 +61,7 @@ def solve_updates(
         ratio = prediction[:, 2].exp()
         jacobian = flow_jacobian(after, far * ratio, wide * ratio, cells) * usual  # (B * streams, n, 2, 6)
         weighted = jacobian * weights
-        normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + hold * torch.eye(
-            len(hold), dtype=hold.dtype, device=hold.device
-        )
+        normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + held
         right = torch.einsum("bnij,bni->bj", weighted, wanted - moved) - hold * update
         change = _solved(normal, right)
         turned = matrix_from_axis_angle(change[:, 3:] * usual[3:]) @ matrix_from_axis_angle(prediction[:, 3:])
