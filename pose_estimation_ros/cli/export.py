@@ -12,6 +12,7 @@ from pose_estimation_ros.cli.settings_options import add_settings_option, settin
 from pose_estimation_ros.methods.base import LoadContext, Method, import_object
 from pose_estimation_ros.methods.registry import methods
 from pose_estimation_ros.networks.onnx_file import NetworkExport, largest_difference, require_onnx, write_onnx
+from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.pipeline_settings import RunSettings
 
@@ -27,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
         settings = settings_of(arguments, bundle)
         exported = networks_of(bundle, settings, arguments.method)
         arguments.onnx.mkdir(parents=True, exist_ok=True)
-        differences = [_write(network, arguments.onnx) for network in exported]
+        with use_precision("float32"):  # what runs the files chooses its own
+            differences = [_write(network, arguments.onnx) for network in exported]
     except (ValueError, OSError) as error:  # BundleError is a ValueError
         print(f"pose_export: error: {error}", file=sys.stderr)
         return 2
