@@ -84,9 +84,8 @@ def _write(network: NetworkExport, folder: Path) -> float:
     file = folder / f"{network.name}.onnx"
     write_onnx(network, file)
     difference = largest_difference(network, file)
-    taken = ", ".join(
-        f"{name} {'x'.join(['B', *map(str, item.shape[1:])])}" for name, item in network.inputs(1).items()
-    )
+    shapes = {name: ("B", *map(str, value.shape[1:])) for name, value in network.inputs(1).items()}
+    taken = ", ".join(f"{name} {'x'.join(shape)}" for name, shape in shapes.items())
     print(f"{file}: {taken}: largest relative difference {difference:.1e}", flush=True)
     return difference
 
