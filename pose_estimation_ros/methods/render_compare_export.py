@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -25,17 +27,13 @@ class _Comparison(nn.Module):
 def export_comparison(bundle: Bundle, role: str) -> list[NetworkExport]:
     """Return the comparison for every size of image that its stages use, updates solved for."""
     network = bundle.load_network(role, lambda _, **kind: make_attention_net(**kind), torch.device("cpu"))
-    outputs = ("shift", "log_distance", "axis_angle", "log_error")
-    if isinstance(network, AttentionNet):
-        outputs += ("similarity",)
+    always = ("shift", "log_distance", "axis_angle", "log_error")
+    outputs = (*always, "similarity") if isinstance(network, AttentionNet) else always
     module, sizes = _Comparison(network).eval(), sorted({*network.coarse_sizes, bundle.network(role).input_size})
-    return [
-        NetworkExport(f"{role}_{size}", module, lambda count, size=size: _example(count, size), outputs)
-        for size in sizes
-    ]
+    return [NetworkExport(f"{role}_{size}", module, partial(_example, size), outputs) for size in sizes]
 
 
-def _example(count: int, size: int) -> dict[str, Tensor]:
+def _example(size: int, count: int) -> dict[str, Tensor]:
     """Return images, and renderings of a bump that fills most of them."""
     generator = torch.Generator().manual_seed(0)
     observed = torch.rand(count, 3, size, size, generator=generator)
