@@ -253,7 +253,7 @@ class Trainer:
         seed_step(self.seed, self.steps, self.device)
         loss, values = step(self.network, batch)
         if self.device.type == "cpu":
-            self._refuse_infinite(float(loss))
+            self._refuse_infinite(float(loss.detach()))
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()

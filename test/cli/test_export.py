@@ -65,8 +65,12 @@ def test_the_refiner_solves_for_its_update_in_the_file(tmp_path: Path):
     network = AttentionNet(widths=[8, 8], blocks=[1, 1], hidden=8).eval()
 
     class Update(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
         def forward(self, observed: Tensor, rendered: Tensor, distance: Tensor, extent: Tensor) -> tuple[Tensor, ...]:
-            found = network(observed, rendered, distance, extent)
+            found = self.network(observed, rendered, distance, extent)
             return found.shift, found.log_distance, found.axis_angle, found.log_error
 
     def inputs(count: int) -> dict[str, Tensor]:
