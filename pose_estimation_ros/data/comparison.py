@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from pose_estimation_ros.data.pyramid import Pyramid, pyramid_of
 
 
 def rendered_channels(
@@ -27,29 +28,19 @@ def rendered_channels(
     return torch.cat([color, turned.reshape(coordinates.shape), mask], dim=1).half()
 
 
-def warped(image: Tensor, image_from_target: Tensor, size: int) -> Tensor:
-    """Sample an image (C, H, W) by homographies (B, 3, 3) from the pixels of square targets.
+def warped(image: Tensor | Pyramid, image_from_target: Tensor, size: int) -> Tensor:
+    """Sample an image (C, H, W), or its pyramid, by homographies (B, 3, 3) from the pixels of square targets.
 
     What lies outside the image is grey (0.5); where the targets are smaller, the image is averaged first.
 
     Returns:
         (B, C, size, size).
     """
-    steps = torch.arange(size, device=image.device, dtype=torch.float32)
+    steps = torch.arange(size, device=image_from_target.device, dtype=torch.float32)
     v, u = torch.meshgrid(steps, steps, indexing="ij")
     pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(-1, 3)
     mapped = pixels @ image_from_target.transpose(1, 2)
     place = (mapped[..., :2] / mapped[..., 2:].clamp(min=1e-6)).reshape(-1, size, size, 2)
     centre = size // 2
     scale = (place[:, centre, centre] - place[:, centre - 1, centre - 1]).norm(dim=1) / 2.0**0.5
-    most = float(max(image.shape[1:]))
-    levels = torch.floor(torch.log2(scale.nan_to_num(1.0).clamp(1.0, most))).long()
-    result = torch.empty(len(place), len(image), size, size, device=image.device)
-    for level in torch.unique(levels).tolist():
-        chosen = levels == level
-        source = F.avg_pool2d(image[None], 2**level, ceil_mode=True)[0] if level else image
-        sides = torch.tensor([source.shape[2], source.shape[1]], device=image.device)
-        grid = 2.0 * (place[chosen] + 0.5) / 2**level / sides - 1.0
-        count = int(chosen.sum())
-        result[chosen] = F.grid_sample((source - 0.5).expand(count, -1, -1, -1), grid, align_corners=False) + 0.5
-    return result.clamp(0.0, 1.0)
+    return pyramid_of(image).sample(place, scale).clamp(0.0, 1.0)

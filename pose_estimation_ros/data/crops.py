@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.data.pyramid import Pyramid, picture_of, pyramid_of
+from pose_estimation_ros.geometry.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -47,39 +48,21 @@ def crop_frame(frame: Frame, detections: list[Detection], size: int, padding: fl
         N crops; what lies outside the image is grey (0.5).
     """
     squares = squares_around(np.array([item.box for item in detections]), padding)
-    # Images from messages are read-only or mirrored views; torch wants memory of its own.
-    image = torch.from_numpy(np.array(frame.rgb, order="C")).to(device).permute(2, 0, 1).float() / 255.0
-    intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=device)
-    index = torch.tensor([item.object_index for item in detections], dtype=torch.int64, device=device)
-    return cut_squares(image, intrinsics, torch.from_numpy(squares).to(device), index, size)
+    index = to_device(np.array([item.object_index for item in detections], dtype=np.int64), device)
+    return cut_squares(*picture_of(frame, device), to_device(squares, device), index, size)
 
 
-def cut_squares(image: Tensor, intrinsics: Tensor, squares: Tensor, object_index: Tensor, size: int) -> Crops:
-    """Cut squares (N, 3) out of one image (3, H, W) and give each its own intrinsics.
+def cut_squares(image: Tensor | Pyramid, intrinsics: Tensor, squares: Tensor, object_index: Tensor, size: int) -> Crops:
+    """Cut squares (N, 3) out of one image (3, H, W), or its pyramid, and give each its own intrinsics.
 
     Enlargement is bilinear; reduction averages with a mip level so that nothing aliases.
     """
     scale = squares[:, 2:3] / size  # image pixels per crop pixel
-    steps = torch.arange(size, device=image.device, dtype=torch.float32) - (size - 1) / 2.0
+    steps = torch.arange(size, device=squares.device, dtype=torch.float32) - (size - 1) / 2.0
     x = squares[:, 0:1] + scale * steps
     y = squares[:, 1:2] + scale * steps
-    pixels = torch.empty((len(squares), 3, size, size), device=image.device)
-    levels = torch.floor(torch.log2(scale[:, 0].clamp(min=1.0))).long()
-    for level in torch.unique(levels).tolist():
-        chosen = levels == level
-        factor = 2**level
-        source = F.avg_pool2d(image[None], factor, ceil_mode=True)[0] if level else image
-        # Pixel centres at integers: u' = (u + 0.5) / factor - 0.5, then grid_sample's normalised coordinates.
-        grid_x = (2.0 * (x[chosen] + 0.5) / factor) / source.shape[2] - 1.0
-        grid_y = (2.0 * (y[chosen] + 0.5) / factor) / source.shape[1] - 1.0
-        count = int(chosen.sum())
-        grid = torch.stack(
-            [grid_x[:, None, :].expand(count, size, size), grid_y[:, :, None].expand(count, size, size)], dim=-1
-        )
-        # Grey outside the image: sample around zero.
-        pixels[chosen] = (
-            F.grid_sample((source - 0.5).expand(count, -1, -1, -1), grid, mode="bilinear", align_corners=False) + 0.5
-        )
+    place = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
+    pixels = pyramid_of(image).sample(place, scale[:, 0])
     matrix = intrinsics.expand(len(squares), 3, 3).clone()
     matrix[:, 0, 2] -= squares[:, 0]
     matrix[:, 1, 2] -= squares[:, 1]

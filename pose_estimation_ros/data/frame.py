@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ class Frame:
     camera: Camera
     stamp_ns: int = 0
     frame_id: str = ""
+    on_devices: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # see `picture_of`
 
     def __post_init__(self) -> None:
         expected = (self.camera.height, self.camera.width, 3)

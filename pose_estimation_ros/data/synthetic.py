@@ -67,7 +67,7 @@ class Placement:
     def source_from_target(self, bank: ViewBank) -> Tensor:
         """Return homographies (N, 3, 3) from new pixels to stored pixels."""
         stored = bank_intrinsics(bank.focal_px[self.view], bank.size)
-        return stored @ self.turn.transpose(1, 2) @ torch.linalg.inv(self.camera)
+        return stored @ self.turn.transpose(1, 2) @ torch.linalg.inv_ex(self.camera).inverse
 
 
 class CropSource:

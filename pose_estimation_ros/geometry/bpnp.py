@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pose_estimation_ros.geometry.pnp import MIN_POINTS, solve_pnp
 from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle, skew_matrix
+from pose_estimation_ros.geometry.transfer import to_device, to_host
 
 # Samples without a gradient since the program began, by reason: "no pose", "behind the camera", "singular".
 failures: Counter[str] = Counter()
@@ -155,19 +156,19 @@ def _robust_start(
     x: Tensor, z: Tensor, camera: Tensor, w: Tensor, threshold_px: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return poses (B, 6), which points take part (B, N), and which samples have a pose (B,)."""
-    start = torch.zeros(len(x), 6, dtype=torch.float64)
+    pixels, points, cameras, trust = to_host(x, z, camera, torch.sqrt(w.clamp(min=0.0)))
+    start = torch.zeros(len(pixels), 6, dtype=torch.float64)
     start[:, 5] = 1.0
-    used, solved = torch.zeros_like(w), torch.zeros(len(x), dtype=torch.bool)
-    pixels, points, cameras, trust = (item.cpu().numpy() for item in (x, z, camera, torch.sqrt(w.clamp(min=0.0))))
+    used, solved = torch.zeros(trust.shape, dtype=torch.float64), torch.zeros(len(pixels), dtype=torch.bool)
     for number in range(len(pixels)):
         result = solve_pnp(pixels[number], points[number], cameras[number], trust[number], threshold_px)
         if result is None:
             continue
         matrix = torch.from_numpy(np.ascontiguousarray(result.camera_from_object))
         start[number] = torch.cat([axis_angle_from_matrix(matrix[:3, :3]), matrix[:3, 3]])
-        used[number] = torch.from_numpy(result.inliers).to(used)
+        used[number] = torch.from_numpy(result.inliers)
         solved[number] = True
-    return start.to(x.device), used, solved.to(x.device)
+    return to_device(start, x.device), to_device(used, x.device), to_device(solved, x.device)
 
 
 def _linearised(
@@ -247,8 +248,8 @@ def _minimise(
         parts = (residual, jacobian, in_camera, turned)
         cost = torch.where(better, cost_next, cost)
         damping = torch.where(better, damping * 0.1, damping * 10.0).clamp(1e-14, 1e6)
-        if bool((step.abs().amax(dim=1) < 1e-11).all()):
-            break
+        if x.device.type == "cpu" and bool((step.abs().amax(dim=1) < 1e-11).all()):
+            break  # a GPU has taken the remaining steps sooner than the host would know that none is needed
     return rotation, translation
 
 
@@ -261,17 +262,15 @@ def _solved(hessian: Tensor, local: Tensor, in_camera: Tensor, w: Tensor, solved
     values = torch.linalg.eigvalsh(unit)
     regular = (values[:, 0] > 0.0) & (values[:, -1] < _LARGEST_CONDITION * values[:, 0].clamp(min=1e-300))
     good = solved & ahead & regular
-    for reason, count in (
-        ("no pose", int((~solved).sum())),
-        ("behind the camera", int((solved & ~ahead).sum())),
-        ("singular", int((solved & ahead & ~regular).sum())),
-    ):
+    lacking = {"no pose": ~solved, "behind the camera": solved & ~ahead, "singular": solved & ahead & ~regular}
+    (counts,) = to_host(torch.stack([item.sum() for item in lacking.values()]))
+    for reason, count in zip(lacking, counts.tolist(), strict=True):
         if count:
             level = logging.DEBUG if failures[reason] else logging.WARNING  # a training has some in every other batch
             failures[reason] += count
             _logger.log(level, "bpnp: %d of %d samples without a gradient: %s", count, len(solved), reason)
     safe = torch.where(good[:, None, None], unit, torch.eye(6, dtype=unit.dtype, device=unit.device))
-    solution = -torch.linalg.solve(safe, scale * local) * scale
+    solution = -torch.linalg.solve_ex(safe, scale * local).result * scale
     return torch.where(good[:, None], solution, torch.zeros_like(solution)), good
 
 

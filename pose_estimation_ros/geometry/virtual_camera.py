@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pose_estimation_ros.geometry.camera import transform_points
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+from pose_estimation_ros.geometry.transfer import constant
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class VirtualCameras:
 
     def image_from_virtual(self, intrinsics: Tensor) -> Tensor:
         """Return homographies (B, 3, 3) from virtual pixels to those of the image with intrinsics (3, 3)."""
-        return intrinsics @ self.virtual_from_camera.transpose(1, 2) @ torch.linalg.inv(self.intrinsics)
+        return intrinsics @ self.virtual_from_camera.transpose(1, 2) @ torch.linalg.inv_ex(self.intrinsics).inverse
 
     def poses(self, camera_from_object: Tensor) -> Tensor:
         """Return poses (B, 4, 4) as the virtual cameras see them."""
@@ -64,7 +65,7 @@ def virtual_cameras(
         padding: side of the image over the object's extent about its centre.
     """
     at = transform_points(centre[:, None], camera_from_object)[:, 0]
-    turn = rotation_between(at, at.new_tensor([0.0, 0.0, 1.0]).expand_as(at))
+    turn = rotation_between(at, constant((0.0, 0.0, 1.0), at).expand_as(at))
     seen = transform_points(outline, camera_from_object) @ turn.transpose(1, 2)
     return VirtualCameras(turn, filling_intrinsics(seen, size, padding), size)
 

@@ -163,6 +163,8 @@ class Method:
     # "module:function" that draws what the loaded method saw, (H, W, 3) uint8. Of backends it is called with
     # (method, frame, crops, detections), of refiners with (method, frame, hypotheses, stages); detectors draw nothing.
     drawing: str | None = None
+    # "module:function" of a `LoadContext`; returns its networks as other runtimes run them, each a `NetworkExport`.
+    export: str | None = None
     tight_boxes: bool = True  # detectors: boxes end where the object ends; backends: they need such boxes
     needs_meshes: bool = False
     searches: bool = False  # backends: one look compares many poses; it is too dear to be repeated with other boxes

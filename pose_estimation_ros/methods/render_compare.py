@@ -13,7 +13,9 @@ from torch import Tensor
 
 from pose_estimation_ros.data.comparison import rendered_channels, warped
 from pose_estimation_ros.data.frame import Frame
+from pose_estimation_ros.data.pyramid import Pyramid, picture_of
 from pose_estimation_ros.geometry.camera import transform_points
+from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.geometry.virtual_camera import PoseUpdate, VirtualCameras, updated_poses, virtual_cameras
 from pose_estimation_ros.networks.attention_net import AttentionNet, Comparison
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet, make_attention_net
@@ -31,7 +33,7 @@ _OUTLINE_POINTS = 256
 class Picture(NamedTuple):
     """An image as `compare` takes it."""
 
-    image: Tensor  # (3, H, W) in [0, 1]
+    image: Tensor | Pyramid  # (3, H, W) in [0, 1]
     intrinsics: Tensor  # (3, 3)
 
 
@@ -87,8 +89,7 @@ class RenderCompare:
 
     def picture(self, frame: Frame) -> Picture:
         """Return a frame as `compare` takes it."""
-        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
-        return Picture(image, torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device))
+        return Picture(*picture_of(frame, self.device))
 
     def run(
         self, picture: Picture, index: Tensor, poses: Tensor, sizes: Sequence[int]
@@ -111,7 +112,7 @@ class RenderCompare:
         return trace, torch.stack(known), broken
 
     def compare(
-        self, image: Tensor, intrinsics: Tensor, index: Tensor, poses: Tensor, size: int | None = None
+        self, image: Tensor | Pyramid, intrinsics: Tensor, index: Tensor, poses: Tensor, size: int | None = None
     ) -> Stage:
         """Render objects (B,) at poses (B, 4, 4) and compare them with an image (3, H, W) in [0, 1]."""
         cameras, observed, rendered = self.pair(Picture(image, intrinsics), index, poses, size or self.size)
@@ -175,7 +176,7 @@ def chosen_updates(trace: Sequence[Stage], first: Tensor | None, margin: float) 
     values = torch.stack([known[number] for number in numbers]).nan_to_num(-1.0)
     near = values >= values.amax(dim=0) - margin
     order = torch.arange(1, len(numbers) + 1, device=observed.device)
-    return torch.tensor(numbers, device=observed.device)[(near * order[:, None]).argmax(dim=0)]
+    return constant(tuple(numbers), order)[(near * order[:, None]).argmax(dim=0)]
 
 
 def cost_of(stage: Stage, similarity_weight: float) -> Tensor:

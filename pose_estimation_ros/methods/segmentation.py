@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose_estimation_ros.geometry.transfer import to_device, to_host
 from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, BundleError
@@ -54,7 +55,7 @@ class Segmenter:
         height, width = rgb.shape[:2]
         small_width, small_height = self._input_size(width, height)
         small = cv2.resize(rgb, (small_width, small_height), interpolation=cv2.INTER_AREA)
-        image = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].float() / 255.0
+        image = to_device(small, self.device).permute(2, 0, 1)[None].float() / 255.0
         self.network.roi_heads.score_thresh = score_threshold
         with autocast(self.device):
             found = self.network(image)[0]
@@ -68,14 +69,12 @@ class Segmenter:
         return self.input_width, max(1, small_height)
 
     def _segments(self, found: dict[str, Tensor], scale: np.ndarray, height: int, width: int) -> list[Segment]:
-        boxes = (found["boxes"].float().cpu().numpy() + 0.5) * scale - 0.5
-        boxes = np.clip(boxes, -0.5, np.array([width, height] * 2) - 0.5)
-        scores = found["scores"].float().cpu().numpy()
-        labels = found["labels"].cpu().numpy()
-        cells = found["masks"][:, 0].float().cpu().numpy()
+        names = ("boxes", "scores", "labels", "masks")
+        places, scores, labels, cells = to_host(*(found[name] for name in names))
+        boxes = np.clip((places + 0.5) * scale - 0.5, -0.5, np.array([width, height] * 2) - 0.5)
         kept: list[Segment] = []
         for row in np.argsort(-scores, kind="stable"):
-            mask = paste_mask(cells[row], boxes[row], height, width)
+            mask = paste_mask(cells[row, 0], boxes[row], height, width)
             # Two objects cannot be seen at the same pixels.
             if not _is_taken(mask, boxes[row], kept, self.max_mask_overlap):
                 kept.append(Segment(int(labels[row]) - 1, float(scores[row]), boxes[row], mask))

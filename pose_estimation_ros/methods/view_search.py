@@ -14,6 +14,7 @@ from torchvision.ops import box_iou
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.geometry.box_prior import places_in_box
 from pose_estimation_ros.geometry.camera import project_points
+from pose_estimation_ros.geometry.transfer import constant, to_device, to_host
 from pose_estimation_ros.methods.render_compare import Picture, RenderCompare, Stage, chosen_updates, cost_of
 from pose_estimation_ros.methods.update_covariance import chosen_covariances
 from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings, ViewTableSettings
@@ -122,18 +123,16 @@ class ViewSearch:
             return [Candidates(*nothing)] * len(detections)
         seen = look_at_boxes(*picture, np.stack([item.box for item in detections]))
         maps = encoded(self.comparison.network, seen.images)
-        found = []
+        similarities, rotations = [], []
         for row, detection in enumerate(detections):
             table = self.tables[detection.object_index]
             similarity = table.similarity(
                 maps[row : row + 1], seen.log_aspect[row : row + 1], self.settings.aspect_weight
             )[0]
             best = similarity.nan_to_num(-1.0).topk(min(self.settings.candidates, len(similarity))).indices
-            rotation = seen.virtual_from_camera[row].T @ table.rotation[best]
-            poses = self._placed(picture, detection, rotation)
-            usable = torch.isfinite(poses).flatten(1).all(dim=1)
-            found.append(Candidates(similarity[best][usable], poses[usable]))
-        return found
+            similarities.append(similarity[best])
+            rotations.append(seen.virtual_from_camera[row].T @ table.rotation[best])
+        return self._placed(picture, detections, similarities, rotations)
 
     @torch.inference_mode()
     def best(
@@ -178,13 +177,15 @@ class ViewSearch:
         found = known[chosen, rows]
         fits = torch.cat([fits, self.fits(last)])
         cost = self.cost(picture, detection, fits, found, broken, deficit)
-        best = int(cost.argmin())
-        if not torch.isfinite(cost[best]):
+        place = cost.argmin(dim=0, keepdim=True)
+        (answers,) = to_host(torch.cat([place, chosen[place], torch.isfinite(cost[place])]))
+        best, taken, usable = answers.tolist()
+        if not usable:
             return None
         similarity = last[-1].prediction.similarity
         return Found(
             found[best],
-            last[max(int(chosen[best]) - 1, 0)].prediction.log_error[best],
+            last[max(taken - 1, 0)].prediction.log_error[best],
             cost[best],
             torch.full_like(cost, math.nan)[best] if similarity is None else similarity[best],
             chosen_covariances(last, known, comparison.centre[index], chosen)[best],
@@ -222,29 +223,55 @@ class ViewSearch:
             poses,
             picture.intrinsics.expand(len(poses), 3, 3),
         )
-        seen = torch.as_tensor(detection.box, dtype=torch.float32, device=self.device).reshape(1, 2, 2)
+        seen = to_device(np.asarray(detection.box, dtype=np.float32), self.device).reshape(1, 2, 2)
         inside = [_inside(corners, picture) for corners in (torch.stack([pixels.amin(1), pixels.amax(1)], 1), seen)]
         overlap = box_iou(*(corners.flatten(1) for corners in inside))[:, 0]
         fit = fits.mean(dim=0) + settings.box_weight * (1.0 - overlap) + settings.view_weight * deficit
         return fit.nan_to_num(math.inf, posinf=math.inf).masked_fill(broken, math.inf)
 
-    def _placed(self, picture: Picture, detection: Detection, rotation: Tensor) -> Tensor:
-        """Return poses (K, 4, 4) with these rotations (K, 3, 3) in which the object fills the box."""
-        outline = self.comparison.outline[detection.object_index].double().cpu().numpy()
-        turned, box = rotation.double().cpu().numpy(), np.asarray(detection.box, dtype=np.float64)
-        box = np.concatenate([box[:2], np.maximum(box[2:], box[:2] + 1.0)])
-        poses = np.tile(np.eye(4), (len(turned), 1, 1))
-        poses[:, :3, :3] = turned
-        poses[:, :3, 3] = places_in_box(turned, outline, box, picture.intrinsics.double().cpu().numpy())
-        points = outline @ np.swapaxes(turned, 1, 2)
-        poses[:, :3, 3] -= (points.min(axis=1) + points.max(axis=1)) / 2.0
-        return torch.from_numpy(poses).float().to(self.device)
+    def _placed(
+        self,
+        picture: Picture,
+        detections: Sequence[Detection],
+        similarities: Sequence[Tensor],
+        rotations: Sequence[Tensor],
+    ) -> list[Candidates]:
+        """Put objects with rotations (K, 3, 3) where they fill their boxes; leave out those that fit nowhere."""
+        intrinsics, outline, turned = (
+            item.astype(np.float64)
+            for item in to_host(picture.intrinsics, self.comparison.outline, torch.cat(list(rotations)))
+        )
+        first = 0
+        poses, rows = [], []
+        for detection, rotation in zip(detections, rotations, strict=True):
+            some = turned[first : first + len(rotation)]
+            placed = _placed_in_box(some, outline[detection.object_index], detection.box, intrinsics)
+            usable = np.flatnonzero(np.isfinite(placed).all(axis=(1, 2)))
+            poses.append(placed[usable])
+            rows.append(first + usable)
+            first += len(rotation)
+        kept = [len(item) for item in rows]
+        similarity = torch.cat(list(similarities))[to_device(np.concatenate(rows), self.device)].split(kept)
+        every = to_device(np.concatenate(poses).astype(np.float32), self.device).split(kept)
+        return [Candidates(*item) for item in zip(similarity, every, strict=True)]
+
+
+def _placed_in_box(turned: np.ndarray, outline: np.ndarray, box: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Return poses (K, 4, 4) with rotations (K, 3, 3) in which an object with an outline (P, 3) fills a box (4,)."""
+    box = np.asarray(box, dtype=np.float64)
+    box = np.concatenate([box[:2], np.maximum(box[2:], box[:2] + 1.0)])
+    poses = np.tile(np.eye(4), (len(turned), 1, 1))
+    poses[:, :3, :3] = turned
+    poses[:, :3, 3] = places_in_box(turned, outline, box, intrinsics)
+    points = outline @ np.swapaxes(turned, 1, 2)
+    poses[:, :3, 3] -= (points.min(axis=1) + points.max(axis=1)) / 2.0
+    return poses
 
 
 def _inside(corners: Tensor, picture: Picture) -> Tensor:
     """Return corners of boxes (B, 2, 2) cut off where the image ends."""
     height, width = picture.image.shape[1:]
-    return corners.clamp(min=0.0).minimum(corners.new_tensor([width - 1.0, height - 1.0]))
+    return corners.clamp(min=0.0).minimum(constant((width - 1.0, height - 1.0), corners))
 
 
 def encoded(network: AttentionNet | PaperAttentionNet, images: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.data.comparison import warped
+from pose_estimation_ros.data.pyramid import Pyramid
+from pose_estimation_ros.geometry.transfer import constant, to_device
 from pose_estimation_ros.geometry.virtual_camera import VirtualCameras, filling_intrinsics, rotation_between
 from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.rendering.shading import headlight
@@ -196,20 +198,20 @@ class BoxView:
     log_aspect: Tensor  # (B,)
 
 
-def look_at_boxes(image: Tensor, intrinsics: Tensor, boxes: np.ndarray) -> BoxView:
+def look_at_boxes(image: Tensor | Pyramid, intrinsics: Tensor, boxes: np.ndarray) -> BoxView:
     """Turn a camera to each box.
 
     Args:
-        image: (C, H, W) in [0, 1].
+        image: (C, H, W) in [0, 1], or its pyramid.
         intrinsics: (3, 3).
         boxes: x0 y0 x1 y1 in pixels (B, 4).
     """
-    corners = torch.from_numpy(np.asarray(boxes)).to(intrinsics)
+    corners = to_device(np.asarray(boxes, dtype=np.float32), intrinsics.device).to(intrinsics.dtype)
     centre, half = (corners[:, :2] + corners[:, 2:]) / 2.0, ((corners[:, 2:] - corners[:, :2]) / 2.0).clamp(min=0.5)
-    sides = half.new_tensor([[0.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+    sides = constant((0.0, 0.0, -1.0, 0.0, 1.0, 0.0, 0.0, -1.0, 0.0, 1.0), half).view(5, 2)
     pixels = centre[:, None] + sides * half[:, None]
-    rays = F.pad(pixels, (0, 1), value=1.0) @ torch.linalg.inv(intrinsics).T
-    turn = rotation_between(rays[:, 0], rays.new_tensor([0.0, 0.0, 1.0]).expand(len(rays), 3))
+    rays = F.pad(pixels, (0, 1), value=1.0) @ torch.linalg.inv_ex(intrinsics).inverse.T
+    turn = rotation_between(rays[:, 0], constant((0.0, 0.0, 1.0), rays).expand(len(rays), 3))
     seen = rays[:, 1:] @ turn.transpose(1, 2)
     cameras = VirtualCameras(turn, filling_intrinsics(seen, SIZE, PADDING), SIZE)
     flat = seen[..., :2] / seen[..., 2:]

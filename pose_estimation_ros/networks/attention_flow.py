@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
+from pose_estimation_ros.geometry.transfer import constant
 
 TYPICAL_ERRORS = (0.05, 0.05, 0.06, 0.2, 0.2, 0.2)  # errors of shift (2), logarithm of the distance, axis and angle (3)
 _NEWTON_STEPS = 3
@@ -45,13 +46,14 @@ def solve_updates(
         extent: diameters that the side of the image spans at that distance (B,).
     """
     streams, cells = share.shape[1], points.shape[-1]
-    before = points.flatten(2).repeat_interleave(streams, 0) / 2.0  # (B * streams, 3, n) diameters
-    wanted = flow.flatten(2).transpose(1, 2).repeat_interleave(streams, 0)
+    before = _repeated(points.flatten(2), streams) / 2.0  # (B * streams, 3, n) diameters
+    wanted = _repeated(flow.flatten(2).transpose(1, 2), streams)
     weights = share.flatten(0, 1)[:, :, None, None]
-    far, wide = distance.repeat_interleave(streams), extent.repeat_interleave(streams)
-    usual = before.new_tensor(TYPICAL_ERRORS)
+    far, wide = _repeated(distance, streams), _repeated(extent, streams)
+    usual = constant(TYPICAL_ERRORS, before)
     hold = stiffness.exp()
-    update = before.new_zeros(len(before), 6)  # in units of `usual`
+    held = hold * torch.eye(6, dtype=hold.dtype, device=hold.device)
+    update = before.new_zeros(before.shape[0], 6)  # in units of `usual`
     for _ in range(_NEWTON_STEPS):
         prediction = update * usual
         after = matrix_from_axis_angle(prediction[:, 3:]) @ before
@@ -59,15 +61,34 @@ def solve_updates(
         ratio = prediction[:, 2].exp()
         jacobian = flow_jacobian(after, far * ratio, wide * ratio, cells) * usual  # (B * streams, n, 2, 6)
         weighted = jacobian * weights
-        normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + torch.diag(hold)
+        normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + held
         right = torch.einsum("bnij,bni->bj", weighted, wanted - moved) - hold * update
-        change = torch.linalg.solve(normal, right)
+        change = _solved(normal, right)
         turned = matrix_from_axis_angle(change[:, 3:] * usual[3:]) @ matrix_from_axis_angle(prediction[:, 3:])
         turn = axis_angle_from_matrix(turned) / usual[3:]
         update = torch.cat([update[:, :3] + change[:, :3], turn], dim=1)
     rest = wanted - moved - torch.einsum("bnij,bj->bni", jacobian, change)
     covariance = _covariance(normal.detach(), (weights[..., 0] * rest.square()).sum(dim=(1, 2)).detach())
     return Updates((update * usual).unflatten(0, (-1, streams)), covariance * torch.outer(usual, usual))
+
+
+def _repeated(values: Tensor, times: int) -> Tensor:
+    """Return every row of (B, ...) so many times, one after the other."""
+    return values[:, None].expand(-1, times, *values.shape[1:]).flatten(0, 1)
+
+
+def _solved(normal: Tensor, right: Tensor) -> Tensor:
+    """Solve positive definite systems (B, 6, 6), (B, 6); raises nothing where one is not a number."""
+    if not torch.onnx.is_in_onnx_export():
+        return torch.linalg.solve_ex(normal, right).result
+    # ONNX knows no solver: Gauss and Jordan's elimination, which needs no pivots here.
+    rows = list(torch.cat([normal, right[:, :, None]], dim=2).unbind(1))
+    for place in range(len(rows)):
+        pivot = rows[place] / rows[place][:, place : place + 1]
+        rows = [
+            pivot if number == place else row - row[:, place : place + 1] * pivot for number, row in enumerate(rows)
+        ]
+    return torch.stack([row[:, -1] for row in rows], dim=1)
 
 
 def _covariance(normal: Tensor, residual: Tensor) -> Tensor:
@@ -77,6 +98,8 @@ def _covariance(normal: Tensor, residual: Tensor) -> Tensor:
         normal: matrices of the normal equations (B * 3, 6, 6).
         residual: weighted means of the squared residuals (B * 3,), both directions together.
     """
+    if torch.onnx.is_in_onnx_export():  # which knows no inverse; no output is made of this
+        return torch.zeros_like(normal).unflatten(0, (-1, 3))[:, 0]
     inverse = torch.linalg.inv_ex(normal).inverse * (residual / 2.0 / _INDEPENDENT_CELLS)[:, None, None]
     shift, distance, rotation = inverse.unflatten(0, (-1, 3)).unbind(1)
     joined = torch.zeros_like(shift)

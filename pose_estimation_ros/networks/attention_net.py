@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.networks.attention_flow import TYPICAL_ERRORS, solve_updates
 from pose_estimation_ros.networks.encoder import EncoderKind, ResidualBlock, make_encoder
 
@@ -127,7 +128,7 @@ class AttentionNet(nn.Module):
             updates = solve_updates(points, flow, share, self.stiffness.float(), distance.float(), extent.float())
             update = updates.combined
             read = torch.bmm(share, x.float().flatten(2).transpose(1, 2)).flatten(1)
-            moved = (update / update.new_tensor(TYPICAL_ERRORS)).detach()
+            moved = (update / constant(TYPICAL_ERRORS, update)).detach()
             known = torch.cat([read if self.error_gradient else read.detach(), moved], dim=1)
             log_error = self.error_head(known)[:, 0]
         unmoved = cosines[:, cosines.shape[1] // 2].float() / math.sqrt(2.0)
@@ -181,6 +182,8 @@ def correlation(here: Tensor, there: Tensor, reach: int) -> Tensor:
         (B, (2 reach + 1) ** 2, h, w) cosines, rows of displacements first.
     """
     a, b = _directions(here), _directions(there)
+    if torch.onnx.is_in_onnx_export():
+        return _cosines_by_shift(a, b, reach) * math.sqrt(2.0)
     count, channels, height, width = a.shape
     strip = max(lines for lines in range(1, _STRIP + 1) if height % lines == 0)
     side, line = 2 * reach + 1, width + 2 * reach
@@ -195,6 +198,15 @@ def correlation(here: Tensor, there: Tensor, reach: int) -> Tensor:
         (len(pairs), strip, width, side, side), (strip * width * wide, width * wide + line, wide + 1, line, 1)
     )
     return near.reshape(count, height, width, side * side).permute(0, 3, 1, 2) * math.sqrt(2.0)
+
+
+def _cosines_by_shift(here: Tensor, there: Tensor, reach: int) -> Tensor:
+    """Return the sums of products (B, (2 reach + 1) ** 2, h, w), one shift after the other: ONNX knows no strides."""
+    height, width = here.shape[2:]
+    wide, side = F.pad(there, (reach,) * 4), range(2 * reach + 1)
+    return torch.stack(
+        [(here * wide[:, :, y : y + height, x : x + width]).sum(dim=1) for y in side for x in side], dim=1
+    )
 
 
 def _directions(features: Tensor) -> Tensor:

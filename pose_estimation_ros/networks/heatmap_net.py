@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
 
 PATCH = 32  # side of the patches that convolutions without padding see, pixels of the crop
@@ -244,7 +245,7 @@ def accumulate(heatmaps: Tensor, chosen: Tensor, rows: int, columns: int | None 
     blocks.scatter_add_(2, chosen[:, None, :].expand(-1, flat.shape[1], -1), flat)
     size = (cells_along(rows, canvas), cells_along(columns, canvas))
     sparse = F.fold(blocks, size, canvas, dilation=CELL // STRIDE)
-    line = sparse.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 8.0
+    line = constant((1.0, 4.0, 6.0, 4.0, 1.0), sparse) / 8.0
     kernel = torch.outer(line, line).expand(points, 1, -1, -1)
     return F.conv2d(sparse, kernel, padding=2, groups=points)
 

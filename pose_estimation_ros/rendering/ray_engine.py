@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class RayHits:
-    """First hits of R rays with one mesh."""
+    """First hits of R rays."""
 
     distance: Tensor  # (R,) in lengths of the ray direction, infinity where nothing was hit
     face: Tensor  # (R,) int64, -1 where nothing was hit
@@ -23,6 +23,12 @@ class RayEngine(Protocol):
 
     device: torch.device
 
-    def cast(self, mesh_index: int, origins: Tensor, directions: Tensor) -> RayHits:
-        """Cast rays (R, 3), (R, 3) of the object frame at one mesh."""
+    def cast(self, mesh_index: int | Tensor, origins: Tensor, directions: Tensor) -> RayHits:
+        """Cast rays of the object frame.
+
+        Args:
+            mesh_index: the mesh they are cast at; or those (B,) that B equal parts of the rays are cast at.
+            origins: (R, 3).
+            directions: (R, 3).
+        """
         ...

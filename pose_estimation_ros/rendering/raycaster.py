@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pose_estimation_ros.geometry.transfer import rows_to_visit
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.rendering.embree_engine import EmbreeEngine
 from pose_estimation_ros.rendering.ray_engine import RayEngine
+from pose_estimation_ros.rendering.surfaces import Surfaces
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class RayCaster:
             raise ValueError("RayCaster: no meshes")
         self.engine = make_engine(meshes, engine, device)
         self.device = self.engine.device
-        self._meshes = [_MeshTensors(mesh, self.device) for mesh in meshes]
+        self._meshes = len(meshes)
+        self._surfaces = Surfaces(meshes, self.device)
 
     def render(
         self, mesh_index: Tensor, camera_from_object: Tensor, intrinsics: Tensor, height: int, width: int
@@ -86,16 +89,12 @@ class RayCaster:
             raise ValueError(
                 f"render: batch sizes {count}, {len(camera_from_object)}, {len(intrinsics)}, expected equal"
             )
-        if count and (int(mesh_index.min()) < 0 or int(mesh_index.max()) >= len(self._meshes)):
-            raise ValueError(f"render: mesh_index up to {int(mesh_index.max())}, expected below {len(self._meshes)}")
-        origins, directions = object_rays(
-            camera_from_object.to(self.device).float(), intrinsics.to(self.device).float(), height, width
-        )
+        self._check_index(mesh_index)
+        poses, mesh_index = camera_from_object.to(self.device).float(), mesh_index.to(self.device)
+        origins, directions = object_rays(poses, intrinsics.to(self.device).float(), height, width)
         maps = _empty_maps(count, height * width, self.device)
-        mesh_index = mesh_index.to(self.device)
-        for index in torch.unique(mesh_index).tolist():
-            rows = (mesh_index == index).nonzero()[:, 0]
-            self._fill(maps, rows, index, origins[rows], directions[rows], camera_from_object.to(self.device)[rows])
+        if count:
+            self._fill(maps, mesh_index, origins, directions, poses)
         shape = (count, height, width)
         return Renders(
             depth=maps["depth"].reshape(shape),
@@ -107,56 +106,41 @@ class RayCaster:
             barycentric=maps["barycentric"].reshape(count, height, width, 2).permute(0, 3, 1, 2),
         )
 
+    def _check_index(self, mesh_index: Tensor) -> None:
+        """Refuse meshes that there are not; indices on a GPU are believed, a look at them would wait for it."""
+        if mesh_index.device.type != "cpu" or not len(mesh_index):
+            return
+        if int(mesh_index.min()) < 0 or int(mesh_index.max()) >= self._meshes:
+            raise ValueError(f"render: mesh_index up to {int(mesh_index.max())}, expected below {self._meshes}")
+
     def _fill(
-        self, maps: dict[str, Tensor], rows: Tensor, index: int, origins: Tensor, directions: Tensor, poses: Tensor
+        self, maps: dict[str, Tensor], mesh_index: Tensor, origins: Tensor, directions: Tensor, poses: Tensor
     ) -> None:
         pixels = directions.shape[1]
         flat_origins = origins[:, None].expand(-1, pixels, -1).reshape(-1, 3)
         flat_directions = directions.reshape(-1, 3)
-        hits = self.engine.cast(index, flat_origins, flat_directions)
-        found = (hits.face >= 0).nonzero()[:, 0]
-        image = found // pixels
-        target = rows[image] * pixels + found % pixels
-        mesh = self._meshes[index]
-        face, weights = hits.face[found], hits.barycentric[found]
+        hits = self.engine.cast(mesh_index, flat_origins, flat_directions)
+        rows = rows_to_visit(hits.face >= 0)
+        image = rows // pixels
+        mesh, known = mesh_index[image], hits.face[rows]
+        face, weights = known.clamp(min=0), hits.barycentric[rows]
+
+        def put(name: str, values: Tensor) -> None:
+            if self.device.type != "cpu":  # all rays are visited
+                values = torch.where((known >= 0)[:, None], values, 0.0)
+            maps[name].view(len(hits.face), -1)[rows] = values
+
+        maps["face"].view(-1)[rows] = known
         # Directions have unit depth in the camera, so the distance is the depth.
-        maps["depth"].view(-1)[target] = hits.distance[found]
-        maps["face"].view(-1)[target] = face
-        maps["barycentric"].view(-1, 2)[target] = weights
-        maps["coordinates"].view(-1, 3)[target] = (
-            flat_origins[found] + hits.distance[found, None] * flat_directions[found]
-        )
-        maps["colors"].view(-1, 3)[target] = mesh.colors_at(face, weights)
-        normals = F.normalize(mesh.interpolate(mesh.normals, face, weights), dim=1)
-        away = (normals * flat_directions[found]).sum(dim=1, keepdim=True) > 0
+        distance = hits.distance[rows, None]
+        put("depth", distance)
+        put("barycentric", weights)
+        put("coordinates", flat_origins[rows] + distance * flat_directions[rows])
+        put("colors", self._surfaces.colors(mesh, face, weights))
+        normals = F.normalize(self._surfaces.normals(mesh, face, weights), dim=1)
+        away = (normals * flat_directions[rows]).sum(dim=1, keepdim=True) > 0
         normals = torch.where(away, -normals, normals)
-        maps["normals"].view(-1, 3)[target] = torch.einsum("nij,nj->ni", poses[image, :3, :3].float(), normals)
-
-
-class _MeshTensors:
-    def __init__(self, mesh: Mesh, device: torch.device) -> None:
-        self.faces = torch.from_numpy(mesh.faces).to(device)
-        self.normals = torch.from_numpy(mesh.normals).to(device)
-        self.colors = torch.from_numpy(mesh.colors).to(device)
-        self.corner_uv = torch.from_numpy(mesh.corner_uv).to(device) if mesh.corner_uv is not None else None
-        self.texture = torch.from_numpy(mesh.texture).to(device) if mesh.texture is not None else None
-
-    def interpolate(self, values: Tensor, face: Tensor, weights: Tensor) -> Tensor:
-        corners = values[self.faces[face]]
-        return _mix(corners, weights)
-
-    def colors_at(self, face: Tensor, weights: Tensor) -> Tensor:
-        if self.texture is None or self.corner_uv is None:
-            return self.interpolate(self.colors, face, weights)
-        uv = _mix(self.corner_uv[face], weights)
-        grid = torch.stack([uv[:, 0] % 1.0, 1.0 - uv[:, 1] % 1.0], dim=1) * 2.0 - 1.0
-        texture = self.texture.permute(2, 0, 1)[None]
-        return F.grid_sample(texture, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].T
-
-
-def _mix(corners: Tensor, weights: Tensor) -> Tensor:
-    u, v = weights[:, :1], weights[:, 1:]
-    return (1.0 - u - v) * corners[:, 0] + u * corners[:, 1] + v * corners[:, 2]
+        put("normals", torch.einsum("nij,nj->ni", poses[image, :3, :3], normals))
 
 
 def _empty_maps(count: int, pixels: int, device: torch.device) -> dict[str, Tensor]:
@@ -189,7 +173,7 @@ def object_rays(camera_from_object: Tensor, intrinsics: Tensor, height: int, wid
         indexing="ij",
     )
     pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(-1, 3)
-    in_camera = pixels @ torch.linalg.inv(intrinsics).transpose(1, 2)
+    in_camera = pixels @ torch.linalg.inv_ex(intrinsics).inverse.transpose(1, 2)
     rotation = camera_from_object[:, :3, :3]
     directions = in_camera @ rotation  # R^T applied to every direction
     origins = -torch.einsum("bji,bj->bi", rotation, camera_from_object[:, :3, 3])

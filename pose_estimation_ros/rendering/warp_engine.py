@@ -17,7 +17,8 @@ FARTHEST_M = 1.0e6
 
 @wp.kernel
 def _cast_rays(
-    mesh: wp.uint64,
+    meshes: wp.array(dtype=wp.uint64),
+    rays_of_each: int,
     origins: wp.array(dtype=wp.vec3),
     directions: wp.array(dtype=wp.vec3),
     farthest: float,
@@ -27,6 +28,7 @@ def _cast_rays(
 ) -> None:
     ray = wp.tid()
     length = wp.length(directions[ray])
+    mesh = meshes[ray / rays_of_each]
     hit = wp.mesh_query_ray(mesh, origins[ray], directions[ray] / length, farthest)
     if hit.result:
         distance[ray] = hit.t / length
@@ -60,9 +62,10 @@ class WarpEngine:
             )
             for mesh in meshes
         ]
+        self._ids = torch.tensor([mesh.id for mesh in self._meshes], dtype=torch.int64).to(device)
 
-    def cast(self, mesh_index: int, origins: Tensor, directions: Tensor) -> RayHits:
-        """Cast rays (R, 3), (R, 3) of the object frame at one mesh."""
+    def cast(self, mesh_index: int | Tensor, origins: Tensor, directions: Tensor) -> RayHits:
+        """Cast rays with one launch, see `RayEngine`."""
         origins = origins.to(self.device).float().contiguous()
         directions = directions.to(self.device).float().contiguous()
         count = len(origins)
@@ -71,11 +74,13 @@ class WarpEngine:
         barycentric = torch.zeros(count, 2, device=self.device)
         if count == 0:
             return RayHits(distance, face, barycentric)
+        chosen = self._ids[mesh_index : mesh_index + 1] if isinstance(mesh_index, int) else self._ids[mesh_index]
         wp.launch(
             _cast_rays,
             dim=count,
             inputs=[
-                self._meshes[mesh_index].id,
+                wp.from_torch(chosen, dtype=wp.uint64),
+                count // len(chosen),
                 wp.from_torch(origins, dtype=wp.vec3),
                 wp.from_torch(directions, dtype=wp.vec3),
                 FARTHEST_M,

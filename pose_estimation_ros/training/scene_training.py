@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.data.scenes import SceneBatch, SceneConfig, SceneSource
 from pose_estimation_ros.data.view_bank import ViewBank
+from pose_estimation_ros.geometry.transfer import to_device
 from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork, load_coco_weights
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle, save_weights
@@ -175,8 +177,8 @@ class DetectorStep:
         assert isinstance(network, MaskRCNNNetwork)
         network.train()
         keep_statistics(_trunk(network)[1], self.recipe, self.recipe.encoder_rate)
-        images = batch.images.to(self.device, non_blocking=True)
-        targets = [{name: value.to(self.device) for name, value in target.items()} for target in batch.targets]
+        images = to_device(batch.images, self.device)
+        targets = [{name: to_device(value, self.device) for name, value in item.items()} for item in batch.targets]
         with autocast(self.device, self.bf16):
             losses = network(images, targets)
         return sum(losses.values()), {name.removeprefix("loss_"): value.detach() for name, value in losses.items()}
@@ -205,6 +207,10 @@ def train_on_objects(run: TrainingRun, recipe: DetectorRecipe, target: Target) -
     """Train the network on synthetic scenes of the bundle's objects and write its weights into the bundle."""
     bundle, folder, device = run.bundle, run.folder, run.device
     bank, backgrounds = open_bank(bundle, recipe.bank, recipe.seed, folder, run.mesh_dir, device)
+    # Objects are painted one after the other, each where the last ones left room: that is work for processors, as many
+    # as there are, while a GPU trains.
+    bank, backgrounds = bank.to("cpu"), backgrounds.cpu()
+    workers = recipe.workers if device == "cpu" else min(recipe.workers, 1) * max(recipe.workers, os.cpu_count() or 1)
     prior = {"roll_deg": bundle.pose_prior.roll_deg, "distance_m": bundle.pose_prior.distance_m}
     make = partial(
         scene_maker,
@@ -216,7 +222,7 @@ def train_on_objects(run: TrainingRun, recipe: DetectorRecipe, target: Target) -
     )
 
     def scenes(first: int) -> Iterator[SceneBatch]:
-        return batch_stream(make, recipe.seed, first, recipe.optimiser.batch, recipe.workers, bank.surface.is_cuda)
+        return batch_stream(make, recipe.seed, first, recipe.optimiser.batch, workers)
 
     return train_on_scenes(bundle, recipe, target, scenes, folder, torch.device(device), run.resume, run.pause)
 

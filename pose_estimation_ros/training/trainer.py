@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from pose_estimation_ros.geometry.transfer import to_host
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.checkpoint import read_checkpoint, write_checkpoint
 from pose_estimation_ros.training.muon import Muon
@@ -112,7 +113,8 @@ class Trainer:
         self.average = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
         self._stage = ""
         self._half_a_step = False
-        self._figures: dict[str, list[float]] = {}  # of the steps since the last line of the log
+        # Of the steps since the last line of the log; on a GPU until somebody asks.
+        self._figures: dict[str, list[float | Tensor]] = {}
         checkpoint = self.folder / "checkpoint.pt"
         if resume and checkpoint.is_file():
             self._load(checkpoint)
@@ -164,6 +166,7 @@ class Trainer:
                     raise KeyboardInterrupt from error
         self.seconds += time.monotonic() - started
         if self.samples >= until_samples:
+            self._fetch_figures()
             self._figures.clear()
         self.save(self.seconds)
         if self.pause is not None:
@@ -195,7 +198,8 @@ class Trainer:
         }
 
     def save(self, seconds: float) -> None:
-        """Write the checkpoint; the old one stays until the new one is complete."""
+        """Write the checkpoint; the old one stays until the new one is complete, and if the loss was not finite."""
+        self._fetch_figures()
         content = {
             "network": self.network.state_dict(),
             "average": self.average,
@@ -211,6 +215,7 @@ class Trainer:
     def _snapshot(self) -> None:
         from safetensors.torch import save_file
 
+        self._fetch_figures()
         file = self.folder / "snapshots" / f"{self.samples:09d}.safetensors"
         file.parent.mkdir(exist_ok=True)
         state = self.averaged_state()
@@ -247,10 +252,8 @@ class Trainer:
                 group["lr"] = rate * group["factor"]
         seed_step(self.seed, self.steps, self.device)
         loss, values = step(self.network, batch)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"loss is {loss.item()} after {self.samples} samples; start over with a lower optimiser.learning_rate"
-            )
+        if self.device.type == "cpu":
+            self._refuse_infinite(float(loss.detach()))
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -263,11 +266,31 @@ class Trainer:
         if self.steps % AVERAGE_EVERY == 0:
             self._update_average(count * AVERAGE_EVERY)
         for key, value in {"loss": loss.detach(), **values}.items():
-            self._figures.setdefault(key, []).append(float(value))
+            self._figures.setdefault(key, []).append(value.detach() if isinstance(value, Tensor) else float(value))
+        if self.device.type == "cpu":
+            self._fetch_figures()
         self._half_a_step = False
         if before // config.snapshot_samples != self.samples // config.snapshot_samples:
             self._snapshot()
         return count
+
+    def _fetch_figures(self) -> None:
+        """Fetch what a GPU knows of the last steps, with one wait for all of them."""
+        lists = self._figures.values()
+        asked = [value for values in lists for value in values if isinstance(value, Tensor)]
+        if not asked:
+            return
+        known = iter(to_host(torch.stack([value.detach().float() for value in asked]))[0].tolist())
+        for values in lists:
+            values[:] = [next(known) if isinstance(value, Tensor) else value for value in values]
+        for loss in self._figures["loss"]:
+            self._refuse_infinite(float(loss))
+
+    def _refuse_infinite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"loss is {loss} after {self.samples} samples; start over with a lower optimiser.learning_rate"
+            )
 
     def _rate(self) -> float:
         config = self.config
@@ -290,7 +313,8 @@ class Trainer:
 
     def _log(self, seconds: float) -> dict[str, str]:
         """Write a line of the log; return its figures as text."""
-        means = {key: sum(items) / len(items) for key, items in self._figures.items()}
+        self._fetch_figures()
+        means = {key: float(sum(items)) / len(items) for key, items in self._figures.items()}
         self._figures.clear()
         entry = {"stage": self._stage, "samples": self.samples, "seconds": round(seconds, 1), "rate": self._rate()}
         with (self.folder / "log.jsonl").open("a") as file:

@@ -200,6 +200,7 @@ def test_wrong_arguments_are_named():
 
 
 @needs_warp
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_cuda_the_images_stay_on_the_device():
     arguments = (torch.tensor([0]), pose(), intrinsics(), SIZE, SIZE)

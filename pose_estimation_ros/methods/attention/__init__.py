@@ -19,4 +19,5 @@ METHOD = Method(
     drawing="pose_estimation_ros.methods.attention.drawing:draw",
     tight_boxes=False,
     needs_meshes=True,
+    export="pose_estimation_ros.methods.attention.export:export",
 )

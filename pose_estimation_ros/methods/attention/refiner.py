@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.geometry.transfer import to_device, to_host
 from pose_estimation_ros.methods.attention.rotation_hypotheses import Outcome, right_angle_rotations, rotated_poses
 from pose_estimation_ros.methods.attention.selection import has_strayed
 from pose_estimation_ros.methods.attention.settings import AttentionSettings
@@ -134,10 +135,15 @@ class Attention(RenderCompare):
         if stages is None and thorough:
             outcome, more = self._with_other_rotations(picture, boxes, index, start, outcome)
             comparisons += more
-        chance = self.success_probability(outcome.log_error).nan_to_num(0.0).tolist()
-        poses = outcome.poses.double().cpu().numpy()
-        covariances = outcome.covariance.double().cpu().numpy()
-        rejected, spent, similarity = outcome.rejected.tolist(), comparisons.tolist(), outcome.similarity.tolist()
+        poses, covariances, *others = to_host(
+            outcome.poses.double(),
+            outcome.covariance.double(),
+            self.success_probability(outcome.log_error).nan_to_num(0.0),
+            outcome.rejected,
+            comparisons,
+            outcome.similarity,
+        )
+        chance, rejected, spent, similarity = (item.tolist() for item in others)
         refined = []
         for number, item in enumerate(hypotheses):
             item = replace(item, similarity=similarity[number] if math.isfinite(similarity[number]) else None)
@@ -175,10 +181,11 @@ class Attention(RenderCompare):
         if settings.rotation_hypotheses == 0 or len(self._sizes(None)) < 2:
             return outcome, spent
         doubtful = ~(outcome.log_error <= math.log(settings.retry_error_threshold))
-        rows = torch.nonzero(doubtful & torch.isfinite(start).flatten(1).all(dim=1))[:, 0]
-        doubted = [boxes[row] for row in rows.tolist()]
+        (chosen,) = to_host(doubtful & torch.isfinite(start).flatten(1).all(dim=1))
+        rows = np.flatnonzero(chosen).tolist()
+        doubted = [boxes[row] for row in rows]
         likely = self.search.candidates(picture, doubted) if doubted else []
-        for row, box, views in zip(rows.tolist(), doubted, likely, strict=True):
+        for row, box, views in zip(rows, doubted, likely, strict=True):
             found = torch.where(outcome.rejected[row], start[row], outcome.poses[row])[None]
             turned = rotated_poses(found, self.centre[index[row : row + 1]], self._rotations)[0]
             tried = self.search.best(
@@ -205,7 +212,7 @@ class Attention(RenderCompare):
     ) -> Outcome:
         """Choose among the poses that the stages went through, see `run`; `first` is what `chosen_updates` wants."""
         trace, poses, broken = ran
-        index = torch.tensor([box.object_index for box in boxes], device=self.device)
+        index = to_device(np.array([box.object_index for box in boxes]), self.device)
         chosen = chosen_updates(trace, first, self.settings.similarity_margin)
         rows = torch.arange(len(start), device=self.device)
         found = poses[chosen, rows]
@@ -245,9 +252,9 @@ class Attention(RenderCompare):
         return success_probability(log_error, self.settings.accepted_error_diameters, self.settings.error_scale)
 
     def _start(self, hypotheses: Sequence[PoseHypothesis]) -> tuple[Tensor, Tensor]:
-        index = torch.tensor([item.object_index for item in hypotheses], device=self.device)
-        poses = torch.from_numpy(np.stack([item.camera_from_object for item in hypotheses]))
-        return index, poses.float().to(self.device)
+        index = to_device(np.array([item.object_index for item in hypotheses]), self.device)
+        poses = np.stack([item.camera_from_object for item in hypotheses]).astype(np.float32)
+        return index, to_device(poses, self.device)
 
     def _sizes(self, stages: int | None) -> list[int]:
         """Return the sides of the images of the stages."""

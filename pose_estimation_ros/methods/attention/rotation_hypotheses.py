@@ -32,13 +32,12 @@ class Outcome:
             gain: how much lower its cost has to be.
         """
         own = torch.where(self.rejected, math.inf, self.cost.nan_to_num(math.inf, posinf=math.inf))[row]
-        if not tried.cost < own - gain:
-            return self
+        better = tried.cost < own - gain
         other = {"poses": tried.pose, "rejected": torch.zeros_like(self.rejected[row])}
         other |= {name: getattr(tried, name) for name in ("log_error", "cost", "covariance", "similarity")}
         values = {item.name: getattr(self, item.name).clone() for item in fields(self)}
         for name, value in other.items():
-            values[name][row] = value
+            values[name][row] = torch.where(better, value, values[name][row])
         return Outcome(**values)
 
 

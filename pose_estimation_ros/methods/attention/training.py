@@ -14,6 +14,7 @@ from pose_estimation_ros.data.pairs import PairBatch, PairConfig, PairSource
 from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+from pose_estimation_ros.geometry.transfer import to_device
 from pose_estimation_ros.networks.attention_flow import point_flow
 from pose_estimation_ros.networks.attention_net import CELL, DIVISOR, Comparison
 from pose_estimation_ros.networks.attention_paper import make_attention_net
@@ -71,31 +72,31 @@ class AttentionStep:
 
     def __call__(self, network: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts."""
-        observed = batch.observed.to(self.device, non_blocking=True).float().div_(255.0)
-        rendered = batch.rendered.to(self.device, non_blocking=True).float()
+        observed = to_device(batch.observed, self.device).float().div_(255.0)
+        rendered = to_device(batch.rendered, self.device).float()
         layout = {"memory_format": torch.channels_last}
         with autocast(self.device, self.bf16):
             prediction = network(
                 observed.contiguous(**layout),
                 rendered.contiguous(**layout),
-                batch.distance.to(self.device),
-                batch.extent.to(self.device),
+                to_device(batch.distance, self.device),
+                to_device(batch.extent, self.device),
             )
         across, along, turn = self.errors(prediction, batch)
         error = (across + along + turn).detach()
         error_loss = error * torch.exp(-prediction.log_error) + prediction.log_error
-        right = ~batch.wrong.to(self.device)
-        pose = _mean((across + self.recipe.distance_weight * along + turn)[right])
+        right = ~to_device(batch.wrong, self.device)
+        pose = _mean(across + self.recipe.distance_weight * along + turn, right)
         loss = self.recipe.pose_weight * pose + self.recipe.error_weight * error_loss.mean()
         before = self.errors(_nothing(prediction), batch)
         figures = {
-            name: _mean(after[right]) / _mean(start[right]).clamp(min=1e-6)
+            name: _mean(after, right) / _mean(start, right).clamp(min=1e-6)
             for name, after, start in zip(("across", "along", "turn"), (across, along, turn), before, strict=True)
         }
         figures["doubt"] = error_loss.mean()
         if self.recipe.pairs.wrong_share > 0.0:  # by which wrong poses are expected to be more wrong
             said = prediction.log_error
-            figures["told"] = (said * ~right).sum() / (~right).sum().clamp(min=1) - _mean(said[right])
+            figures["told"] = (said * ~right).sum() / (~right).sum().clamp(min=1) - _mean(said, right)
         if prediction.flow is not None and prediction.log_scale is not None:
             flow, figures["flow"] = self.flow_loss(prediction.flow, prediction.log_scale, batch, rendered)
             loss = loss + flow
@@ -104,7 +105,7 @@ class AttentionStep:
     def flow_loss(self, flow: Tensor, log_scale: Tensor, batch: PairBatch, rendered: Tensor) -> tuple[Tensor, Tensor]:
         """Return the likelihood loss of the flow, and its error as a share of the true flow's length."""
         geometry = F.avg_pool2d(rendered[:, 3:], CELL)
-        shown = (geometry[:, 3] > 0.5) & ~batch.wrong.to(self.device)[:, None, None]
+        shown = (geometry[:, 3] > 0.5) & ~to_device(batch.wrong, self.device)[:, None, None]
         points = geometry[:, :3] / geometry[:, 3:].clamp(min=0.25)
         true = self.true_flow(points, batch)
         error = (flow - true).norm(dim=1)
@@ -115,25 +116,28 @@ class AttentionStep:
 
     def true_flow(self, points: Tensor, batch: PairBatch) -> Tensor:
         """Return where rendered points (B, 3, h, w) are in the image, relative to the rendering, in cells."""
-        rendered = batch.rendered_rotation.to(self.device)
-        index = batch.object_index.to(self.device)
-        true = nearest_equivalent(batch.true_rotation.to(self.device), rendered, self.symmetries[index])
+        rendered = to_device(batch.rendered_rotation, self.device)
+        index = to_device(batch.object_index, self.device)
+        true = nearest_equivalent(to_device(batch.true_rotation, self.device), rendered, self.symmetries[index])
         before = points.flatten(2) / 2.0
         after = (true @ rendered.transpose(1, 2)) @ before
         shift, log_distance, distance, extent = (
-            item.to(self.device) for item in (batch.shift, batch.log_distance, batch.distance, batch.extent)
+            to_device(item, self.device) for item in (batch.shift, batch.log_distance, batch.distance, batch.extent)
         )
-        seen_from = batch.seen_from.to(self.device)
+        seen_from = to_device(batch.seen_from, self.device)
         moved = point_flow(before, after, shift, log_distance, distance, extent, points.shape[-1], seen_from)
         return moved.transpose(1, 2).reshape(len(points), 2, *points.shape[-2:])
 
     def errors(self, prediction: Comparison, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the errors (B,) across the ray, along it, and of the points that the rotation moves; diameters."""
-        index = batch.object_index.to(self.device)
-        across = (prediction.shift - batch.shift.to(self.device)).norm(dim=1) * batch.extent.to(self.device)
-        along = (prediction.log_distance - batch.log_distance.to(self.device)).abs() * batch.distance.to(self.device)
-        rendered = batch.rendered_rotation.to(self.device)
-        true = nearest_equivalent(batch.true_rotation.to(self.device), rendered, self.symmetries[index])
+        index = to_device(batch.object_index, self.device)
+        true_shift, extent, log_distance, distance = (
+            to_device(item, self.device) for item in (batch.shift, batch.extent, batch.log_distance, batch.distance)
+        )
+        across = (prediction.shift - true_shift).norm(dim=1) * extent
+        along = (prediction.log_distance - log_distance).abs() * distance
+        rendered = to_device(batch.rendered_rotation, self.device)
+        true = nearest_equivalent(to_device(batch.true_rotation, self.device), rendered, self.symmetries[index])
         points = self.points[index]
         moved = points @ (matrix_from_axis_angle(prediction.axis_angle) @ rendered).transpose(1, 2)
         turn = (moved - points @ true.transpose(1, 2)).norm(dim=2).mean(dim=1)
@@ -153,9 +157,9 @@ def nearest_equivalent(true: Tensor, near: Tensor, symmetries: Tensor) -> Tensor
     return equivalent[torch.arange(len(true), device=true.device), trace.argmax(dim=1)]
 
 
-def _mean(values: Tensor) -> Tensor:
-    """Return the mean, zero of nothing."""
-    return values.sum() / max(1, len(values))
+def _mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Return the mean of the values (B,) that count (B,), zero of nothing."""
+    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
 
 
 def _nothing(prediction: Comparison) -> Comparison:

@@ -19,4 +19,5 @@ METHOD = Method(
     ),
     drawing="pose_estimation_ros.methods.heatmaps.drawing:draw",
     tight_boxes=False,
+    export="pose_estimation_ros.methods.heatmaps.export:export",
 )

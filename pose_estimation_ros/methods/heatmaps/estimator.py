@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +15,7 @@ from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.box_prior import BoxUncertainty, translation_prior_from_box
 from pose_estimation_ros.geometry.pnp import PnpResult, solve_pnp
+from pose_estimation_ros.geometry.transfer import to_device, to_host
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
 from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.methods.heatmaps.settings import HeatmapsSettings
@@ -59,6 +61,9 @@ class Heatmaps:
         self.device = next(network.parameters()).device
         self.grid = patch_grid(crop_size, network.window)
         self.first_cell = first_cell(network.window)
+        self._outline, self._control_points = (
+            item.astype(np.float64) for item in to_host(network.outline, network.control_points)
+        )
         self._patches = spread_patches(self.grid, self.settings.patches, self.device)
         box = self.settings.box_prior
         self._box_uncertainty = BoxUncertainty(box.centre_sigma, box.log_size_sigma, box.redundancy)
@@ -84,18 +89,24 @@ class Heatmaps:
             return []
         maps = self.predict(crops)
         peaks = find_peaks(maps[:, self.points], self.settings.peaks_per_point, self.first_cell)
-        squares = crops.square.cpu().double().numpy()
-        pixels, heights = peaks.pixels.cpu().double().numpy(), peaks.heights.cpu().double().numpy()
-        points = self.network.control_points[crops.object_index][:, self.points].cpu().double().numpy()
-        hypotheses = []
+        fetched = to_host(crops.square, peaks.pixels, peaks.heights)
+        squares, pixels, heights = (item.astype(np.float64) for item in fetched)
+        results: dict[int, PnpResult] = {}
+        in_crops = []
         for number, detection in enumerate(detections):
-            outline = self.network.outline[detection.object_index].cpu().double().numpy()
-            matches = (pixels[number], heights[number], points[number])
+            points = self._control_points[detection.object_index, self.points]
             box = detection.box if detection.is_tight else None
-            result = self._solve(*matches, squares[number], outline, box, frame)
-            if result is None or result.camera_from_object[2, 3] <= 0.0:
-                continue
-            score = self._agreement(maps[number, self.points], result, points[number], squares[number], frame)
+            outline = self._outline[detection.object_index]
+            result = self._solve(pixels[number], heights[number], points, squares[number], outline, box, frame)
+            if result is not None and result.camera_from_object[2, 3] > 0.0:
+                results[number] = result
+                in_crops.append(self._projected(result, points, squares[number], frame))
+        if not results:
+            return []
+        shares = self._agreement(maps[:, self.points], list(results), np.stack(in_crops))
+        hypotheses = []
+        for (number, result), score in zip(results.items(), shares.tolist(), strict=True):
+            detection = detections[number]
             hypotheses.append(
                 PoseHypothesis(
                     object_index=detection.object_index,
@@ -162,21 +173,28 @@ class Heatmaps:
             result = solve(initial=pose, translation_prior=translation_prior, iterations=0) or result
         return result
 
-    def _agreement(
-        self, maps: Tensor, result: PnpResult, points: np.ndarray, square: np.ndarray, frame: Frame
-    ) -> float:
-        """Return the share of the votes of all patches (K, H, H) that lies about the projected control points."""
+    def _projected(self, result: PnpResult, points: np.ndarray, square: np.ndarray, frame: Frame) -> np.ndarray:
+        """Return where control points (K, 3) are seen in a crop, pixels (K, 2)."""
         pose = result.camera_from_object
         in_image = frame.camera.project(points @ pose[:3, :3].T + pose[:3, 3])
-        in_crop = (in_image - square[:2]) * (self.crop_size / square[2]) + (self.crop_size - 1) / 2.0
-        cells = torch.from_numpy((in_crop - self.first_cell) / STRIDE).to(maps.device).float()
-        side = maps.shape[-1]
-        line = torch.arange(side, device=maps.device)
-        near = (line[None, :, None] - cells[:, 1, None, None]) ** 2 + (
-            line[None, None, :] - cells[:, 0, None, None]
-        ) ** 2
-        votes = maps.sum(dim=(1, 2)).clamp(min=1e-6)
-        return float(((maps * (near < _NEAR_CELLS**2)).sum(dim=(1, 2)) / votes).mean())
+        return (in_image - square[:2]) * (self.crop_size / square[2]) + (self.crop_size - 1) / 2.0
+
+    def _agreement(self, maps: Tensor, numbers: Sequence[int], in_crops: np.ndarray) -> np.ndarray:
+        """Return the shares (M,) of the votes of all patches that lie about the projected control points.
+
+        Args:
+            maps: of all crops (N, K, H, H).
+            numbers: of the M crops whose poses are known.
+            in_crops: pixels of the projected points (M, K, 2).
+        """
+        if len(numbers) < len(maps):
+            maps = maps[to_device(np.array(numbers), maps.device)]
+        cells = to_device(((in_crops - self.first_cell) / STRIDE).astype(np.float32), maps.device)
+        line = torch.arange(maps.shape[-1], device=maps.device)
+        away = (line[:, None] - cells[..., 1, None, None]) ** 2 + (line - cells[..., 0, None, None]) ** 2
+        votes = maps.sum(dim=(2, 3)).clamp(min=1e-6)
+        (shares,) = to_host(((maps * (away < _NEAR_CELLS**2)).sum(dim=(2, 3)) / votes).mean(dim=1))
+        return shares
 
 
 def load(context: LoadContext) -> Heatmaps:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.geometry.camera import project_points
+from pose_estimation_ros.geometry.transfer import to_device
 from pose_estimation_ros.networks.heatmap_net import (
     CANVAS,
     CELL,
@@ -151,15 +152,15 @@ class HeatmapsStep:
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts."""
         assert isinstance(network, HeatmapNet)
-        images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
-        index = batch.object_index.to(self.device)
-        chosen, shows = self.choose(batch.mask_visible.to(self.device), network.window)
+        images = to_device(batch.images, self.device).float().div_(255.0)
+        index = to_device(batch.object_index, self.device)
+        chosen, shows = self.choose(to_device(batch.mask_visible, self.device), network.window)
         points = drawn_points(network.points, self.recipe.surface_share)
         with autocast(self.device, self.bf16):
             log_votes = network.log_votes(images.to(memory_format=torch.channels_last), index, chosen, points)
-        poses = self.canonical(batch.camera_from_object.to(self.device), index)
+        poses = self.canonical(to_device(batch.camera_from_object, self.device), index)
         control = network.control_points[index][:, points.start : points.stop]
-        pixels = project_points(control, poses, batch.camera.to(self.device))
+        pixels = project_points(control, poses, to_device(batch.camera, self.device))
         line = patch_centres(images.shape[-1], self.device, network.window)
         centres = torch.stack([line[chosen % len(line)], line[chosen // len(line)]], dim=-1)
         target = target_votes(pixels, centres, shows)

@@ -21,4 +21,5 @@ METHOD = Method(
             for kind in ("weight", "bias")
         },
     ),
+    export="pose_estimation_ros.methods.mask_rcnn.export:export",
 )

@@ -19,4 +19,5 @@ METHOD = Method(
     ),
     drawing="pose_estimation_ros.methods.nemo.drawing:draw",
     searches=True,
+    export="pose_estimation_ros.methods.nemo.export:export",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,10 +13,11 @@ from torch import Tensor
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.pose_covariance import about_point
+from pose_estimation_ros.geometry.transfer import to_device, to_host
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
 from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.methods.nemo.fit import Targets, fit_poses, pose_covariances
-from pose_estimation_ros.methods.nemo.grid import RotationGrid, matched_poses, starting_poses
+from pose_estimation_ros.methods.nemo.grid import RotationGrid, matched_poses, spread, starting_poses
 from pose_estimation_ros.methods.nemo.network import NemoNet
 from pose_estimation_ros.methods.nemo.paper import PaperProcedure
 from pose_estimation_ros.methods.nemo.rendering import render_features
@@ -65,6 +67,7 @@ class Nemo:
         self.crop_size = crop_size
         self.crop_padding = self.settings.crop_padding
         self.device = network.bank.device
+        self._fit_vertices = spread(network.known, self.settings.fit.vertices)
         self._grid = RotationGrid(network, prior, self.settings.grid_directions, self.settings.grid_roll_step_deg)
         self._meshes_of = [
             (network.owner == index).nonzero()[:, 0].tolist() for index in range(network.embedding.num_embeddings)
@@ -92,14 +95,16 @@ class Nemo:
             return []
         features = self.predict(crops)
         fits = self.fit(features, crops, np.stack([item.box for item in detections]), image_size(frame))
-        poses, shares = fits.pose.double().cpu().numpy(), fits.share.cpu().tolist()
+        centre = centres(self.network)[fits.mesh]
+        known = [] if fits.covariance is None else [fits.covariance]
+        poses, shares, origins, *covariances = to_host(fits.pose.double(), fits.share, centre.double(), *known)
         return [
             PoseHypothesis(
                 object_index=detection.object_index,
                 detection_index=number,
                 camera_from_object=poses[number],
                 score=float(np.clip(detection.score * shares[number], 0.0, 1.0)),
-                covariance=self._covariance(fits, number, poses[number]),
+                covariance=self._covariance(poses[number], origins[number], *(item[number] for item in covariances)),
             )
             for number, detection in enumerate(detections)
             if np.isfinite(poses[number]).all() and poses[number][2, 3] > 0.0
@@ -121,12 +126,12 @@ class Nemo:
             boxes: of the whole objects in the image, x0 y0 x1 y1, shape (N, 4).
             image_size: width and height; edges of boxes at the image's rim say nothing of the object.
         """
-        sure = torch.from_numpy(_inner_edges(boxes, image_size)).to(self.device)
-        pairs = [
-            (row, mesh) for row, index in enumerate(crops.object_index.tolist()) for mesh in self._meshes_of[index]
-        ]
-        crop, mesh = torch.tensor(pairs, device=self.device).unbind(1)
-        cells = self._in_cells(crops, torch.from_numpy(np.asarray(boxes)).float().to(self.device))[crop]
+        sure = to_device(_inner_edges(boxes, image_size), self.device)
+        (index,) = to_host(crops.object_index)
+        meshes = [self._meshes_of[number] for number in index.tolist()]
+        pairs = [(row, mesh) for row, some in enumerate(meshes) for mesh in some]
+        crop, mesh = to_device(np.array(pairs), self.device).unbind(1)
+        cells = self._in_cells(crops, to_device(np.asarray(boxes, dtype=np.float32), self.device))[crop]
         with torch.inference_mode():
             similarity = similarity_of(self.network, features, crops.camera, crop, mesh, self.settings.occluder_model)
             if self.settings.procedure == "paper":
@@ -134,16 +139,14 @@ class Nemo:
                 poses = procedure.fit(features, similarity, cells)[:, None]
             else:
                 poses = self._fast(similarity, cells, sure[crop])
-            count = poses.shape[1]
-            which = torch.arange(len(pairs), device=self.device).repeat_interleave(count)
-            scores = score_poses(self.network, similarity, which, poses.flatten(0, 1), self.settings.occluder_model)
-            pair, start = _best(crop, scores.gain.unflatten(0, (-1, count)).nan_to_num(-1e9), len(crops))
+            scores = score_poses(self.network, similarity, poses, self.settings.occluder_model)
+            pair, start = _best(scores.gain.nan_to_num(-1e9), [len(some) for some in meshes])
             best = poses[pair, start]
             covariance = None
             if self.settings.procedure == "fast":  # the other is no least squares
-                targets = Targets(self.network, similarity, pair, cells[pair], sure[crop[pair]], self.settings.fit)
+                targets = self._targets(similarity, pair, cells[pair], sure[crop[pair]])
                 covariance = pose_covariances(targets, best, self.settings.fit)
-        share, mesh = scores.share.unflatten(0, (-1, count))[pair, start].clone(), mesh[pair]
+        share, mesh = scores.share[pair, start].clone(), mesh[pair]
         return Fits(mesh, from_centre(best, centres(self.network)[mesh]), share, covariance)
 
     def _fast(self, similarity: Similarity, boxes: Tensor, sure: Tensor) -> Tensor:
@@ -154,16 +157,20 @@ class Nemo:
             matched = matched_poses(self.network, similarity, starts[:, 0], settings.seed)
             starts = torch.cat([starts, matched[:, None]], dim=1)
         count = starts.shape[1]
-        which = torch.arange(len(starts), device=self.device).repeat_interleave(count)
-        targets = Targets(self.network, similarity, which, boxes[which], sure[which], settings.fit)
+        which = torch.arange(len(starts) * count, device=self.device) // count
+        targets = self._targets(similarity, which, boxes[which], sure[which])
         return fit_poses(targets, starts.flatten(0, 1), settings.fit).unflatten(0, (-1, count))
 
-    def _covariance(self, fits: Fits, number: int, pose: np.ndarray) -> np.ndarray | None:
-        """Return the covariance (6, 6) of one of the poses (4, 4), None where unknown."""
-        if fits.covariance is None:
+    def _targets(self, similarity: Similarity, which: Tensor, boxes: Tensor, sure: Tensor) -> Targets:
+        return Targets(self.network, similarity, which, boxes, sure, self._fit_vertices, self.settings.fit)
+
+    def _covariance(
+        self, pose: np.ndarray, centre: np.ndarray, covariance: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """Return the covariance (6, 6) of a pose (4, 4) from that about the mesh's centre (3,), None where unknown."""
+        if covariance is None:
             return None
-        centre = centres(self.network)[fits.mesh[number]].double().cpu().numpy()
-        about_origin = about_point(fits.covariance[number].cpu().numpy(), -pose[:3, :3] @ centre)
+        about_origin = about_point(covariance, -pose[:3, :3] @ centre)
         return published_covariance(about_origin, pose, self.settings.covariance_scale)
 
     def _in_cells(self, crops: Crops, boxes: Tensor) -> Tensor:
@@ -219,12 +226,14 @@ def _as_mesh(network: NemoNet, number: int) -> Mesh:
     return Mesh(vertices, network.faces[number].cpu().numpy(), normals, np.zeros_like(vertices))
 
 
-def _best(crop: Tensor, gain: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the pair (N,) and the start (N,) with the largest gain (P, K) of every crop, over all its meshes."""
-    rows = []
-    for number in range(count):
-        pairs = (crop == number).nonzero()[:, 0]
-        best = int(gain[pairs].flatten().argmax())
-        rows.append((int(pairs[best // gain.shape[1]]), best % gain.shape[1]))
-    pair, start = torch.tensor(rows, device=crop.device).unbind(1)
-    return pair, start
+def _best(gain: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the pair (N,) and the start (N,) with the largest gain (P, K) of every crop, over all its meshes.
+
+    The pairs of a crop lie together, so many of each.
+    """
+    first, picks = 0, []
+    for count in counts:
+        picks.append(gain[first : first + count].flatten().argmax() + first * gain.shape[1])
+        first += count
+    best = torch.stack(picks)
+    return best // gain.shape[1], best % gain.shape[1]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
-from pose_estimation_ros.methods.nemo.grid import spread
+from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.methods.nemo.network import NemoNet
 from pose_estimation_ros.methods.nemo.settings import FitSettings
 from pose_estimation_ros.methods.nemo.similarity import Projected, Similarity, centres, from_centre, project
@@ -34,6 +34,7 @@ class Targets:
         which: the pair of every pose, shape (Q,).
         boxes: of the whole objects, in cells x0 y0 x1 y1, shape (Q, 4); they say more of the distance than features do.
         inner_edges: which edges of the boxes are the object's, not the image's, shape (Q, 4).
+        chosen: vertices of each mesh that are looked for, shape (M, S), see `spread`.
         settings: steps and widths.
     """
 
@@ -44,6 +45,7 @@ class Targets:
         which: Tensor,
         boxes: Tensor,
         inner_edges: Tensor,
+        chosen: Tensor,
         settings: FitSettings,
     ) -> None:
         self._network, self._similarity, self._which, self._settings = network, similarity, which, settings
@@ -52,12 +54,12 @@ class Targets:
         self._centre = centres(network)[mesh]
         self._every = network.vertices[mesh] - self._centre[:, None]
         self.length = (self._every.amax(dim=1) - self._every.amin(dim=1)).norm(dim=1)  # of the meshes (Q,)
-        self._chosen = torch.stack([spread(row, settings.vertices) for row in network.known])[mesh]  # (Q, S)
+        self._chosen = chosen[mesh]  # (Q, S)
         self._vertices = self._every.gather(1, self._chosen[..., None].expand(-1, -1, 3))
         self._camera = similarity.camera[which]
         self._outline = network.outline[mesh] - self._centre[:, None]
         self._known = network.known[mesh]
-        self._each = self._known.sum(dim=1, keepdim=True) / settings.vertices  # vertices one of the chosen stands for
+        self._each = self._known.sum(dim=1, keepdim=True) / chosen.shape[1]  # vertices one of the chosen stands for
 
     def terms(self, poses: Tensor, deviation: float) -> list[Term]:
         """Return what vertices, cells and the box's edges have against poses of the centres (Q, 4, 4).
@@ -104,7 +106,7 @@ def fit_poses(targets: Targets, poses: Tensor, settings: FitSettings) -> Tensor:
         gradient = torch.stack([_pulls(item).sum(dim=1) for item in terms]).sum(dim=0)
         trace = hessian.diagonal(dim1=1, dim2=2)
         damped = hessian + torch.diag_embed(settings.damping * trace + 1e-6)
-        update = torch.linalg.solve(damped.double(), gradient.double()).float()
+        update = torch.linalg.solve_ex(damped.double(), gradient.double()).result.float()
         poses = moved_poses(poses, update.clamp(-0.5, 0.5), targets.length)
     return poses
 
@@ -164,7 +166,7 @@ def preferred_offsets(
     line = torch.arange(-settings.search_radius_cells, settings.search_radius_cells + 1, device=pixels.device)
     window = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).reshape(-1, 2)  # (W, 2)
     cells = pixels.round()[:, :, None] + window  # (Q, V, W, 2)
-    inside = ((cells >= 0) & (cells < cells.new_tensor([width, height]))).all(dim=-1)
+    inside = ((cells >= 0) & (cells < constant((width, height), cells))).all(dim=-1)
     index = (cells[..., 1].clamp(0, height - 1) * width + cells[..., 0].clamp(0, width - 1)).long()
     flat = similarity.vertices.flatten(2)
     likely = flat[which[:, None, None], chosen[..., None], index]
@@ -226,7 +228,7 @@ def box_edges(outline: Tensor, poses: Tensor, camera: Tensor, length: Tensor, bo
     extreme = torch.cat([pixels.argmin(dim=1), pixels.argmax(dim=1)], dim=1)  # (Q, 4)
     jacobian = projection_jacobian(projected, camera, length)
     row = torch.arange(len(poses), device=poses.device)[:, None]
-    axis = torch.tensor([0, 1, 0, 1], device=poses.device)
+    axis = torch.arange(4, device=poses.device) % 2
     return jacobian[row, extreme, axis], boxes - pixels[row, extreme, axis]
 
 
@@ -236,7 +238,7 @@ def projection_jacobian(projected: Projected, camera: Tensor, length: Tensor) ->
     The rotation is about the centre of the mesh, in camera axes.
     """
     rotated, at, depth, _ = projected
-    focal = camera[:, None, [0, 1], [0, 1]]
+    focal = camera.diagonal(dim1=1, dim2=2)[:, None, :2]
     across = focal / depth[..., None]  # (Q, V, 2)
     along = -across * at[..., :2] / depth[..., None]
     zero = torch.zeros_like(depth)

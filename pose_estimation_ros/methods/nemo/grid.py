@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.geometry.pnp import solve_pnp
+from pose_estimation_ros.geometry.transfer import constant, to_device, to_host
 from pose_estimation_ros.geometry.virtual_camera import rotation_between
 from pose_estimation_ros.methods.nemo.network import NemoNet
 from pose_estimation_ros.methods.nemo.similarity import Similarity, centres, read_cells
@@ -35,7 +36,7 @@ class RotationGrid:
         turned = self.rotation.flatten(1) @ self.rotation.flatten(1).T
         self.similar = turned > 1.0 + 2.0 * math.cos(math.radians(25.0))  # (H, H), the trace of the relative rotation
         known = network.known
-        self.subset = torch.stack([spread(row, subset) for row in known])  # (M, S)
+        self.subset = spread(known, subset)  # (M, S)
         meshes, count = len(network.owner), len(self.rotation)
         centre = centres(network)[:, None]
         flat = torch.einsum("hij,mvj->mhvi", self.rotation[:, :2], network.outline - centre)
@@ -71,7 +72,7 @@ def starting_poses(grid: RotationGrid, similarity: Similarity, boxes: Tensor, co
     focal = camera[:, 0, 0]
     centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2.0, (boxes[:, 2:] - boxes[:, :2]).clamp(min=0.1)
     ray = torch.cat([(centre - camera[:, :2, 2]) / focal[:, None], torch.ones_like(focal)[:, None]], dim=1)
-    turn = rotation_between(ray.new_tensor([0.0, 0.0, 1.0]).expand_as(ray), ray)  # (P, 3, 3)
+    turn = rotation_between(constant((0.0, 0.0, 1.0), ray).expand_as(ray), ray)  # (P, 3, 3)
     # A camera turned towards the object sees it a little larger than one that has it in a corner.
     slant = ray.norm(dim=1)
     distance = torch.exp(
@@ -114,35 +115,38 @@ def matched_poses(network: NemoNet, similarity: Similarity, otherwise: Tensor, s
     Returns:
         Poses of the meshes' centres (P, 4, 4).
     """
-    gain = similarity.gain.cpu().numpy()
-    centre = centres(network)
-    poses = otherwise.clone()
-    width = similarity.clutter.shape[2]
-    for pair in range(len(poses)):
-        rows = np.nonzero(gain[pair] > 0.0)[0]
-        mesh = similarity.mesh[pair]
-        points = (network.vertices[mesh] - centre[mesh])[
-            similarity.best[pair, torch.from_numpy(rows).to(centre.device)]
-        ]
+    centre, mesh, width = centres(network), similarity.mesh, similarity.clutter.shape[2]
+    gains, nearest, vertices, cameras = to_host(
+        similarity.gain, similarity.best, network.vertices[mesh] - centre[mesh][:, None], similarity.camera
+    )
+    found, solved = np.zeros((len(gains), 4, 4), dtype=np.float32), np.zeros(len(gains), dtype=bool)
+    for pair, gain in enumerate(gains):
+        rows = np.nonzero(gain > 0.0)[0]
         if len(rows) < 6:
             continue
         result = solve_pnp(
             np.column_stack([rows % width, rows // width]).astype(np.float64),
-            points.double().cpu().numpy(),
-            similarity.camera[pair].double().cpu().numpy(),
-            weights=gain[pair, rows].astype(np.float64),
+            vertices[pair, nearest[pair, rows]].astype(np.float64),
+            cameras[pair].astype(np.float64),
+            weights=gain[rows].astype(np.float64),
             threshold_px=1.0,
             seed=seed,
         )
         if result is not None and result.camera_from_object[2, 3] > 0.0:
-            poses[pair] = torch.from_numpy(result.camera_from_object).to(poses)
-    return poses
+            found[pair], solved[pair] = result.camera_from_object, True
+    device = otherwise.device
+    return torch.where(to_device(solved, device)[:, None, None], to_device(found, device), otherwise)
 
 
 def spread(known: Tensor, count: int) -> Tensor:
-    """Return the numbers of about evenly chosen entries that are set, repeated where there are too few."""
-    rows = known.nonzero()[:, 0]
-    if len(rows) == 0:
-        rows = torch.zeros(1, dtype=torch.int64, device=known.device)
-    places = torch.linspace(0, len(rows) - 1, count, device=known.device).round().long()
-    return rows[places]
+    """Return the numbers (M, count) of about evenly chosen entries of rows (M, V) that are set.
+
+    They are repeated where there are too few. Not for every frame: the host waits to know which are set.
+    """
+    chosen = []
+    for row in known:
+        rows = row.nonzero()[:, 0]
+        if len(rows) == 0:
+            rows = torch.zeros(1, dtype=torch.int64, device=known.device)
+        chosen.append(rows[torch.linspace(0, len(rows) - 1, count, device=known.device).round().long()])
+    return torch.stack(chosen)

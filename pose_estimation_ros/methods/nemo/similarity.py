@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.geometry.camera import resize_intrinsics
+from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.methods.nemo.network import NemoNet
 
 
@@ -58,7 +59,8 @@ def similarity_of(
 
 def cell_intrinsics(camera: Tensor, stride: int) -> Tensor:
     """Return the intrinsics of maps with one cell for so many pixels; centres of cells at integers."""
-    return torch.from_numpy(resize_intrinsics(np.eye(3), 1.0 / stride, 1.0 / stride)).to(camera) @ camera
+    resized = resize_intrinsics(np.eye(3), 1.0 / stride, 1.0 / stride)
+    return constant(tuple(resized.ravel().tolist()), camera).view(3, 3) @ camera
 
 
 class Projected(NamedTuple):
@@ -75,7 +77,7 @@ def project(points: Tensor, poses: Tensor, camera: Tensor) -> Projected:
     rotated = points @ poses[:, :3, :3].transpose(1, 2)
     at = rotated + poses[:, None, :3, 3]
     depth = at[..., 2].clamp(min=1e-4)
-    pixels = at[..., :2] / depth[..., None] * camera[:, None, [0, 1], [0, 1]] + camera[:, None, :2, 2]
+    pixels = at[..., :2] / depth[..., None] * camera.diagonal(dim1=1, dim2=2)[:, None, :2] + camera[:, None, :2, 2]
     return Projected(rotated, at, depth, pixels)
 
 
@@ -90,7 +92,7 @@ def read_cells(maps: Tensor, places: Tensor) -> Tensor:
         (P, S, N).
     """
     height, width = maps.shape[2:]
-    grid = (2.0 * places + 1.0) / places.new_tensor([width, height]) - 1.0
+    grid = (2.0 * places + 1.0) / constant((width, height), places) - 1.0
     flat = F.grid_sample(
         maps.flatten(0, 1)[:, None], grid.flatten(0, 1)[:, None], padding_mode="zeros", align_corners=False
     )
@@ -101,39 +103,32 @@ def read_cells(maps: Tensor, places: Tensor) -> Tensor:
 class FitScores:
     """What poses explain."""
 
-    gain: Tensor  # (Q,) cells by which the object explains the picture better than clutter does
-    share: Tensor  # (Q,) of the visible surface that is explained by the object
+    gain: Tensor  # (P, K) cells by which the object explains the picture better than clutter does
+    share: Tensor  # (P, K) of the visible surface that is explained by the object
 
 
-def score_poses(
-    network: NemoNet, similarity: Similarity, which: Tensor, poses: Tensor, occlusion: bool = True
-) -> FitScores:
-    """Score poses of meshes' centres (Q, 4, 4) of pairs (Q,), reading similarity at the projected vertices.
+def score_poses(network: NemoNet, similarity: Similarity, poses: Tensor, occlusion: bool = True) -> FitScores:
+    """Score K poses of meshes' centres for each of P pairs, reading similarity at the projected vertices.
 
     Args:
         network: has the meshes.
         similarity: P pairs.
-        which: shape (Q,).
-        poses: shape (Q, 4, 4).
+        poses: shape (P, K, 4, 4).
         occlusion: decide for every vertex between object and clutter; otherwise all count as they are.
     """
+    count, flat = poses.shape[1], poses.flatten(0, 1)
+    which = torch.arange(len(flat), device=poses.device) // count
     mesh = similarity.mesh[which]
     centre, camera = centres(network)[mesh], similarity.camera[which]
-    weights = network.view_weights(mesh, from_centre(poses, centre)) * network.known[mesh]
-    pixels = project(network.vertices[mesh] - centre[:, None], poses, camera).pixels
+    weights = network.view_weights(mesh, from_centre(flat, centre)) * network.known[mesh]
+    pixels = project(network.vertices[mesh] - centre[:, None], flat, camera).pixels
     gains, shares = [], []
-    for pair in range(len(similarity.mesh)):
-        rows = (which == pair).nonzero()[:, 0]
-        if len(rows) == 0:
-            continue
+    for pair, (places, seen) in enumerate(zip(pixels.split(count), weights.split(count), strict=True)):
         difference = similarity.vertices[pair] - similarity.clutter[pair] if occlusion else similarity.vertices[pair]
-        value = read_cells(difference[None], pixels[rows].transpose(0, 1)[None])[0].T  # (rows, V)
-        seen = weights[rows]
-        gains.append((rows, ((value.clamp(min=0.0) if occlusion else value) * seen).sum(dim=1)))
+        value = read_cells(difference[None], places.transpose(0, 1)[None])[0].T  # (K, V)
+        gains.append(((value.clamp(min=0.0) if occlusion else value) * seen).sum(dim=1))
         shares.append(((value > 0.0) * seen).sum(dim=1) / seen.sum(dim=1).clamp(min=1e-6))
-    order = torch.cat([rows for rows, _ in gains]).argsort()
-    gain = torch.cat([item for _, item in gains])[order] / poses[:, 2, 3] ** 2
-    return FitScores(gain, torch.cat(shares)[order])
+    return FitScores(torch.stack(gains) / poses[..., 2, 3] ** 2, torch.stack(shares))
 
 
 def centres(network: NemoNet) -> Tensor:

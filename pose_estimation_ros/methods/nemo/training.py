@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import STRIDE, CropBatch, CropConfig
 from pose_estimation_ros.geometry.camera import project_points
+from pose_estimation_ros.geometry.transfer import rows_to_visit, to_device
 from pose_estimation_ros.methods.nemo.mesh_table import mesh_table
 from pose_estimation_ros.methods.nemo.meshes import NeuralMesh, Shape, neural_meshes
 from pose_estimation_ros.methods.nemo.network import MeshTable, NemoNet, sample_features
@@ -80,13 +81,13 @@ class NemoStep:
         """Return the loss and its parts."""
         assert isinstance(network, NemoNet)
         recipe = self.recipe
-        images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
-        index, pose = batch.object_index.to(self.device), batch.camera_from_object.to(self.device)
-        mesh = self.mesh_of_instance[batch.mesh_index.to(self.device)]
+        images = to_device(batch.images, self.device).float().div_(255.0)
+        index, pose = to_device(batch.object_index, self.device), to_device(batch.camera_from_object, self.device)
+        mesh = self.mesh_of_instance[to_device(batch.mesh_index, self.device)]
         with autocast(self.device, self.bf16):
             features = network(images.to(memory_format=torch.channels_last), index)
-        pixels = project_points(network.vertices[mesh], pose, batch.camera.to(self.device))
-        weights = network.view_weights(mesh, pose) * shown_at(batch.mask_visible.to(self.device), pixels)
+        pixels = project_points(network.vertices[mesh], pose, to_device(batch.camera, self.device))
+        weights = network.view_weights(mesh, pose) * shown_at(to_device(batch.mask_visible, self.device), pixels)
         with torch.no_grad():
             found = F.normalize(sample_features(features, pixels, network.stride), dim=2)
         target = self.targets(network.bank, mesh, found, weights)
@@ -163,7 +164,7 @@ class NemoStep:
 
     def _clutter(self, features: Tensor, batch: CropBatch) -> Tensor:
         """Return features (B, K, C) of random cells that show no part of the object, occluders among them."""
-        visible = batch.mask_visible.to(self.device)[:, None].float()
+        visible = to_device(batch.mask_visible, self.device)[:, None].float()
         cells = F.adaptive_max_pool2d(visible, features.shape[2:]).flatten(1)
         pick = torch.multinomial((cells == 0.0).float() + 1e-9, self.recipe.clutter_cells)
         return features.flatten(2).transpose(1, 2).gather(1, pick[..., None].expand(-1, -1, features.shape[1]))
@@ -211,11 +212,12 @@ def remember(network: NemoNet, mesh: Tensor, found: Tensor, weights: Tensor, tar
     bank, seen = network.bank.flatten(0, 1), network.seen.flatten()
     total = torch.zeros_like(bank).index_add_(0, place, (found * weights[..., None]).flatten(0, 1))
     weight = torch.zeros(len(bank), device=bank.device).index_add_(0, place, weights.flatten())
-    rows = (weight > 0.0).nonzero()[:, 0]
-    mean = total[rows] / weight[rows, None]
+    rows = rows_to_visit(weight > 0.0)
+    is_found = weight[rows] > 0.0
+    mean = total[rows] / torch.where(is_found, weight[rows], 1.0)[:, None]
     keep = torch.where(seen[rows, None] > 0, momentum, 0.0)
-    bank[rows] = F.normalize(keep * bank[rows] + (1.0 - keep) * mean, dim=1)
-    seen[rows] += 1
+    bank[rows] = torch.where(is_found[:, None], F.normalize(keep * bank[rows] + (1.0 - keep) * mean, dim=1), bank[rows])
+    seen[rows] += is_found
 
 
 def bundle_meshes(

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.geometry.transfer import to_device, to_host
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.patches.settings import PatchesSettings
 from pose_estimation_ros.networks.heatmap_net import (
@@ -20,6 +21,7 @@ from pose_estimation_ros.networks.heatmap_net import (
     VOTE_MASS,
     HeatmapNet,
     accumulate,
+    cells_along,
     first_cell,
     patch_grid,
     votes_to_heatmaps,
@@ -88,11 +90,15 @@ class PatchLocaliser:
     @torch.inference_mode()
     def detect(self, frame: Frame, score_threshold: float, objects: Collection[int] | None = None) -> list[Detection]:
         """Return at most one square about every object, best first; see `Detector`. There are no masks."""
+        wanted = range(self.network.objects) if objects is None else sorted(objects)
+        if not wanted:
+            return []
+        sizes, windows = zip(*(self._at_scale(frame, scale, wanted) for scale in self.scales_of(frame)), strict=True)
+        values, places = to_host(torch.stack([item[0] for item in windows]), torch.stack([item[1] for item in windows]))
         best: dict[int, Detection] = {}
-        for scale in self.scales_of(frame):
-            for found in self._at_scale(
-                frame, scale, range(self.network.objects) if objects is None else sorted(objects)
-            ):
+        for size, value, place in zip(sizes, values, places, strict=True):
+            for column, index in enumerate(wanted):
+                found = self._window(index, float(value[column]), int(place[column]), frame, *size)
                 known = best.get(found.object_index)
                 if known is None or found.score > known.score:
                     best[found.object_index] = found
@@ -114,39 +120,42 @@ class PatchLocaliser:
         low, high = min(max(min(wanted), 0.25), largest), min(max(wanted), 2.0, largest)
         return [float(value) for value in np.geomspace(min(low, high), max(low, high), self.settings.scales)]
 
-    def _at_scale(self, frame: Frame, scale: float, objects: Sequence[int]) -> list[Detection]:
+    def _at_scale(
+        self, frame: Frame, scale: float, objects: Sequence[int]
+    ) -> tuple[tuple[int, int], tuple[Tensor, Tensor]]:
+        """Return the image's size, and the window that holds most votes for each object: how many, and where."""
         height, width = (max(2 * PATCH, round(side * scale)) for side in frame.rgb.shape[:2])
         method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
         small = cv2.resize(frame.rgb, (width, height), interpolation=method)
-        image = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].float() / 255.0
+        image = to_device(small, self.device).permute(2, 0, 1)[None].float() / 255.0
         rows, columns = patch_grid(height), patch_grid(width)
         number = torch.arange(rows * columns, device=self.device).reshape(rows, columns)[::_EVERY, ::_EVERY].flatten()
         with autocast(self.device):
             features = self.network.patch_features(image.contiguous(memory_format=torch.channels_last))[:, number]
-        found = []
+        found, every = [], torch.arange(self.network.objects, device=self.device)
         for index in objects:
             with autocast(self.device):
-                log_votes = self.network.read(features, torch.tensor([index], device=self.device), self._points)
+                log_votes = self.network.read(features, every[index : index + 1], self._points)
             votes = votes_to_heatmaps(log_votes).sum(dim=2, keepdim=True)
             total = accumulate(votes, number[None], rows, columns)[0, 0]
-            found.append(self._best_window(index, total, frame, width, height))
-        return found
-
-    def _best_window(self, index: int, votes: Tensor, frame: Frame, width: int, height: int) -> Detection:
-        """Return the square of an object's size that holds most votes (h, w)."""
+            found.append(total)
         cells = max(1, round(self._window_px / STRIDE)) | 1
-        inside = F.avg_pool2d(votes[None, None], cells, 1, cells // 2, count_include_pad=True)[0, 0] * cells**2
-        value, place = inside.flatten().max(dim=0)
-        row, column = divmod(int(place), inside.shape[1])
+        inside = F.avg_pool2d(torch.stack(found)[:, None], cells, 1, cells // 2, count_include_pad=True) * cells**2
+        value, place = inside.flatten(1).max(dim=1)
+        return (width, height), (value, place)
+
+    def _window(self, index: int, votes: float, place: int, frame: Frame, width: int, height: int) -> Detection:
+        """Return the square of an object's size about a cell, as many votes as it holds."""
+        row, column = divmod(place, cells_along(patch_grid(width)))
         # A window full of patches, all certain, holds a vote of a Gaussian's mass for every point from every patch.
         patches = (self._window_px / STRIDE / _EVERY) ** 2
-        score = float(value) / (patches * len(self._points) * VOTE_MASS * (CELL / STRIDE) ** 2)
+        score = votes / (patches * len(self._points) * VOTE_MASS * (CELL / STRIDE) ** 2)
         centre = np.array([column, row]) * STRIDE + first_cell()
         zoom = np.array([frame.rgb.shape[1] / width, frame.rgb.shape[0] / height])
         half = self._window_px / 2.0 * zoom
-        place = (centre + 0.5) * zoom - 0.5
+        middle = (centre + 0.5) * zoom - 0.5
         limits = np.array([frame.rgb.shape[1], frame.rgb.shape[0]] * 2) - 0.5
-        box = np.clip(np.concatenate([place - half, place + half]), -0.5, limits)
+        box = np.clip(np.concatenate([middle - half, middle + half]), -0.5, limits)
         return Detection(index, float(np.clip(score, 0.0, 1.0)), box, is_tight=False)
 
 

@@ -24,4 +24,5 @@ METHOD = Method(
         },
     ),
     tight_boxes=False,
+    export="pose_estimation_ros.methods.pix2pose.export:export",
 )

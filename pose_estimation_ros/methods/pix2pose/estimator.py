@@ -12,7 +12,9 @@ from torch import Tensor
 
 from pose_estimation_ros.data.crops import Crops, cut_squares
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.data.pyramid import picture_of
 from pose_estimation_ros.geometry.pnp import PnpResult, TranslationPrior, solve_pnp
+from pose_estimation_ros.geometry.transfer import constant, to_device, to_host
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
 from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.methods.pix2pose.network import ERROR_FLOOR, STRIDE, CoordinateMaps, Pix2PoseNet
@@ -94,23 +96,17 @@ class Pix2Pose:
             return crops
         squares = [crops.square]
         for scale, right, down in self.settings.framings:
-            shift = crops.square[:, 2:] * crops.square.new_tensor([right, down])
+            shift = crops.square[:, 2:] * constant((right, down), crops.square)
             squares.append(torch.cat([crops.square[:, :2] + shift, crops.square[:, 2:] * scale], dim=1))
         count = len(self.settings.framings)
-        image, intrinsics = self._tensors(frame)
         index = crops.object_index.repeat(count)
-        more = cut_squares(image, intrinsics, torch.cat(squares[1:]), index, self.crop_size)
+        more = cut_squares(*picture_of(frame, self.device), torch.cat(squares[1:]), index, self.crop_size)
         return Crops(
             torch.cat([crops.pixels, more.pixels]),
             torch.cat([crops.camera, more.camera]),
             torch.cat([crops.object_index, more.object_index]),
             torch.cat([crops.square, more.square]),
         )
-
-    def _tensors(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Return image (3, H, W) in [0, 1] and intrinsics (3, 3) on the device."""
-        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1).float() / 255.0
-        return image, torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=self.device)
 
     @torch.inference_mode()
     def predict(self, crops: Crops) -> CoordinateMaps:
@@ -126,22 +122,19 @@ class Pix2Pose:
             The crops, and for each the number of the first-stage crop it came from.
         """
         visible = torch.sigmoid(maps.mask_logits[:, 0].float()) > self.settings.mask_threshold
-        kept, squares, origin = [], [], []
-        for limit in self.settings.outlier_errors:
-            keep = visible & (maps.error < limit)
-            for number in (keep.sum(dim=(1, 2)) >= MIN_CELLS).nonzero()[:, 0].tolist():
-                square = _square_of(keep[number], crops.square[number], self.settings.crop_padding)
-                kept.append(keep[number])
-                squares.append(square)
-                origin.append(number)
-        if not origin:
+        keep = torch.cat([visible & (maps.error < limit) for limit in self.settings.outlier_errors])
+        (cells,) = to_host(keep.sum(dim=(1, 2)))
+        rows = np.flatnonzero(cells >= MIN_CELLS)
+        if not len(rows):
             return crops, []
-        image, intrinsics = self._tensors(frame)
-        square = torch.stack(squares)
-        refined = cut_squares(image, intrinsics, square, crops.object_index[origin], self.crop_size)
-        mask = _transfer(torch.stack(kept), crops.square[origin], square, self.crop_size)
+        origin = rows % len(crops)
+        kept = keep[to_device(rows, self.device)]
+        crop = to_device(origin, self.device)
+        square = _squares_of(kept, crops.square[crop], self.settings.crop_padding)
+        refined = cut_squares(*picture_of(frame, self.device), square, crops.object_index[crop], self.crop_size)
+        mask = _transfer(kept, crops.square[crop], square, self.crop_size)
         pixels = refined.pixels * mask + 0.5 * (1.0 - mask)
-        return Crops(pixels, refined.camera, refined.object_index, refined.square), origin
+        return Crops(pixels, refined.camera, refined.object_index, refined.square), origin.tolist()
 
     def _translation_priors(
         self, crops: Crops, maps: CoordinateMaps, views: list[list[int]]
@@ -156,8 +149,9 @@ class Pix2Pose:
         depth = depth_of(medians[:, 2], crops.camera, self._diameter[crops.object_index], self.crop_size)
         pixel = crops.square[:, :2] + medians[:, :2] * crops.square[:, 2:]
         deviation = torch.cat([scales[:, :2] * crops.square[:, 2:], scales[:, 2:]], dim=1)
-        table = torch.cat([pixel, torch.log(depth)[:, None], deviation], dim=1).cpu().double().numpy()
-        index = crops.object_index.tolist()
+        places = torch.cat([pixel, torch.log(depth)[:, None], deviation], dim=1)
+        table, index = to_host(places, crops.object_index)
+        table = table.astype(np.float64)
         translation_prior: list[TranslationPrior | None] = []
         for rows in views:
             mean = table[rows].mean(axis=0)  # views of one image err together: their mean is hardly surer than one
@@ -178,10 +172,13 @@ class Pix2Pose:
     ) -> list[_Candidate]:
         """Solve PnP from the reliable cells of each group of crops, which show the same object."""
         settings = self.settings
-        visible = (torch.sigmoid(maps.mask_logits[:, 0].float()) > settings.mask_threshold).cpu().numpy()
-        error = maps.error.float().cpu().numpy()
-        coordinates = maps.coordinates.float().permute(0, 2, 3, 1).cpu().numpy()
-        squares, index = crops.square.cpu().numpy(), crops.object_index.cpu().numpy()
+        visible, error, coordinates, squares, index = to_host(
+            torch.sigmoid(maps.mask_logits[:, 0].float()) > settings.mask_threshold,
+            maps.error.float(),
+            maps.coordinates.float().permute(0, 2, 3, 1),
+            crops.square,
+            crops.object_index,
+        )
         candidates = []
         for rows, crop in zip(views, origin, strict=True):
             chosen = visible[rows] & (error[rows] < settings.inlier_error)
@@ -254,16 +251,17 @@ def _cell_pixels(chosen: np.ndarray, square: np.ndarray, crop_size: int) -> np.n
     return square[:2] + (cells - (crop_size - 1) / 2.0) * (square[2] / crop_size)
 
 
-def _square_of(keep: Tensor, square: Tensor, padding: float) -> Tensor:
-    """Return the square (3,) around the kept cells (S, S) of a crop, not larger than the crop was."""
-    side = keep.shape[0]
-    rows, columns = keep.nonzero().unbind(1)
-    cell = square[2] / side
-    low = torch.stack([columns.min(), rows.min()]).float()
-    high = torch.stack([columns.max(), rows.max()]).float()
-    centre = square[:2] + ((low + high) / 2.0 + 0.5 - side / 2.0) * cell
-    length = torch.minimum(padding * (high - low + 1.0).max() * cell, square[2])
-    return torch.cat([centre, length[None]])
+def _squares_of(keep: Tensor, square: Tensor, padding: float) -> Tensor:
+    """Return squares (N, 3) around the kept cells (N, S, S) of crops (N, 3), not larger than the crops were."""
+    side = keep.shape[1]
+    number = torch.arange(side, device=keep.device)
+    used = torch.stack([keep.any(dim=1), keep.any(dim=2)], dim=1)  # (N, 2, S) columns and rows
+    low = torch.where(used, number, side).amin(dim=2).float()
+    high = torch.where(used, number, -1).amax(dim=2).float()
+    cell = square[:, 2:] / side
+    centre = square[:, :2] + ((low + high) / 2.0 + 0.5 - side / 2.0) * cell
+    length = torch.minimum(padding * (high - low + 1.0).amax(dim=1, keepdim=True) * cell, square[:, 2:])
+    return torch.cat([centre, length], dim=1)
 
 
 def _transfer(keep: Tensor, source: Tensor, target: Tensor, size: int) -> Tensor:

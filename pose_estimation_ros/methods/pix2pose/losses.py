@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pose_estimation_ros.geometry.transfer import rows_to_visit
 from pose_estimation_ros.methods.pix2pose.network import COORDINATE_LIMIT, CoordinateMaps
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
@@ -55,14 +56,14 @@ def nearest_symmetric_target(
     identity = torch.eye(3, device=target.device)
     for number in range(1, table.linear.shape[1]):
         linear, shift = table.linear[object_index, number], table.shift[object_index, number]
-        rows = ((linear - identity).abs().amax(dim=(1, 2)) > 1e-6).nonzero()[:, 0]
+        rows = rows_to_visit((linear - identity).abs().amax(dim=(1, 2)) > 1e-6)
         if len(rows) == 0:
             continue
         moved = torch.einsum("bij,bjhw->bihw", linear[rows], target[rows]) + shift[rows][:, :, None, None]
         error = ((predicted[rows] - moved).abs().sum(dim=1) * mask[rows]).sum(dim=(1, 2))
         better = error < best[rows]
-        chosen[rows[better]] = moved[better]
-        best[rows[better]] = error[better]
+        chosen[rows] = torch.where(better[:, None, None, None], moved, chosen[rows])
+        best[rows] = torch.where(better, error, best[rows])
     return chosen
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import CropBatch
+from pose_estimation_ros.geometry.transfer import to_device
 from pose_estimation_ros.methods.pix2pose.losses import (
     coordinate_losses,
     nearest_symmetric_target,
@@ -75,21 +76,23 @@ class Pix2PoseStep:
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted loss and its parts."""
         assert isinstance(network, Pix2PoseNet)
-        images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
+        images = to_device(batch.images, self.device).float().div_(255.0)
         images = images.to(memory_format=torch.channels_last)
-        index = batch.object_index.to(self.device)
+        index = to_device(batch.object_index, self.device)
         with autocast(self.device, self.bf16):
             features = network.encoder(images)
             maps = network.decode(features, index)
-        full, visible = batch.mask_full.to(self.device), batch.mask_visible.to(self.device)
-        target = nearest_symmetric_target(maps.coordinates, batch.coordinates.to(self.device), full, index, self.table)
+        full, visible = to_device(batch.mask_full, self.device), to_device(batch.mask_visible, self.device)
+        target = nearest_symmetric_target(
+            maps.coordinates, to_device(batch.coordinates, self.device), full, index, self.table
+        )
         losses = coordinate_losses(maps, target, full, visible)
         losses["classes"] = nn.functional.cross_entropy(network.classify(features), index)
         if maps.placement is not None:
             losses["placement"] = placement_loss(maps.placement, self.placement(batch, index))
         total = sum(self.weights[key] * value for key, value in losses.items())
         if self.projection.weight > 0.0:
-            camera, box = batch.camera.to(self.device), (self.half_size[index], self.centre[index])
+            camera, box = to_device(batch.camera, self.device), (self.half_size[index], self.centre[index])
             through, parts = projection_loss(maps, target, visible, camera, *box, self.projection)
             total = total + through
             losses |= parts
@@ -97,9 +100,9 @@ class Pix2PoseStep:
 
     def placement(self, batch: CropBatch, index: Tensor) -> Tensor:
         """Return where the centres of the objects (B,) are and how large they appear, shape (B, 3)."""
-        pose = batch.camera_from_object.to(self.device)
+        pose = to_device(batch.camera_from_object, self.device)
         centre = torch.einsum("bij,bj->bi", pose[:, :3, :3], self.centre[index]) + pose[:, :3, 3]
-        return placement_of(centre, batch.camera.to(self.device), self.diameter[index], batch.images.shape[-1])
+        return placement_of(centre, to_device(batch.camera, self.device), self.diameter[index], batch.images.shape[-1])
 
 
 def train_pix2pose(run: TrainingRun, recipe: Pix2PoseRecipe) -> Bundle:

@@ -25,4 +25,5 @@ METHOD = Method(
         ),
     ),
     needs_meshes=True,
+    export="pose_estimation_ros.methods.proposals.export:export",
 )

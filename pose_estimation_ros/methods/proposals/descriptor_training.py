@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pose_estimation_ros.data.pairs import PairConfig, PairSource
 from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.data.view_bank import ViewBank
+from pose_estimation_ros.geometry.transfer import to_device
 from pose_estimation_ros.methods.proposals.matching import DESCRIPTORS
 from pose_estimation_ros.methods.view_table import PADDING, SIZE, on_grey, shares
 from pose_estimation_ros.networks.descriptor_net import STRIDE, DescriptorNet, masked_cosines
@@ -67,8 +68,8 @@ class DescriptorStep:
     def __call__(self, network: nn.Module, batch: DescriptorBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts."""
         assert isinstance(network, DescriptorNet)
-        observed = batch.observed.to(self.device, non_blocking=True).float() / 255.0
-        images = torch.cat([observed, batch.drawn.to(self.device, non_blocking=True).float()])
+        observed = to_device(batch.observed, self.device).float() / 255.0
+        images = torch.cat([observed, to_device(batch.drawn, self.device).float()])
         with autocast(self.device, self.recipe.optimiser.bf16):
             seen, drawn = network(images.contiguous(memory_format=torch.channels_last)).chunk(2)
         visible, covered, index = (item.to(self.device) for item in (batch.visible, batch.covered, batch.object_index))

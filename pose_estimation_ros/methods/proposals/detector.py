@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.data.pyramid import picture_of
+from pose_estimation_ros.geometry.transfer import to_host
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.proposals.matching import DESCRIPTORS, Matcher, name_probabilities
 from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
@@ -78,10 +80,9 @@ class Proposals:
         if not found:
             return []
         device = self.segmenter.device
-        image = torch.from_numpy(frame.rgb).to(device).permute(2, 0, 1).float() / 255.0
-        intrinsics = torch.as_tensor(frame.camera.intrinsics, dtype=torch.float32, device=device)
+        image, intrinsics = picture_of(frame, device)
         wanted = range(len(self.matcher.views)) if objects is None else sorted(objects)
-        similarity = self.matcher.similarity(image, intrinsics, found, wanted).double().cpu().numpy()
+        (similarity,) = to_host(self.matcher.similarity(image, intrinsics, found, wanted).double())
         chances = name_probabilities(similarity, np.array([item.score for item in found]), self.settings)
         named = []
         for item, row in zip(found, chances, strict=True):

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pose_estimation_ros.data.pyramid import Pyramid
+from pose_estimation_ros.geometry.transfer import to_device
 from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
 from pose_estimation_ros.methods.segmentation import Segment
 from pose_estimation_ros.methods.view_table import Encode, ViewTable, look_at_boxes
@@ -79,7 +81,11 @@ class Matcher:
         self.settings = settings
 
     def similarity(
-        self, image: Tensor, intrinsics: Tensor, found: Sequence[Segment], objects: Sequence[int] | None = None
+        self,
+        image: Tensor | Pyramid,
+        intrinsics: Tensor,
+        found: Sequence[Segment],
+        objects: Sequence[int] | None = None,
     ) -> Tensor:
         """Return how like B proposals are to O objects (B, O).
 
@@ -93,18 +99,19 @@ class Matcher:
         seen = self._look(image, intrinsics, found)
         return torch.stack([views.similarity(seen, self.settings) for views in wanted], dim=1)
 
-    def _look(self, image: Tensor, intrinsics: Tensor, found: Sequence[Segment]) -> Seen:
+    def _look(self, image: Tensor | Pyramid, intrinsics: Tensor, found: Sequence[Segment]) -> Seen:
         boxes = np.stack([item.box for item in found])
         view = look_at_boxes(image, intrinsics, boxes)
         directions = self.space.directions(self.encode(view.images))
-        masks = [_mask_in_box(item.mask, intrinsics, item.box) for item in found]
+        whole = to_device(np.stack([item.mask for item in found]), intrinsics.device)
+        masks = [_mask_in_box(mask, intrinsics, item.box) for mask, item in zip(whole, found, strict=True)]
         visible = F.adaptive_avg_pool2d(torch.cat(masks), (directions.shape[2], directions.shape[3]))
         return Seen(directions, visible.flatten(1), view.log_aspect)
 
 
-def _mask_in_box(mask: np.ndarray, intrinsics: Tensor, box: np.ndarray) -> Tensor:
+def _mask_in_box(mask: Tensor, intrinsics: Tensor, box: np.ndarray) -> Tensor:
     """Return a mask (H, W) bool as a camera sees it that is turned to a box (1, 1, SIZE, SIZE)."""
-    grey_where_unset = torch.from_numpy(mask).to(intrinsics)[None] / 2.0 + 0.5  # as it is beyond the image
+    grey_where_unset = mask.to(intrinsics.dtype)[None] / 2.0 + 0.5  # as it is beyond the image
     return look_at_boxes(grey_where_unset, intrinsics, box[None]).images * 2.0 - 1.0
 
 

@@ -13,4 +13,5 @@ METHOD = Method(
     drawing="pose_estimation_ros.methods.unseen.drawing:draw",
     needs_meshes=True,
     searches=True,
+    export="pose_estimation_ros.methods.unseen.export:export",
 )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.geometry.transfer import to_host
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
 from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.methods.render_compare import RenderCompare, success_probability
@@ -54,15 +55,19 @@ class Unseen:
             )
             if found is None:
                 continue
-            chance = self._success_probability(found.log_error)
-            pose, similarity = found.pose.double().cpu().numpy(), float(found.similarity)
-            covariance = found.covariance.double().cpu().numpy()
+            chance, likeness, pose, covariance = to_host(
+                self._success_probability(found.log_error),
+                found.similarity,
+                found.pose.double(),
+                found.covariance.double(),
+            )
+            similarity = float(likeness)
             hypotheses.append(
                 PoseHypothesis(
                     object_index=detection.object_index,
                     detection_index=number,
                     camera_from_object=pose,
-                    score=float(np.clip(detection.score * chance, 0.0, 1.0)),
+                    score=float(np.clip(detection.score * float(chance), 0.0, 1.0)),
                     covariance=published_covariance(covariance, pose, settings.covariance_scale),
                     comparisons=found.comparisons,
                     similarity=similarity if math.isfinite(similarity) else None,
@@ -70,10 +75,10 @@ class Unseen:
             )
         return hypotheses
 
-    def _success_probability(self, log_error: Tensor) -> float:
+    def _success_probability(self, log_error: Tensor) -> Tensor:
         settings = self.settings
         chance = success_probability(log_error, settings.accepted_error_diameters, settings.error_scale)
-        return float(chance.nan_to_num(0.0))
+        return chance.nan_to_num(0.0)
 
 
 def load(context: LoadContext) -> Unseen:

@@ -54,12 +54,13 @@ class Case:
     bundle: Bundle
     mesh_dir: Path
     views: list[View]  # the last one shows noise
+    device: torch.device = CPU  # where it runs
 
     def load(self, bundle: Bundle | None = None, mesh_dir: Path | None = None) -> Any:
         """Load the method anew, with the settings of its bundle."""
         chosen = bundle or self.bundle
         settings = resolve_run(chosen).methods[self.method.name]
-        return self.method.make(LoadContext(chosen, CPU, settings, mesh_dir or self.mesh_dir))
+        return self.method.make(LoadContext(chosen, self.device, settings, mesh_dir or self.mesh_dir))
 
     def run(self, instance: Any, view: View) -> list[Any]:
         """Run the method on what its kind takes."""
@@ -78,7 +79,7 @@ class Case:
             return self.method.draw(instance, view.frame, view.hypotheses, None)
 
     def crops(self, instance: Any, view: View) -> Any:
-        return crop_frame(view.frame, view.detections, instance.crop_size, instance.crop_padding, CPU)
+        return crop_frame(view.frame, view.detections, instance.crop_size, instance.crop_padding, self.device)
 
     def pipeline(self, hypotheses: Sequence[PoseHypothesis] = (), settings: RunSettings | None = None) -> Pipeline:
         """Return a pipeline of the method, chosen by name, and of others that say what they are told to say."""
@@ -103,8 +104,10 @@ class FixedPoses:
         return self.hypotheses[: len(detections)]
 
 
-def make_case(method: Method, data: Path, folder: Path, changes: Mapping[str, Any] | None = None) -> Case:
-    """Train every network that a method needs for seconds, on the objects of a data set.
+def make_case(
+    method: Method, data: Path, folder: Path, changes: Mapping[str, Any] | None = None, device: str = "cpu"
+) -> Case:
+    """Train every network that a method needs for seconds on a device, on the objects of a data set.
 
     `changes` are keys of recipes, by network, that are other than in the methods' trials.
     """
@@ -117,7 +120,7 @@ def make_case(method: Method, data: Path, folder: Path, changes: Mapping[str, An
         assert training.trial is not None, f"{owner.name}: expected a trial of its training"
         trial = import_object(training.trial)
         recipe = training.recipe_model().model_validate({**trial.recipe, **(changes or {}).get(role, {})})
-        run = TrainingRun(load_bundle(bundle.path), folder / "run", data / "models", "cpu")
+        run = TrainingRun(load_bundle(bundle.path), folder / "run", data / "models", device)
         bundle = training.function()(run, recipe)
         bundle = replace(bundle, settings={**bundle.settings, owner.name: dict(trial.settings)})
         save_bundle(bundle)

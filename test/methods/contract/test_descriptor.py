@@ -32,7 +32,8 @@ def test_name_kind_summary_and_paper_are_there(method: Method):
 
 @every_method
 def test_code_that_is_named_is_there(method: Method):
-    named = [method.load, *([method.drawing] if method.drawing else []), *(item.train for item in method.trainings)]
+    asked = [name for name in (method.drawing, method.export) if name is not None]
+    named = [method.load, *asked, *(item.train for item in method.trainings)]
     assert all(callable(import_object(name)) for name in named)
 
 
