@@ -59,6 +59,7 @@ setup(
             "pose_add = pose_estimation_ros.cli.add:main",
             "pose_train = pose_estimation_ros.cli.train:main",
             "pose_evaluate = pose_estimation_ros.cli.evaluate:main",
+            "pose_evaluate_hands = pose_estimation_ros.cli.evaluate_hands:main",
             "pose_render = pose_estimation_ros.cli.render:main",
             "pose_calibrate = pose_estimation_ros.cli.calibrate:main",
             "pose_benchmark = pose_estimation_ros.cli.benchmark:main",

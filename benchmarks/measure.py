@@ -118,6 +118,8 @@ OTHERS = {
         "--backgrounds runs/media/pictures",
         "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
         "covariance_lmo": f"python benchmarks/covariance.py {LMO} --image-range 1:60:2",
+        "hands_published": "pose_evaluate_hands --groundtruth ../shared/data/nyu_hand/groundtruth_uvd.txt --predictions "
+        "../shared/data/nyu_hand/feature_mapping_uvd.txt ../shared/data/nyu_hand/deepprior_pp_uvd.txt",
         "renders_pix2pose": "python benchmarks/held_out_renders.py --bundle models/lmo "
         "--mesh-dir ../shared/data/lmo/models",
         "renders_heatmaps": "python benchmarks/held_out_renders.py --bundle models/lmo "
