@@ -6,7 +6,7 @@
     python benchmarks/measure.py 'lmo_nemo*'       # by name; trainings that take hours only run so
     python benchmarks/measure.py --missing         # only where there is no file yet: goes on after an interruption
 
-Expects Occlusion-LineMOD in BOP layout in ../shared/data/lmo.
+Expects Occlusion-LineMOD in BOP layout in ../shared/data/lmo, joints of NYU's hands in ../shared/data/nyu_hand.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tables import BUSY
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benchmarks/results")
 LMO = "--bundle models/lmo --bop ../shared/data/lmo"
+NYU = "../shared/data/nyu_hand"
 DEMO = "--bundle models/demo --bop models/demo/sequence"
 KINDS = ("accuracy", "time", "training")
 
@@ -118,8 +119,8 @@ OTHERS = {
         "--backgrounds runs/media/pictures",
         "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
         "covariance_lmo": f"python benchmarks/covariance.py {LMO} --image-range 1:60:2",
-        "hands_published": "pose_evaluate_hands --groundtruth ../shared/data/nyu_hand/groundtruth_uvd.txt --predictions "
-        "../shared/data/nyu_hand/feature_mapping_uvd.txt ../shared/data/nyu_hand/deepprior_pp_uvd.txt",
+        "hands_published": f"pose_evaluate_hands --groundtruth {NYU}/groundtruth_uvd.txt "
+        f"--predictions {NYU}/feature_mapping_uvd.txt {NYU}/deepprior_pp_uvd.txt",
         "renders_pix2pose": "python benchmarks/held_out_renders.py --bundle models/lmo "
         "--mesh-dir ../shared/data/lmo/models",
         "renders_heatmaps": "python benchmarks/held_out_renders.py --bundle models/lmo "

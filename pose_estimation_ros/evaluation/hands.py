@@ -95,8 +95,8 @@ def _wrong_cube(estimated: np.ndarray, true: np.ndarray, number: int) -> list[st
     for side in CUBE_SIDES_M:
         if side != own and abs(scale / (side / own) - 1.0) < _SCALE_TOLERANCE:
             return [
-                f"subject {number + 1}: hands are {scale:.2f} times as large as annotated: were they made metric with a "
-                f"cube of {side * _MM:.0f} instead of {own * _MM:.0f} mm?"
+                f"subject {number + 1}: hands are {scale:.2f} times as large as annotated: were they made metric "
+                f"with a cube of {side * _MM:.0f} instead of {own * _MM:.0f} mm?"
             ]
     return []
 

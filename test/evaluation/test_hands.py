@@ -60,7 +60,7 @@ def test_the_cube_of_the_other_subject_is_noticed(true: np.ndarray, subject: int
     centre = true[:, PALM]
     seen = normalised(noisy(true), centre, sides)
     assert suspicions(denormalised(seen, centre, sides), true, SUBJECTS) == []
-    wrong = np.where(SUBJECTS == subject, cube_sides(1 - SUBJECTS), sides)
+    wrong = np.where(subject == SUBJECTS, cube_sides(1 - SUBJECTS), sides)
     (note,) = suspicions(denormalised(seen, centre, wrong), true, SUBJECTS)
     assert note.startswith(f"subject {subject + 1}: hands are ")
     assert ("cube of 250 instead of 300 mm", "cube of 300 instead of 250 mm")[subject] in note
