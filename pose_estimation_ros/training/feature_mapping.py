@@ -62,7 +62,7 @@ def feature_loss(
         if weight is None or squared.ndim == 1:
             mean = squared.mean()
         else:
-            share = torch.nn.functional.adaptive_avg_pool2d(weight[:, None].float(), squared.shape[1:])[:, 0]
+            share = torch.nn.functional.adaptive_avg_pool2d(weight[:, None].float(), tuple(squared.shape[1:]))[:, 0]
             mean = (squared * share).sum() / share.sum().clamp(min=1.0)
         terms.append(mean / unit.clamp(min=_VARIANCE_FLOOR))
     return torch.stack(terms).mean()
