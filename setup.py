@@ -69,7 +69,17 @@ setup(
         # Packages of others add methods in the same way, see pose_estimation_ros/methods/registry.py.
         "pose_estimation_ros.methods": [
             f"{name} = pose_estimation_ros.methods.{name}:METHOD"
-            for name in ("attention", "heatmaps", "mask_rcnn", "nemo", "patches", "pix2pose", "proposals", "unseen")
+            for name in (
+                "attention",
+                "corners",
+                "heatmaps",
+                "mask_rcnn",
+                "nemo",
+                "patches",
+                "pix2pose",
+                "proposals",
+                "unseen",
+            )
         ],
     },
 )

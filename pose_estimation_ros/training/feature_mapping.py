@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -62,7 +63,7 @@ def feature_loss(
         if weight is None or squared.ndim == 1:
             mean = squared.mean()
         else:
-            share = torch.nn.functional.adaptive_avg_pool2d(weight[:, None].float(), tuple(squared.shape[1:]))[:, 0]
+            share = F.adaptive_avg_pool2d(weight[:, None].float(), (squared.shape[1], squared.shape[2]))[:, 0]
             mean = (squared * share).sum() / share.sum().clamp(min=1.0)
         terms.append(mean / unit.clamp(min=_VARIANCE_FLOOR))
     return torch.stack(terms).mean()
