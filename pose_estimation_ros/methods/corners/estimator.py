@@ -57,9 +57,8 @@ class Corners:
         sides = crops.square[:, 2].cpu().double().numpy()
         hypotheses = []
         for number, detection in enumerate(detections):
-            result = self._solve(
-                pixels[number], deviations[number], detection.object_index, float(sides[number]), frame
-            )
+            matches = (pixels[number], deviations[number], self.points[detection.object_index])
+            result = self._solve(*matches, float(sides[number]), frame)
             if result is None or result.camera_from_object[2, 3] <= 0.0:
                 continue
             pose = result.camera_from_object
