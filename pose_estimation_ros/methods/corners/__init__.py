@@ -15,6 +15,7 @@ METHOD = Method(
         recipe="pose_estimation_ros.methods.corners.training:CornersRecipe",
         train="pose_estimation_ros.methods.corners.training:train_corners",
         trial="pose_estimation_ros.methods.corners.training:TRIAL",
+        adaptation="pose_estimation_ros.methods.corners.training:ADAPTATION",
         object_rows={"embedding.weight": 0, "head_weight": 0, "head_bias": 0},
     ),
     drawing="pose_estimation_ros.methods.corners.drawing:draw",

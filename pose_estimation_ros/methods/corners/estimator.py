@@ -80,7 +80,7 @@ class Corners:
         """Run the network on crops."""
         pixels = crops.pixels.to(memory_format=torch.channels_last)
         with autocast(self.device):
-            return self.network(pixels, crops.object_index)
+            return self.network(pixels, crops.object_index, self.settings.domain == "real")
 
     @staticmethod
     def in_image(predictions: CornerPredictions, crops: Crops) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
+from pose_estimation_ros.networks.feature_mapping import FeatureMapping
 from pose_estimation_ros.objects.control_points import CORNERS
 
 STRIDE = 16  # input pixels per cell of the map that the features are made of
@@ -43,6 +44,7 @@ class CornersNet(nn.Module):
         encoder: its kind, see `make_encoder`.
         widths: channels of encoder `own`.
         blocks: residual blocks of encoder `own`.
+        mapping: the features of real images are mapped to those of renderings, see `FeatureMapping`.
 
     Raises:
         ValueError: if the size is no multiple of 32.
@@ -57,6 +59,7 @@ class CornersNet(nn.Module):
         encoder: EncoderKind = "own",
         widths: Sequence[int] | None = None,
         blocks: Sequence[int] | None = None,
+        mapping: bool = False,
     ) -> None:
         super().__init__()
         if size < 32 or size % 32:
@@ -76,10 +79,17 @@ class CornersNet(nn.Module):
         nn.init.zeros_(self.modulate.bias)
         self.head_weight = nn.Parameter(torch.randn(objects, _OUTPUTS, features) * 0.01)
         self.head_bias = nn.Parameter(torch.zeros(objects, _OUTPUTS))
+        self.mapping = FeatureMapping([features]) if mapping else None
 
-    def forward(self, crops: Tensor, object_index: Tensor) -> CornerPredictions:
-        """Predict the corners in crops (B, 3, size, size), in [0, 1], of objects (B,)."""
-        return self.read(self.features(crops, object_index), object_index)
+    def forward(self, crops: Tensor, object_index: Tensor, is_real: bool = False) -> CornerPredictions:
+        """Predict the corners in crops (B, 3, size, size), in [0, 1], of objects (B,).
+
+        Features of crops that are real go through the mapping, if there is one.
+        """
+        features = self.features(crops, object_index)
+        if is_real and self.mapping is not None:
+            (features,) = self.mapping([features])
+        return self.read(features, object_index)
 
     def features(self, crops: Tensor, object_index: Tensor) -> Tensor:
         """Return the feature vectors (B, features) of crops of objects.

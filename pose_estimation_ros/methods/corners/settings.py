@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pose_estimation_ros.methods.covariance import CovarianceScale
+from pose_estimation_ros.methods.domain import DOMAIN, Domain
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -24,4 +25,5 @@ class CornersSettings(Settings):
         le=1.0,
     )
     covariance_scale: CovarianceScale = CovarianceScale()
+    domain: Domain = setting("real", DOMAIN)
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -13,6 +15,7 @@ from pose_estimation_ros.methods.corners.network import CornersNet
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.control_points import box_corners
+from pose_estimation_ros.training.adaptation import Adaptation
 from pose_estimation_ros.training.canonical_poses import CanonicalPoses
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
@@ -44,11 +47,22 @@ class CornersStep:
 
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts."""
+        return self.loss(network, self.features(network, batch), batch)
+
+    def features(self, network: nn.Module, batch: CropBatch) -> list[Tensor]:
+        """Return what a mapping would map."""
         assert isinstance(network, CornersNet)
         images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
-        index = batch.object_index.to(self.device)
         with autocast(self.device, self.recipe.optimiser.bf16):
-            predictions = network(images.to(memory_format=torch.channels_last), index)
+            return [network.features(images.to(memory_format=torch.channels_last), batch.object_index.to(self.device))]
+
+    def loss(
+        self, network: nn.Module, features: Sequence[Tensor], batch: CropBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of what is read from features, and its parts."""
+        assert isinstance(network, CornersNet)
+        with autocast(self.device, self.recipe.optimiser.bf16):
+            predictions = network.read(features[0], batch.object_index.to(self.device))
         losses = corner_losses(predictions, self.targets(batch))
         total = losses["corners"] + self.recipe.l1 * losses["l1"]
         return total, {key: value.detach() for key, value in losses.items()}
@@ -72,6 +86,7 @@ def train_corners(run: TrainingRun, recipe: CornersRecipe) -> Bundle:
     return training.finish(trainer, step, recipe.size, recipe.samples, architecture)
 
 
+ADAPTATION = Adaptation(ROLE, CornersNet, CornersStep)
 TRIAL = Trial(
     {
         **TINY,

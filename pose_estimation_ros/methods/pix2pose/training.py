@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +21,7 @@ from pose_estimation_ros.methods.pix2pose.projection import ProjectionConfig, pr
 from pose_estimation_ros.networks.placement import placement_of
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.training.adaptation import Adaptation
 from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import TrainingRun
@@ -74,17 +77,27 @@ class Pix2PoseStep:
 
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted loss and its parts."""
+        return self.loss(network, self.features(network, batch), batch)
+
+    def features(self, network: nn.Module, batch: CropBatch) -> list[Tensor]:
+        """Return what a mapping would map."""
         assert isinstance(network, Pix2PoseNet)
         images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
-        images = images.to(memory_format=torch.channels_last)
+        with autocast(self.device, self.bf16):
+            return network.encoder(images.to(memory_format=torch.channels_last))
+
+    def loss(
+        self, network: nn.Module, features: Sequence[Tensor], batch: CropBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted loss of what is read from features, and its parts."""
+        assert isinstance(network, Pix2PoseNet)
         index = batch.object_index.to(self.device)
         with autocast(self.device, self.bf16):
-            features = network.encoder(images)
-            maps = network.decode(features, index)
+            maps = network.decode(list(features), index)
         full, visible = batch.mask_full.to(self.device), batch.mask_visible.to(self.device)
         target = nearest_symmetric_target(maps.coordinates, batch.coordinates.to(self.device), full, index, self.table)
         losses = coordinate_losses(maps, target, full, visible)
-        losses["classes"] = nn.functional.cross_entropy(network.classify(features), index)
+        losses["classes"] = nn.functional.cross_entropy(network.classify(list(features)), index)
         if maps.placement is not None:
             losses["placement"] = placement_loss(maps.placement, self.placement(batch, index))
         total = sum(self.weights[key] * value for key, value in losses.items())
@@ -131,6 +144,7 @@ def size_reached(recipe: Pix2PoseRecipe, samples: int) -> int:
     return recipe.stages[-1].size
 
 
+ADAPTATION = Adaptation(ROLE, Pix2PoseNet, Pix2PoseStep)
 TRIAL = Trial(
     {
         **TINY,
