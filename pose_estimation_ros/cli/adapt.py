@@ -91,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> None:
         mesh_dir = arguments.photos / "models"
     folder = arguments.work_dir or Path("runs") / bundle.name / f"adapt_{adaptation.role}"
     if arguments.out is not None:
-        bundle = _copied(bundle, arguments.out)
+        bundle = load_bundle(arguments.out) if arguments.resume else _copied(bundle, arguments.out)
     run = TrainingRun(bundle, folder, mesh_dir, str(resolve_device(arguments.device)), arguments.resume)
     seconds = None if arguments.minutes is None else 60.0 * arguments.minutes
     adapted = adapt(run, adaptation, trained_by, recipe, dataset, seconds)
