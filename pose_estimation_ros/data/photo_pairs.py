@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from pose_estimation_ros.data.augmentation import color_jitter, uniform
+from pose_estimation_ros.data.augmentation import color_jitter, low_resolution, uneven_light, uniform
 from pose_estimation_ros.data.bop import BopDataset, BopImage, GroundTruth
 from pose_estimation_ros.data.comparison import warped
 from pose_estimation_ros.data.layers import random_backgrounds
-from pose_estimation_ros.data.synthetic import STRIDE, CropBatch
+from pose_estimation_ros.data.synthetic import STRIDE, CropBatch, CropConfig
 from pose_estimation_ros.geometry.camera import project_points, resize_intrinsics
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import Mesh
@@ -36,7 +36,7 @@ class PhotoConfig(BaseModel):
 
     min_visibility: float = Field(default=0.3, ge=0.0, le=1.0)  # instances of which less is seen are left out
     roll_deg: float = Field(default=15.0, ge=0.0, le=180.0)  # largest turn of the photograph
-    color_jitter: bool = True  # change the colours of photographs as those of renderings are changed
+    color_jitter: bool = True  # change the colours of both as those of free renderings are changed
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,7 @@ class PhotoPairSource:
         meshes: of these objects.
         backgrounds: pictures behind the renderings, uint8 (P, 3, H, W).
         config: how crops are cut.
-        padding: side of the crops over the longer side of the object's box.
-        scale_jitter: deviation of the logarithm of the crop's side.
-        shift_jitter: largest shift of the crop, in box sides.
-        masked_share: share of the pairs whose surroundings are grey, as in the second stage of Pix2Pose.
+        crops: padding, jitters and faults of the camera that free renderings have; pairs have the same.
 
     Attributes:
         instances: number of annotated objects that are used.
@@ -97,14 +94,9 @@ class PhotoPairSource:
         meshes: Sequence[Mesh],
         backgrounds: Tensor,
         config: PhotoConfig,
-        padding: float = 1.5,
-        scale_jitter: float = 0.15,
-        shift_jitter: float = 0.08,
-        masked_share: float = 0.0,
+        crops: CropConfig,
     ) -> None:
-        self.config, self.backgrounds = config, backgrounds.cpu()
-        self.padding, self.masked_share = padding, masked_share
-        self.jitters = scale_jitter, shift_jitter
+        self.config, self.crops, self.backgrounds = config, crops, backgrounds.cpu()
         self._found = _instances(dataset.images, catalog, config.min_visibility)
         if not self._found:
             raise ValueError(
@@ -141,11 +133,13 @@ class PhotoPairSource:
         layers, visible = self._render(chosen, places, index, poses, camera, size, generator)
         visible = visible * self._real_masks(chosen, places, size)
         real = torch.cat([self._cut(item, place, size) for item, place in zip(chosen, places, strict=True)])
-        if self.config.color_jitter:
-            real = color_jitter(real, generator).clamp(0.0, 1.0)
         background = random_backgrounds(self.backgrounds, count, size, size, generator)
         rendered = layers[:, :3] + background * (1.0 - layers[:, 3:])
-        grey = uniform(0.0, 1.0, (count, 1, 1, 1), generator) < self.masked_share
+        if self.config.color_jitter:
+            real = color_jitter(real, generator).clamp(0.0, 1.0)
+            rendered = color_jitter(uneven_light(rendered, generator).clamp(0.0, 1.0), generator)
+        rendered = low_resolution(rendered, generator, self.crops.image_side_px, self.crops.noise)
+        grey = uniform(0.0, 1.0, (count, 1, 1, 1), generator) < self.crops.masked_share
         keep = F.max_pool2d(visible, 2 * _RIM_PX + 1, 1, _RIM_PX).masked_fill(~grey, 1.0)
         truth = self._truth(index, poses, camera, visible, size)
         return PhotoPairs(
@@ -163,9 +157,9 @@ class PhotoPairSource:
         pixels = project_points(outline[None], pose[None], intrinsics[None])[0]
         low, high = pixels.amin(dim=0), pixels.amax(dim=0)
         longer = (high - low).max()
-        scale_jitter, shift_jitter = self.jitters
+        shift_jitter = self.crops.shift_jitter
         noise = torch.randn((), generator=generator).clamp(-2.0, 2.0)
-        side = self.padding * torch.exp(scale_jitter * noise) * longer
+        side = self.crops.padding * torch.exp(self.crops.scale_jitter * noise) * longer
         centre = (low + high) / 2.0 + longer * uniform(-shift_jitter, shift_jitter, (2,), generator)
         camera = intrinsics.clone()
         camera[:2, 2] -= centre

@@ -220,18 +220,8 @@ def adapted_network(bundle: Bundle, adaptation: Adaptation, mapping: bool) -> tu
 def _photo_source(
     run: TrainingRun, trained_by: CropRecipe, recipe: AdaptationRecipe, dataset: BopDataset, backgrounds: Tensor
 ) -> PhotoPairSource:
-    crops = trained_by.crops
-    return PhotoPairSource(
-        dataset,
-        run.bundle.catalog,
-        run.bundle.load_meshes(run.mesh_dir),
-        backgrounds,
-        recipe.photos,
-        crops.padding,
-        crops.scale_jitter,
-        crops.shift_jitter,
-        crops.masked_share,
-    )
+    meshes = run.bundle.load_meshes(run.mesh_dir)
+    return PhotoPairSource(dataset, run.bundle.catalog, meshes, backgrounds, recipe.photos, trained_by.crops)
 
 
 def _keep_statistics(network: nn.Module) -> None:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.data.photo_pairs import PhotoConfig, PhotoPairs, PhotoPairSource
+from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import load_mesh
 
@@ -26,7 +27,8 @@ def source(root: Path, catalog: Catalog | None = None, level: int = 128, **more:
     meshes = [load_mesh(dataset.models_dir / model.mesh, "mm") for model in dataset.catalog]
     backgrounds = torch.full((2, 3, 32, 32), level, dtype=torch.uint8)
     config = PhotoConfig(color_jitter=False, **more.pop("config", {}))
-    return PhotoPairSource(dataset, catalog, meshes, backgrounds, config, **more)
+    crops = CropConfig(image_side_px=(SIZE, SIZE), noise=0.0, masked_share=more.pop("masked_share", 0.0))
+    return PhotoPairSource(dataset, catalog, meshes, backgrounds, config, crops)
 
 
 def overlaps(pairs: PhotoPairs) -> np.ndarray:
@@ -63,9 +65,9 @@ def test_what_others_hide_is_not_visible_without_masks_either(tiny_bop: Path) ->
 def test_renderings_have_other_backgrounds_and_the_same_objects(tiny_bop: Path) -> None:
     dark, light = (source(tiny_bop, level=level).pairs(12, SIZE, seed=1) for level in (0, 250))
     difference = (dark.rendered.images.float() - light.rendered.images.float()).abs().amax(dim=1)
-    whole = -F.max_pool2d(-dark.rendered.mask_full[:, None].float(), 3, 1, 1)  # without the rim
+    whole = -F.max_pool2d(-dark.rendered.mask_full[:, None].float(), 3, 1, 1)  # without the rim, which is blurred
     inside = F.interpolate(whole, scale_factor=4)[:, 0] > 0.5
-    assert float(difference[inside].max()) == 0.0
+    assert float(difference[inside].max()) <= 1.0
     assert float(difference[:, :4, :4].median()) > 50.0
     assert torch.equal(dark.real.images, light.real.images)
     assert torch.equal(dark.real.coordinates, dark.rendered.coordinates)
