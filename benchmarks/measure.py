@@ -153,6 +153,9 @@ OTHERS = {
     "training": {
         "scaling_lmo": f"python benchmarks/scaling_curve.py {LMO} --snapshots runs/lmo/pix2pose/snapshots",
         "bpnp_training": f"python benchmarks/bpnp_training.py {LMO}",
+        # Before: a copy of models/lmo in runs/lmo_corners, and pose_train --bundle runs/lmo_corners --network corners
+        # --bop ../shared/data/lmo --config config/train/corners.yaml
+        "adaptation_lmo": "python benchmarks/adaptation.py --bundle runs/lmo_corners --bop ../shared/data/lmo",
         "detector_ablation": "python benchmarks/detector_ablation.py --bop ../shared/data/lmo",
         "attention_ablation": "python benchmarks/attention_ablation.py --bundle models/demo --pairs 16000",
         "occlusion_curve": "python benchmarks/occlusion_curve.py --bundle models/demo --objects mug toy_brick "
