@@ -47,5 +47,5 @@ def domain_of_renderings() -> dict[str, str]:
     return {
         name.replace(".", "__"): "synthetic"
         for name, item in known_settings().items()
-        if name.endswith(".domain") and "synthetic" in (item.choices or ())
+        if name.endswith(".domain") and "synthetic" in item.choices
     }
