@@ -46,7 +46,7 @@ class Oracle(CornersNet):
         self.log_scales = torch.log(torch.as_tensor(scales).float()).expand(8)
         self.camera = torch.zeros(0, 3, 3)
 
-    def forward(self, crops: torch.Tensor, object_index: torch.Tensor) -> CornerPredictions:
+    def forward(self, crops: torch.Tensor, object_index: torch.Tensor, is_real: bool = False) -> CornerPredictions:
         poses = self.pose.expand(len(crops), -1, -1)
         target = corner_targets(poses, self.camera, self.corners[object_index], SIZE)
         return CornerPredictions(target + self.errors, self.log_scales.expand(len(crops), -1))
