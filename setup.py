@@ -60,7 +60,9 @@ setup(
             "pose_add = pose_estimation_ros.cli.add:main",
             "pose_train = pose_estimation_ros.cli.train:main",
             "pose_evaluate = pose_estimation_ros.cli.evaluate:main",
+            "pose_evaluate_hands = pose_estimation_ros.cli.evaluate_hands:main",
             "pose_render = pose_estimation_ros.cli.render:main",
+            "pose_adapt = pose_estimation_ros.cli.adapt:main",
             "pose_calibrate = pose_estimation_ros.cli.calibrate:main",
             "pose_benchmark = pose_estimation_ros.cli.benchmark:main",
             "pose_demo = pose_estimation_ros.cli.demo:main",
@@ -70,7 +72,17 @@ setup(
         # Packages of others add methods in the same way, see pose_estimation_ros/methods/registry.py.
         "pose_estimation_ros.methods": [
             f"{name} = pose_estimation_ros.methods.{name}:METHOD"
-            for name in ("attention", "heatmaps", "mask_rcnn", "nemo", "patches", "pix2pose", "proposals", "unseen")
+            for name in (
+                "attention",
+                "corners",
+                "heatmaps",
+                "mask_rcnn",
+                "nemo",
+                "patches",
+                "pix2pose",
+                "proposals",
+                "unseen",
+            )
         ],
     },
 )

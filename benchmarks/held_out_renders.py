@@ -70,7 +70,9 @@ def errors_of(
     points = [sample_surface(mesh, 1000) for mesh in meshes]
     bank = build_view_bank(models, meshes, bundle.pose_prior, views, clutter_meshes(12, SEED), 20, seed=SEED)
     method = find_method("backend", name)
-    backend = method.make(LoadContext(bundle, torch.device("cpu"), method.settings_model()()))
+    model = method.settings_model()
+    settings = model.model_validate({"domain": "synthetic"} if "domain" in model.model_fields else {})
+    backend = method.make(LoadContext(bundle, torch.device("cpu"), settings))
     config = CropConfig(
         size=backend.crop_size,
         padding=backend.crop_padding,

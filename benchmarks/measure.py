@@ -6,7 +6,7 @@
     python benchmarks/measure.py 'lmo_nemo*'       # by name; trainings that take hours only run so
     python benchmarks/measure.py --missing         # only where there is no file yet: goes on after an interruption
 
-Expects Occlusion-LineMOD in BOP layout in ../shared/data/lmo.
+Expects Occlusion-LineMOD in BOP layout in ../shared/data/lmo, joints of NYU's hands in ../shared/data/nyu_hand.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tables import BUSY
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benchmarks/results")
 LMO = "--bundle models/lmo --bop ../shared/data/lmo"
+NYU = "../shared/data/nyu_hand"
 DEMO = "--bundle models/demo --bop models/demo/sequence"
 KINDS = ("accuracy", "time", "training")
 
@@ -118,6 +119,8 @@ OTHERS = {
         "--backgrounds runs/media/pictures",
         "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
         "covariance_lmo": f"python benchmarks/covariance.py {LMO} --image-range 1:60:2",
+        "hands_published": f"pose_evaluate_hands --groundtruth {NYU}/groundtruth_uvd.txt "
+        f"--predictions {NYU}/feature_mapping_uvd.txt {NYU}/deepprior_pp_uvd.txt",
         "renders_pix2pose": "python benchmarks/held_out_renders.py --bundle models/lmo "
         "--mesh-dir ../shared/data/lmo/models",
         "renders_heatmaps": "python benchmarks/held_out_renders.py --bundle models/lmo "
@@ -150,6 +153,9 @@ OTHERS = {
     "training": {
         "scaling_lmo": f"python benchmarks/scaling_curve.py {LMO} --snapshots runs/lmo/pix2pose/snapshots",
         "bpnp_training": f"python benchmarks/bpnp_training.py {LMO}",
+        # Before: a copy of models/lmo in runs/lmo_corners, and pose_train --bundle runs/lmo_corners --network corners
+        # --bop ../shared/data/lmo --config config/train/corners.yaml
+        "adaptation_lmo": "python benchmarks/adaptation.py --bundle runs/lmo_corners --bop ../shared/data/lmo",
         "detector_ablation": "python benchmarks/detector_ablation.py --bop ../shared/data/lmo",
         "attention_ablation": "python benchmarks/attention_ablation.py --bundle models/demo --pairs 16000",
         "occlusion_curve": "python benchmarks/occlusion_curve.py --bundle models/demo --objects mug toy_brick "

@@ -32,7 +32,6 @@ from pose_estimation_ros.geometry.pnp import solve_pnp
 from pose_estimation_ros.methods.heatmaps.estimator import find_peaks
 from pose_estimation_ros.methods.heatmaps.settings import HeatmapsSettings
 from pose_estimation_ros.methods.heatmaps.training import (
-    CanonicalPoses,
     HeatmapsRecipe,
     HeatmapsStep,
     control_points,
@@ -54,6 +53,7 @@ from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 from pose_estimation_ros.training.batch_stream import batch_stream
+from pose_estimation_ros.training.canonical_poses import CanonicalPoses
 from pose_estimation_ros.training.crop_source import BankConfig, crop_maker, load_bank, object_weights, open_bank
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer
 

@@ -21,7 +21,7 @@ ARGUMENTS = (
     (
         "backend",
         "",
-        "Pose estimator with weights in the bundle (pix2pose, nemo, heatmaps); empty: as params_file or bundle says.",
+        "Pose estimator with weights in the bundle (pix2pose, nemo, heatmaps, corners); empty: params_file or bundle.",
     ),
     ("refiner", "", "Refinement of the poses (none, attention); empty: as params_file or bundle says."),
     ("device", "", "auto, cpu, cuda or cuda:N; empty: what params_file says, or auto."),

@@ -46,7 +46,7 @@ def test_parameters_are_the_node_s_the_pipeline_s_and_the_methods():
 
 def test_methods_that_are_installed_are_choices():
     known = known_parameters()
-    assert known["backend"].choices == ("heatmaps", "nemo", "pix2pose", "unseen")
+    assert known["backend"].choices == ("corners", "heatmaps", "nemo", "pix2pose", "unseen")
     assert known["refiner"].choices == ("none", "attention")
     assert known["detector.method"].expected == "one of mask_rcnn, patches, proposals"
 

@@ -12,7 +12,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pose_estimation_ros.cli.settings_options import add_settings_option, method_help, settings_of
+from pose_estimation_ros.cli.settings_options import (
+    add_settings_option,
+    domain_of_renderings,
+    method_help,
+    settings_of,
+)
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.pose_scenes import PoseScene, PoseSceneConfig, PoseSceneSource
@@ -80,6 +85,7 @@ def _calibrate(arguments: argparse.Namespace, command: str) -> ScoreEntry:
         tracking__mode="detect",
         verification__enabled=False,
         pose__score_threshold=0.0,
+        **domain_of_renderings(),
         **{name: value for name, value in chosen.items() if value is not None},
     )
     meshes = bundle.load_meshes(arguments.mesh_dir)

@@ -6,7 +6,7 @@ import argparse
 
 from pose_estimation_ros.methods.registry import choices
 from pose_estimation_ros.objects.bundle import Bundle
-from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
+from pose_estimation_ros.pipeline_settings import RunSettings, known_settings, resolve_run
 from pose_estimation_ros.settings import Layer, parse_assignments
 
 
@@ -40,3 +40,12 @@ def settings_of(arguments: argparse.Namespace, bundle: Bundle | None, **fixed: o
     """
     own = Layer("the command", {name.replace("__", "."): value for name, value in fixed.items()})
     return resolve_run(bundle, [own, parse_assignments(arguments.assignments)])
+
+
+def domain_of_renderings() -> dict[str, str]:
+    """Return what tells all methods that images are renderings, by names as `settings_of` takes them."""
+    return {
+        name.replace(".", "__"): "synthetic"
+        for name, item in known_settings().items()
+        if name.endswith(".domain") and "synthetic" in item.choices
+    }

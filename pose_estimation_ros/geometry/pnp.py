@@ -44,6 +44,7 @@ def solve_pnp(
     seed: int = 0,
     initial: np.ndarray | None = None,
     translation_prior: TranslationPrior | None = None,
+    known_deviations: bool = False,
 ) -> PnpResult | None:
     """Find the pose that most correspondences agree on.
 
@@ -58,6 +59,8 @@ def solve_pnp(
         initial: a pose (4, 4) to consider beside the one from RANSAC.
         translation_prior: a point whose place is known from elsewhere; takes part in the refinement and in the
             covariance.
+        known_deviations: the weights are inverse standard deviations in pixels, without a common factor. The covariance
+            is then at least what follows from them, also where a few matches happen to agree better.
 
     Returns:
         The pose, or None where fewer than four correspondences agree on one.
@@ -94,7 +97,7 @@ def solve_pnp(
     if refined is None:
         return None
     pose, rows = refined
-    covariance, reprojection_px = uncertainty(matches.chosen(rows), pose, translation_prior)
+    covariance, reprojection_px = uncertainty(matches.chosen(rows), pose, translation_prior, known_deviations)
     inliers = np.zeros(len(np.asarray(pixels)), dtype=bool)
     inliers[usable[rows]] = True
     return PnpResult(pose, inliers, covariance, reprojection_px)

@@ -149,14 +149,19 @@ def _moved(pose: np.ndarray, step: np.ndarray) -> np.ndarray:
 
 
 def uncertainty(
-    matches: Matches, pose: np.ndarray, translation_prior: TranslationPrior | None
+    matches: Matches, pose: np.ndarray, translation_prior: TranslationPrior | None, known_deviations: bool = False
 ) -> tuple[np.ndarray, float]:
-    """Return the covariance (6, 6) from (J^T W J)^-1 times the residual variance, and the RMS error in pixels."""
+    """Return the covariance (6, 6) from (J^T W J)^-1 times the residual variance, and the RMS error in pixels.
+
+    Where the weights are the inverse standard deviations themselves that variance is 1, or more if residuals say so.
+    """
     residuals, in_camera, rotated = residuals_of(matches, pose)
     squared = (residuals**2).sum(axis=0)
     hessian, _ = _normal_equations(matches, residuals, in_camera, rotated, np.ones(len(squared)))
     freedom = max(2 * len(squared) - 6, 1)
     variance = float((matches.weights**2 * squared).sum()) / freedom
+    if known_deviations:
+        variance = max(variance, 1.0)
     if translation_prior is not None:
         variance *= translation_prior.redundancy
         hessian = hessian + max(variance, 1e-300) * _placement(translation_prior, matches.intrinsics, pose).hessian

@@ -138,6 +138,9 @@ class Training:
     # object. None: it can learn no further object.
     object_rows: Mapping[str, int] | None = field(default_factory=dict)
 
+    # "module:attribute", an `Adaptation`: how the network goes on learning from photographs. None: it cannot.
+    adaptation: str | None = None
+
     def recipe_model(self) -> Any:
         """Import the recipe's model."""
         return import_object(self.recipe)

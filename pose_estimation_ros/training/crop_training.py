@@ -91,13 +91,20 @@ class CropTraining:
 
     def batches(self, trainer: Trainer, size: int) -> Iterator[CropBatch]:
         """Yield crops of a size without end, from the batch that the trainer has come to."""
+        return self.batches_from(trainer.steps, size)
+
+    def batches_from(self, first: int, size: int) -> Iterator[CropBatch]:
+        """Yield crops of a size without end, from batch number `first` on."""
         make = partial(crop_maker, self.bank, self.backgrounds, self.crop_config(size), self.weights)
-        return self.stream(trainer, make)
+        return self._stream_from(first, make)
 
     def stream(self, trainer: Trainer, make: Callable[[], Draw[Batch]]) -> Iterator[Batch]:
         """Yield batches of what is made from seeds, from the one that the trainer has come to."""
+        return self._stream_from(trainer.steps, make)
+
+    def _stream_from(self, first: int, make: Callable[[], Draw[Batch]]) -> Iterator[Batch]:
         recipe, on_gpu = self.recipe, self.bank.surface.is_cuda
-        return batch_stream(make, recipe.seed, trainer.steps, recipe.optimiser.batch, recipe.workers, on_gpu)
+        return batch_stream(make, recipe.seed, first, recipe.optimiser.batch, recipe.workers, on_gpu)
 
     def finish(
         self,

@@ -11,6 +11,7 @@ import pytest
 
 from pose_estimation_ros.cli import calibrate
 from pose_estimation_ros.cli.calibrate import main
+from pose_estimation_ros.cli.settings_options import domain_of_renderings
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.data.frame import Detection
@@ -140,3 +141,7 @@ def test_mistakes_are_one_line_and_change_nothing(bundle, tiny_bop, capsys, opti
 def test_without_meshes_it_says_where_they_go(bundle, capsys):
     assert main(["--bundle", str(bundle), "--scenes", "1", *METHODS]) == 2
     assert "--mesh-dir" in capsys.readouterr().err
+
+
+def test_scenes_are_renderings_to_methods_that_ask():
+    assert domain_of_renderings() == {"corners__domain": "synthetic", "pix2pose__domain": "synthetic"}

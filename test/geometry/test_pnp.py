@@ -277,3 +277,21 @@ def test_exact_matches_need_no_placed_point():
     result = solve_pnp(pixels, points, INTRINSICS, translation_prior=wrong)
     assert result is not None
     assert np.allclose(result.camera_from_object, truth, atol=1e-4)
+
+
+def test_known_deviations_bound_the_covariance_from_below():
+    rng = np.random.default_rng(5)
+    points, pose = rng.uniform(-0.05, 0.05, (8, 3)), _pose(5)
+    exact = _project(points, pose)
+    weights = np.full(8, 1.0 / 2.0)  # two pixels
+    agreeing = solve_pnp(
+        exact + rng.normal(0.0, 0.01, exact.shape), points, INTRINSICS, weights, 10.0, known_deviations=True
+    )
+    twice = solve_pnp(exact, points, INTRINSICS, weights / 2.0, 10.0, known_deviations=True)
+    blind = solve_pnp(exact + rng.normal(0.0, 0.01, exact.shape), points, INTRINSICS, weights, 10.0)
+    np.testing.assert_allclose(np.diag(twice.covariance), 4.0 * np.diag(agreeing.covariance), rtol=0.02)
+    assert (np.diag(blind.covariance) < 1e-3 * np.diag(agreeing.covariance)).all()
+    apart = exact + rng.normal(0.0, 6.0, exact.shape)
+    loud = solve_pnp(apart, points, INTRINSICS, weights, 50.0, known_deviations=True)
+    np.testing.assert_allclose(loud.covariance, solve_pnp(apart, points, INTRINSICS, weights, 50.0).covariance)
+    assert (np.diag(loud.covariance) > np.diag(agreeing.covariance)).all()

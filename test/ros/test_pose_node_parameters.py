@@ -104,7 +104,7 @@ def test_the_node_describes_every_parameter(make_bench):
     assert (threshold.from_value, threshold.to_value) == (0.0, 1.0)
     stages = described["attention.stages"].integer_range[0]
     assert (stages.from_value, stages.to_value) == (1, 32)
-    assert described["backend"].additional_constraints == "one of heatmaps, nemo, pix2pose, unseen"
+    assert described["backend"].additional_constraints == "one of corners, heatmaps, nemo, pix2pose, unseen"
     assert not [name for name in ("detector.score_threshold", "publish_tf") if described[name].read_only]
 
 

@@ -24,11 +24,10 @@ from pose_estimation_ros.networks.heatmap_net import (
 )
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
-from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
 from pose_estimation_ros.objects.mesh import Mesh
-from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.objects.outline import OUTLINE_POINTS, outline_points
+from pose_estimation_ros.training.canonical_poses import CanonicalPoses
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
@@ -68,22 +67,6 @@ def control_points(bundle: Bundle, meshes: Sequence[Mesh], surface_points: int) 
     for model, mesh in zip(bundle.catalog, meshes, strict=True):
         rows.append(np.concatenate([box_corners(model), farthest_points(mesh.vertices, surface_points)]))
     return torch.from_numpy(np.stack(rows)).float()
-
-
-class CanonicalPoses:
-    """Replaces the poses of symmetric objects by those that look the same and lie nearest to the camera's axes.
-
-    The paper's family trains on one fundamental domain of rotations, so that the same picture never has two targets.
-    """
-
-    def __init__(self, catalog: Catalog, device: torch.device | str = "cpu") -> None:
-        self.transforms = catalog_symmetries(catalog).float().to(device)
-
-    def __call__(self, poses: Tensor, object_index: Tensor) -> Tensor:
-        """Return one of the equivalents of each pose (B, 4, 4)."""
-        equivalent = poses[:, None] @ self.transforms[object_index]
-        nearest = equivalent[:, :, :3, :3].diagonal(dim1=2, dim2=3).sum(dim=2).argmax(dim=1)
-        return equivalent[torch.arange(len(poses), device=poses.device), nearest]
 
 
 def target_heatmaps(pixels: Tensor, centres: Tensor, canvas: int = CANVAS) -> Tensor:

@@ -15,6 +15,7 @@ METHOD = Method(
         recipe="pose_estimation_ros.methods.pix2pose.training:Pix2PoseRecipe",
         train="pose_estimation_ros.methods.pix2pose.training:train_pix2pose",
         trial="pose_estimation_ros.methods.pix2pose.training:TRIAL",
+        adaptation="pose_estimation_ros.methods.pix2pose.training:ADAPTATION",
         object_rows={
             "embedding.weight": 0,
             "head_weight": 0,

@@ -113,7 +113,7 @@ class Pix2Pose:
         """Run the network on crops."""
         pixels = crops.pixels.to(memory_format=torch.channels_last)
         with autocast(self.device):
-            return self.network(pixels, crops.object_index)
+            return self.network(pixels, crops.object_index, self.settings.domain == "real")
 
     def _refined_crops(self, frame: Frame, crops: Crops, maps: CoordinateMaps) -> tuple[Crops, list[int]]:
         """Cut the second-stage crops: centred on the kept cells, everything else grey.

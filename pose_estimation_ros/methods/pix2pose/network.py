@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.networks.decoder import ModulatedMerge
 from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
+from pose_estimation_ros.networks.feature_mapping import FeatureMapping
 from pose_estimation_ros.networks.placement import PlacementHead
 
 COORDINATE_LIMIT = 1.1  # bins span [-1.1, 1.1] in units of the half box
@@ -43,6 +44,7 @@ class Pix2PoseNet(nn.Module):
         bins: bins per axis.
         placement: regress the centre and the apparent size of the object as well.
         encoder: its kind, see `make_encoder`.
+        mapping: the features of real images are mapped to those of renderings, see `FeatureMapping`.
     """
 
     bin_centres: Tensor
@@ -56,6 +58,7 @@ class Pix2PoseNet(nn.Module):
         bins: int = 32,
         placement: bool = True,
         encoder: EncoderKind = "own",
+        mapping: bool = False,
     ) -> None:
         super().__init__()
         self.objects = objects
@@ -73,12 +76,19 @@ class Pix2PoseNet(nn.Module):
         self.head_bias = nn.Parameter(torch.zeros(objects, self.outputs))
         self.placement = PlacementHead(channels + 5, 64) if placement else None
         self.classifier = nn.Linear(deepest, objects)
+        self.mapping = FeatureMapping(self.encoder.channels) if mapping else None
         centres = (torch.arange(bins) + 0.5) / bins * 2.0 - 1.0
         self.register_buffer("bin_centres", centres * COORDINATE_LIMIT, persistent=False)
 
-    def forward(self, crops: Tensor, object_index: Tensor) -> CoordinateMaps:
-        """Predict maps for crops (B, 3, S, S) in [0, 1] of objects (B,)."""
-        return self.decode(self.encoder(crops), object_index)
+    def forward(self, crops: Tensor, object_index: Tensor, is_real: bool = False) -> CoordinateMaps:
+        """Predict maps for crops (B, 3, S, S) in [0, 1] of objects (B,).
+
+        Features of crops that are real go through the mapping, if there is one.
+        """
+        features = self.encoder(crops)
+        if is_real and self.mapping is not None:
+            features = self.mapping(features)
+        return self.decode(features, object_index)
 
     def classify(self, features: list[Tensor]) -> Tensor:
         """Return object logits (B, objects) from encoder features; an auxiliary task in training."""

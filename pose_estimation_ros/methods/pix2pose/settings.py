@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from pose_estimation_ros.methods.covariance import ACROSS, ALONG, ROTATION, CovarianceScale
+from pose_estimation_ros.methods.domain import DOMAIN, Domain
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -40,6 +41,7 @@ class Pix2PoseSettings(Settings):
     framing_shifts_x: tuple[float, ...] = setting((0.05, -0.05), "How far each is moved right, in sides of the crop.")
     framing_shifts_y: tuple[float, ...] = setting((0.03, -0.03), "How far each is moved down, in sides of the crop.")
     covariance_scale: Pix2PoseCovarianceScale = Pix2PoseCovarianceScale()
+    domain: Domain = setting("real", DOMAIN)
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)
 
     @model_validator(mode="after")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +22,7 @@ from pose_estimation_ros.methods.pix2pose.projection import ProjectionConfig, pr
 from pose_estimation_ros.networks.placement import placement_of
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.training.adaptation import Adaptation
 from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.trainer import TrainingRun
@@ -75,19 +78,29 @@ class Pix2PoseStep:
 
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted loss and its parts."""
+        return self.loss(network, self.features(network, batch), batch)
+
+    def features(self, network: nn.Module, batch: CropBatch) -> list[Tensor]:
+        """Return what a mapping would map."""
         assert isinstance(network, Pix2PoseNet)
         images = to_device(batch.images, self.device).float().div_(255.0)
-        images = images.to(memory_format=torch.channels_last)
+        with autocast(self.device, self.bf16):
+            return network.encoder(images.to(memory_format=torch.channels_last))
+
+    def loss(
+        self, network: nn.Module, features: Sequence[Tensor], batch: CropBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted loss of what is read from features, and its parts."""
+        assert isinstance(network, Pix2PoseNet)
         index = to_device(batch.object_index, self.device)
         with autocast(self.device, self.bf16):
-            features = network.encoder(images)
-            maps = network.decode(features, index)
+            maps = network.decode(list(features), index)
         full, visible = to_device(batch.mask_full, self.device), to_device(batch.mask_visible, self.device)
         target = nearest_symmetric_target(
             maps.coordinates, to_device(batch.coordinates, self.device), full, index, self.table
         )
         losses = coordinate_losses(maps, target, full, visible)
-        losses["classes"] = nn.functional.cross_entropy(network.classify(features), index)
+        losses["classes"] = nn.functional.cross_entropy(network.classify(list(features)), index)
         if maps.placement is not None:
             losses["placement"] = placement_loss(maps.placement, self.placement(batch, index))
         total = sum(self.weights[key] * value for key, value in losses.items())
@@ -134,6 +147,7 @@ def size_reached(recipe: Pix2PoseRecipe, samples: int) -> int:
     return recipe.stages[-1].size
 
 
+ADAPTATION = Adaptation(ROLE, Pix2PoseNet, Pix2PoseStep)
 TRIAL = Trial(
     {
         **TINY,

@@ -19,6 +19,7 @@ OPTIMISER = {**TINY["optimiser"], "batch": 2}
 SAMPLES = 2 * AVERAGE_EVERY  # the shipped weights are averages
 RECIPES: dict[str, dict[str, Any]] = {  # by network
     "attention": {"network": {"hidden": 8, "frozen": False}},
+    "corners": {"network": {"features": 16, "channels": 8}, "size": 64},
     "descriptors": {"network": {"channels": 8, "hidden": 8}},
     "detector": {"network": {"channels": 8, "box_hidden": 16}},
     "heatmaps": {"network": {"trunk": "encoder", "widths": [16], "hidden": 16}},
@@ -37,7 +38,7 @@ def changes_of(role: str) -> dict[str, Any]:
     return changes
 
 
-@pytest.mark.parametrize("name", ["attention", "heatmaps", "mask_rcnn", "nemo", "pix2pose", "proposals"])
+@pytest.mark.parametrize("name", ["attention", "corners", "heatmaps", "mask_rcnn", "nemo", "pix2pose", "proposals"])
 def test_it_is_trained_stored_and_run_with_lite0(name: str, tiny_bop: Path, tmp_path: Path) -> None:
     method = methods()[name]
     case = make_case(method, tiny_bop, tmp_path, {role: changes_of(role) for role in method.roles})

@@ -14,7 +14,7 @@ from pose_estimation_ros.geometry.camera import Camera, project_points
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.methods.heatmaps.estimator import Heatmaps, find_peaks
 from pose_estimation_ros.methods.heatmaps.settings import BoxPriorSettings, HeatmapsSettings
-from pose_estimation_ros.methods.heatmaps.training import CanonicalPoses, target_heatmaps
+from pose_estimation_ros.methods.heatmaps.training import target_heatmaps
 from pose_estimation_ros.networks.heatmap_net import (
     STRIDE,
     HeatmapNet,
@@ -174,15 +174,3 @@ def test_farthest_points_spread_over_a_square() -> None:
     assert {tuple(point[:2]) for point in corners} == {(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)}
     with pytest.raises(ValueError, match="2 candidates, expected at least 3"):
         farthest_points(square[:2], 3)
-
-
-def test_canonical_poses_look_the_same_and_agree(catalog: Catalog) -> None:
-    from dataclasses import replace
-
-    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    canonical = CanonicalPoses(Catalog((replace(catalog[0], discrete_symmetries=(flip,)), catalog[1])))
-    pose = pose_of((0.1, 0.2, 2.5), (0.0, 0.0, 0.5))
-    both = torch.from_numpy(np.stack([pose, pose @ flip])).float()
-    first, second = canonical(both, torch.tensor([0, 0]))
-    torch.testing.assert_close(first, second)
-    torch.testing.assert_close(canonical(both, torch.tensor([1, 1])), both)

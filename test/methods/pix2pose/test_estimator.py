@@ -30,7 +30,7 @@ class PerfectNetwork(nn.Module):
         self.squares: Tensor | None = None
         self.calls = 0
 
-    def forward(self, pixels: Tensor, object_index: Tensor) -> CoordinateMaps:
+    def forward(self, pixels: Tensor, object_index: Tensor, is_real: bool = False) -> CoordinateMaps:
         self.calls += 1
         assert self.squares is not None
         maps = [self._maps(square, int(index)) for square, index in zip(self.squares, object_index, strict=True)]
@@ -117,7 +117,7 @@ def test_outliers_lower_the_score(catalog: Catalog) -> None:
 
 def test_nothing_visible_gives_no_pose(catalog: Catalog) -> None:
     class Blind(PerfectNetwork):
-        def forward(self, pixels: Tensor, object_index: Tensor) -> CoordinateMaps:
+        def forward(self, pixels: Tensor, object_index: Tensor, is_real: bool = False) -> CoordinateMaps:
             maps = super().forward(pixels, object_index)
             return maps._replace(mask_logits=torch.full_like(maps.mask_logits, -9.0))
 
@@ -131,7 +131,7 @@ def test_unreliable_cells_take_no_part(catalog: Catalog) -> None:
     """Wrong coordinates that the network calls wrong do no harm even when they are the majority."""
 
     class Honest(PerfectNetwork):
-        def forward(self, pixels: Tensor, object_index: Tensor) -> CoordinateMaps:
+        def forward(self, pixels: Tensor, object_index: Tensor, is_real: bool = False) -> CoordinateMaps:
             maps = super().forward(pixels, object_index)
             truth = PerfectNetwork(self.catalog, self.poses)
             truth.squares = self.squares
@@ -173,7 +173,7 @@ class PlacingNetwork(PerfectNetwork):
         super().__init__(catalog, poses)
         self.places = places
 
-    def forward(self, pixels: Tensor, object_index: Tensor) -> CoordinateMaps:
+    def forward(self, pixels: Tensor, object_index: Tensor, is_real: bool = False) -> CoordinateMaps:
         maps = super().forward(pixels, object_index)
         noise = 0.05 * torch.randn(maps.coordinates.shape, generator=torch.Generator().manual_seed(0))
         maps = maps._replace(coordinates=0.9 * maps.coordinates + noise)

@@ -1,0 +1,74 @@
+"""From features of real images to those that renderings of the same poses would have.
+
+Rad, Oberweger and Lepetit, "Feature Mapping for Learning Fast and Accurate 3D Pose Inference from Synthetic Images",
+CVPR 2018. What reads the features learns from any number of renderings; the mapping needs a few real images with poses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BLOCKS = 2  # as published
+
+
+class MappingBlock(nn.Module):
+    """Two layers with a shortcut; the identity until it is trained.
+
+    Args:
+        channels: of the features.
+        hidden: width between the layers; as many where absent, as published.
+    """
+
+    def __init__(self, channels: int, hidden: int | None = None) -> None:
+        super().__init__()
+        hidden = channels if hidden is None else hidden
+        self.enter = nn.Linear(channels, hidden)
+        self.leave = nn.Linear(hidden, channels)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., channels) to the same shape."""
+        return x + self.leave(F.relu(self.enter(x)))
+
+
+class FeatureMapping(nn.Module):
+    """Map the features of real images, several of each image if the network has several; the identity at the start.
+
+    Args:
+        channels: of every feature vector or feature map.
+        hidden: width between the layers of a block; as many as the channels where absent.
+        blocks: residual blocks one after the other.
+
+    Raises:
+        ValueError: if there is nothing to map.
+    """
+
+    def __init__(self, channels: Sequence[int], hidden: int | None = None, blocks: int = BLOCKS) -> None:
+        super().__init__()
+        if not channels or min(channels) < 1 or blocks < 1:
+            raise ValueError(
+                f"FeatureMapping: channels {tuple(channels)}, blocks {blocks}: expected at least one of each"
+            )
+        self.channels = tuple(channels)
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(MappingBlock(width, hidden) for _ in range(blocks))) for width in channels
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return mapped features of the same shapes.
+
+        Args:
+            features: one for each of `channels`: vectors (B, C), or maps (B, C, H, W) every position of which is
+                mapped by itself, as a rendering in the same crop shows the same point there.
+
+        Raises:
+            ValueError: if there are others than the mapping is for.
+        """
+        widths = tuple(item.shape[1] for item in features)
+        if widths != self.channels:
+            raise ValueError(f"FeatureMapping: features of {widths} channels, expected {self.channels}")
+        return [level(item.movedim(1, -1)).movedim(-1, 1) for level, item in zip(self.levels, features, strict=True)]

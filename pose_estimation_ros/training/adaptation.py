@@ -1,0 +1,231 @@
+"""Going on with photographs: a trained network learns to see through them what it knows from renderings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from pose_estimation_ros.data.bop import BopDataset
+from pose_estimation_ros.data.photo_pairs import PhotoConfig, PhotoPairs, PhotoPairSource
+from pose_estimation_ros.data.synthetic import CropBatch
+from pose_estimation_ros.objects.bundle import Bundle, BundleError, save_weights
+from pose_estimation_ros.training.crop_source import BankConfig
+from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
+from pose_estimation_ros.training.feature_mapping import (
+    CollapseWatch,
+    MappingWeights,
+    feature_loss,
+    feature_variance,
+    joint_loss,
+)
+from pose_estimation_ros.training.reproducibility import Draws, place_seed
+from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
+
+_TIMED_STEPS = 3  # after one that warms up
+
+
+class AdaptableStep(Protocol):
+    """The loss of one batch, in two parts between which a mapping fits."""
+
+    def features(self, network: nn.Module, batch: CropBatch) -> list[Tensor]:
+        """Return the features of a batch."""
+        ...
+
+    def loss(
+        self, network: nn.Module, features: Sequence[Tensor], batch: CropBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of what is read from features, and its parts."""
+        ...
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How a method's network goes on learning from photographs."""
+
+    role: str  # of the network in a bundle
+    network: Callable[..., nn.Module]  # its class, which takes `mapping` and then has a `FeatureMapping` of that name
+    step: Callable[[Bundle, Any, torch.device], AdaptableStep]  # called with the recipe that the network was trained by
+
+
+class AdaptationRecipe(BaseModel):
+    """Everything that decides what the adaptation does."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: int = 0
+    samples: int = Field(default=20_000, ge=1)  # photographs' crops and free renderings together
+    real_share: float = Field(default=0.5, gt=0.0, lt=1.0)  # of the samples that are photographs
+    mapping: bool = True  # false: plain fine-tuning, the network reads real features as they are
+    weights: MappingWeights = MappingWeights()
+    photos: PhotoConfig = PhotoConfig()
+    optimiser: OptimiserConfig = OptimiserConfig(
+        batch=32, learning_rate=2e-4, warmup_samples=1_000, ema_samples=4_000, snapshot_samples=1_000_000
+    )
+    bank: BankConfig = BankConfig(views=400)  # of the free renderings
+    workers: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class JointBatch:
+    """What one step sees."""
+
+    free: CropBatch
+    pairs: PhotoPairs
+
+    def __len__(self) -> int:
+        return len(self.free) + len(self.pairs)
+
+
+class JointStep:
+    """The joint loss of one batch, see `training.feature_mapping`."""
+
+    def __init__(self, step: AdaptableStep, weights: MappingWeights) -> None:
+        self.step, self.weights = step, weights
+        self.watch = CollapseWatch()
+
+    def __call__(self, network: nn.Module, batch: JointBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its parts.
+
+        Raises:
+            CollapseError: if the features lose their variance.
+        """
+        free = self.step.features(network, batch.free)
+        variance = feature_variance(free)
+        self.watch.check(variance)
+        real = self.step.features(network, batch.pairs.real)
+        mapping = getattr(network, "mapping", None)
+        mapped = real if mapping is None else mapping([item.float() for item in real])
+        synthetic_loss, _ = self.step.loss(network, free, batch.free)
+        real_loss, figures = self.step.loss(network, mapped, batch.pairs.real)
+        if mapping is None:  # plain fine-tuning asks for no agreement
+            agreement = torch.zeros((), device=real_loss.device)
+        else:
+            with torch.no_grad():
+                rendered = self.step.features(network, batch.pairs.rendered)
+            shared = batch.pairs.real.mask_visible.to(real_loss.device)
+            agreement = feature_loss(mapped, rendered, variance, shared)
+        total = joint_loss(synthetic_loss, agreement, real_loss, self.weights)
+        own = {"synthetic": synthetic_loss.detach(), "real": real_loss.detach(), "features": agreement.detach()}
+        return total, {**{f"real_{key}": value for key, value in figures.items()}, **own}
+
+
+def adapt(
+    run: TrainingRun,
+    adaptation: Adaptation,
+    trained_by: CropRecipe,
+    recipe: AdaptationRecipe,
+    dataset: BopDataset,
+    seconds: float | None = None,
+) -> Bundle:
+    """Go on with a bundle's network on photographs, and write it into the bundle.
+
+    Args:
+        run: the bundle, and where to work.
+        adaptation: of the method.
+        trained_by: recipe that the network was trained by; it says how crops are made and what the loss is.
+        recipe: what to do.
+        dataset: the photographs.
+        seconds: how long the training takes, about; the recipe's samples where absent.
+
+    Raises:
+        BundleError: if the weights do not fit.
+        ValueError: if the photographs show no known object.
+        CollapseError: if the features lose their variance.
+    """
+    bundle, role = run.bundle, adaptation.role
+    bundle.catalog.require_single_meshes("adaptation")
+    entry = bundle.network(role)
+    network, architecture = adapted_network(bundle, adaptation, recipe.mapping)
+    joined = trained_by.model_copy(
+        update={
+            "seed": recipe.seed,
+            "optimiser": recipe.optimiser.model_copy(
+                update={"batch": max(2, round((1.0 - recipe.real_share) * recipe.optimiser.batch))}
+            ),
+            "bank": recipe.bank,
+            "workers": recipe.workers,
+            "pretrained": None,
+            "frozen_statistics": True,
+        }
+    )
+    training = CropTraining(run, joined, role)
+    photos = _photo_source(run, joined, recipe, dataset, training.backgrounds)
+    network = network.to(training.device)
+    step = adaptation.step(bundle, joined, training.device)
+    joint = partial(_joint_batches, training, photos, recipe, entry.input_size)
+    if seconds is not None:
+        samples = samples_within(seconds, network, JointStep(step, recipe.weights), joint(0))
+        recipe = recipe.model_copy(update={"samples": samples})
+    trainer = training.trainer(network, recipe.samples)
+    _keep_statistics(network)
+    about = f"{role}, {photos.instances} annotated objects"
+    finished = trainer.train(joint(trainer.steps), JointStep(step, recipe.weights), recipe.samples, about)
+    record = trainer.record(recipe, finished) | {
+        "images": f"{len(dataset.images)} photographs with {photos.instances} annotated objects, and renderings"
+    }
+    known = {**entry.training, "adaptation": record}
+    return save_weights(bundle, role, trainer.averaged_state(), architecture, entry.input_size, known)
+
+
+def samples_within(seconds: float, network: nn.Module, step: JointStep, batches: Iterator[JointBatch]) -> int:
+    """Measure how many samples a training sees in so many seconds, on a copy of the network."""
+    copy = deepcopy(network).train()
+    _keep_statistics(copy)
+    started, seen = 0.0, 0
+    for number, batch in enumerate(islice(batches, _TIMED_STEPS + 1)):
+        if number == 1:
+            started, seen = time.monotonic(), 0
+        loss, _ = step(copy, batch)
+        loss.backward()
+        seen += len(batch)
+    return max(len(batch), int(seconds * seen / (time.monotonic() - started)))
+
+
+def _joint_batches(
+    training: CropTraining, photos: PhotoPairSource, recipe: AdaptationRecipe, size: int, first: int
+) -> Iterator[JointBatch]:
+    """Yield batches without end, from number `first` on."""
+    pairs = max(1, round(recipe.real_share * recipe.optimiser.batch))
+    for number, free in enumerate(training.batches_from(first, size), first):
+        yield JointBatch(free, photos.pairs(pairs, size, place_seed(recipe.seed, Draws.PHOTOS, number)))
+
+
+def adapted_network(bundle: Bundle, adaptation: Adaptation, mapping: bool) -> tuple[nn.Module, dict[str, Any]]:
+    """Return a network with the weights of the bundle, with a mapping where it is wanted, and its architecture.
+
+    A mapping that is already there stays, and goes on learning.
+
+    Raises:
+        BundleError: if the weights do not fit the architecture.
+    """
+    entry = bundle.network(adaptation.role)
+    architecture = {**entry.architecture, "mapping": mapping or bool(entry.architecture.get("mapping", False))}
+    network = adaptation.network(len(bundle.catalog), **architecture)
+    missing, unexpected = network.load_state_dict(bundle.weights(adaptation.role), strict=False)
+    wrong = [key for key in missing if not key.startswith("mapping.")] + list(unexpected)
+    if wrong:
+        raise BundleError(f"{bundle.path / entry.file}: weights do not fit the architecture: {', '.join(wrong[:3])}")
+    return network, architecture
+
+
+def _photo_source(
+    run: TrainingRun, trained_by: CropRecipe, recipe: AdaptationRecipe, dataset: BopDataset, backgrounds: Tensor
+) -> PhotoPairSource:
+    meshes = run.bundle.load_meshes(run.mesh_dir)
+    return PhotoPairSource(dataset, run.bundle.catalog, meshes, backgrounds, recipe.photos, trained_by.crops)
+
+
+def _keep_statistics(network: nn.Module) -> None:
+    """Normalise as at run time, renderings and photographs alike: a few of these would spoil the statistics."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
