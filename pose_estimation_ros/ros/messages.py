@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.ros.ecosystem import quaternions_from_matrices
+from pose_estimation_ros.ros.frame_names import child_frame
 
 try:
     from vision_msgs.msg import (
@@ -30,11 +31,6 @@ except ImportError as error:
 def stamp_to_ns(stamp: Any) -> int:
     """Return a builtin_interfaces/Time as nanoseconds."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
-
-
-def child_frame(prefix: str, name: str, track_id: int) -> str:
-    """Return the TF frame of a tracked object: `<prefix><name>_<track id>`."""
-    return f"{prefix}{name}_{track_id}"
 
 
 def quaternions_of(poses: Sequence[Any]) -> np.ndarray:

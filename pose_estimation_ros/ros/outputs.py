@@ -15,6 +15,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.ros.diagnostics import Problem
 from pose_estimation_ros.ros.ecosystem import transform_broadcaster
+from pose_estimation_ros.ros.frame_collisions import FrameCollisions
 from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.marker_lifetime import MarkerLifetime
@@ -57,6 +58,7 @@ class Outputs:
         self._loaded = loaded
         self._frame_prefix = frame_prefix
         self._tf = transform_broadcaster(node)
+        self._collisions = FrameCollisions(node)
         self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", reliable(10))
         self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", reliable(10))
         self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(10))
@@ -101,8 +103,15 @@ class Outputs:
             text = f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
             return Problem("tf stamp", text)
         self._sent_stamps_ns.append(stamp_ns)
-        self._tf.sendTransform(stamped_transforms(header, poses, self._frame_prefix))
+        transforms = stamped_transforms(header, poses, self._frame_prefix)
+        self._collisions.sent(transforms)
+        self._tf.sendTransform(transforms)
         return None
+
+    @property
+    def collision(self) -> str:
+        """Which frame somebody else sends, too; empty when none."""
+        return self._collisions.problem
 
     def publish_poses(self, header: Header, result: Any) -> None:
         """Publish detections and markers."""
@@ -138,7 +147,8 @@ class Outputs:
         self._sent_stamps_ns.clear()
 
     def destroy(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers, and what listens to /tf."""
+        self._collisions.destroy()
         always = (self._tf.pub_tf, self._detections_3d, self._detections_2d, self._markers)
         for publisher in (*always, *self._images.values()):
             self._node.destroy_publisher(publisher)

@@ -12,7 +12,6 @@ from std_msgs.msg import Header
 
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.ros.messages import (
-    child_frame,
     detections_2d,
     detections_3d,
     quaternions_of,
@@ -44,10 +43,6 @@ def test_transforms_place_the_objects_in_the_camera(poses):
 def test_quaternions_are_those_of_scipy(poses):
     expected = Rotation.from_matrix([pose.camera_from_object[:3, :3] for pose in poses]).as_quat(canonical=True)
     assert np.abs(np.einsum("ij,ij->i", quaternions_of(poses), expected)) == pytest.approx(1.0)
-
-
-def test_child_frame_has_no_slash_of_its_own():
-    assert child_frame("", "can", 12) == "can_12"
 
 
 def test_detection_pose_is_the_mesh_and_box_centre_is_the_box(poses, catalog):
