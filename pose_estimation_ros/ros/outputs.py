@@ -116,8 +116,9 @@ class Outputs:
     def publish_poses(self, header: Header, result: Any) -> None:
         """Publish detections and markers."""
         catalog = self._loaded.catalog
-        self._detections_3d.publish(detections_3d(header, result.poses, catalog))
-        self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog))
+        prefix = self._frame_prefix
+        self._detections_3d.publish(detections_3d(header, result.poses, catalog, prefix))
+        self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog, prefix))
         tracks = {(pose.name, pose.track_id) for pose in result.poses}
         lifetime_s = self._lifetime.next_s()
         gone = self._marked - tracks

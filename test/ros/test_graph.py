@@ -105,7 +105,7 @@ def test_graph_of_three_processes_records_every_pose(start, tmp_path, image_fold
     assert player.returncode == 0, output
     table, _ = recorder.communicate(timeout=30)
     assert recorder.returncode == 0, table
-    assert "cube 1" in table
+    assert "cube_1" in table
     node.send_signal(signal.SIGINT)
     text, _ = node.communicate(timeout=20)
     assert node.returncode == 0, text

@@ -32,8 +32,9 @@ def test_image_comes_out_as_tf_detections_and_markers_with_its_header(make_bench
     assert detections.header == header(7)
     assert all(item.header == header(7) for item in detections.detections)
     assert [item.results[0].hypothesis.class_id for item in detections.detections] == ["box", "can"]
+    assert [item.id for item in detections.detections] == ["seen/box_1", "seen/can_2"]
     bench.wait(lambda: bench.received["detections_2d"], "2D detections")
-    assert [item.id for item in bench.received["detections_2d"][0].detections] == ["1", "2"]
+    assert [item.id for item in bench.received["detections_2d"][0].detections] == ["seen/box_1", "seen/can_2"]
     assert all(item.header == header(7) for item in bench.received["markers"][0].markers)
     assert np.array_equal(pipeline.frames[0].camera.intrinsics, CAMERA.intrinsics)
     assert pipeline.frames[0].stamp_ns == 7_123_456_789
