@@ -73,8 +73,8 @@ def detections_3d(header: Header, poses: Sequence[Any], catalog: Catalog, prefix
     """Build a vision_msgs/Detection3DArray.
 
     `results[0].pose` is the frame of the mesh, `bbox.center` the centre of the object's box, `bbox.size` its full edge
-    lengths, `id` the object's frame on TF, `class_id` its name, `score` the probability that the pose is right where the
-    bundle has a calibrated score. The covariance (6, 6) is x y z rx ry rz in camera axes, zeros for unknown.
+    lengths, `id` the object's frame on TF, `class_id` its name, `score` the probability that the pose is right where
+    the bundle has a calibrated score. The covariance (6, 6) is x y z rx ry rz in camera axes, zeros for unknown.
     """
     items = []
     for pose, quaternion in zip(poses, quaternions_of(poses), strict=True):
@@ -106,12 +106,9 @@ def detections_2d(
         x0, y0, x1, y1 = (float(value) for value in detection.box)
         box = BoundingBox2D(size_x=x1 - x0, size_y=y1 - y0)
         box.center.position.x, box.center.position.y = (x0 + x1) / 2.0, (y0 + y1) / 2.0
-        name = catalog[detection.object_index].name
-        items.append(
-            Detection2D(
-                header=header, results=[_hypothesis(name, detection.score)], bbox=box, id=_frame_of(detection, poses, prefix)
-            )
-        )
+        results = [_hypothesis(catalog[detection.object_index].name, detection.score)]
+        frame = _frame_of(detection, poses, prefix)
+        items.append(Detection2D(header=header, results=results, bbox=box, id=frame))
     return Detection2DArray(header=header, detections=items)
 
 
