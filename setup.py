@@ -55,6 +55,7 @@ setup(
         "console_scripts": [
             "pose_node = pose_estimation_ros.ros.start:main",
             "pose_play = pose_estimation_ros.ros.play_node:main",
+            "pose_rviz = pose_estimation_ros.ros.rviz:main",
             "pose_record = pose_estimation_ros.ros.record_node:main",
             "pose_add = pose_estimation_ros.cli.add:main",
             "pose_train = pose_estimation_ros.cli.train:main",
