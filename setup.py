@@ -48,7 +48,7 @@ setup(
     },
     zip_safe=False,
     maintainer="pose_estimation_ros maintainers",
-    maintainer_email="maintainer@example.com",
+    maintainer_email="maintainers@users.noreply.b-seed-cc245535.example",
     description="Find the 6D pose of every known object in a camera image and publish it on TF.",
     license="Apache-2.0",
     entry_points={

@@ -15,7 +15,7 @@ def rviz_executable() -> str:
     """
     try:
         path = Path(get_package_prefix("rviz2")) / "lib" / "rviz2" / "rviz2"
-    except PackageNotFoundError:
+    except (PackageNotFoundError, OSError):  # OSError: not even a place to look in
         path = None
     if path is None or not path.is_file():
         raise RuntimeError("rviz:=true: the package rviz2 is not installed; install it, or launch with rviz:=false")
