@@ -56,7 +56,7 @@ class Outputs:
     def __init__(self, node: Node, loaded: LoadedPipeline, frame_prefix: str) -> None:
         self._node = node
         self._loaded = loaded
-        self._frame_prefix = frame_prefix
+        self.frame_prefix = frame_prefix
         self._tf = transform_broadcaster(node)
         self._collisions = FrameCollisions(node)
         self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", reliable(10))
@@ -103,7 +103,7 @@ class Outputs:
             text = f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
             return Problem("tf stamp", text)
         self._sent_stamps_ns.append(stamp_ns)
-        transforms = stamped_transforms(header, poses, self._frame_prefix)
+        transforms = stamped_transforms(header, poses, self.frame_prefix)
         self._collisions.sent(transforms)
         self._tf.sendTransform(transforms)
         return None
@@ -116,7 +116,7 @@ class Outputs:
     def publish_poses(self, header: Header, result: Any) -> None:
         """Publish detections and markers."""
         catalog = self._loaded.catalog
-        prefix = self._frame_prefix
+        prefix = self.frame_prefix
         self._detections_3d.publish(detections_3d(header, result.poses, catalog, prefix))
         self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog, prefix))
         tracks = {(pose.name, pose.track_id) for pose in result.poses}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 
 from pose_estimation_ros.ros.diagnostics import Problems, Statistics, diagnostic_array
+from pose_estimation_ros.ros.frame_names import child_frame
 from pose_estimation_ros.ros.health import Situation, judge
 from pose_estimation_ros.ros.inputs import Inputs
 from pose_estimation_ros.ros.outputs import Outputs
@@ -64,6 +65,8 @@ class StatusPublisher:
             "reason": situation.reason or "",
             **{key: str(self._parameters[key]) for key in _SHOWN},
         }
+        if processor is not None and outputs is not None and not situation.is_silent:
+            values.update(track_values(processor.tracks, outputs.frame_prefix))
         stamp = self._node.get_clock().now().to_msg()
         name = self._node.get_fully_qualified_name()
         self._publisher.publish(diagnostic_array(stamp, name, level, message, values))
@@ -87,3 +90,15 @@ class StatusPublisher:
             processor.reason,
             warnings,
         )
+
+
+def track_values(tracks: Sequence[Any], prefix: str) -> dict[str, str]:
+    """Say of every known instance, by its frame on TF, whether and since when it is seen."""
+    values = {}
+    for item in tracks:
+        key = f"track {child_frame(prefix, item.name, item.track_id)}"
+        values[f"{key} state"] = item.state
+        values[f"{key} age_s"] = f"{item.age_s:.1f}"
+        values[f"{key} unseen_s"] = f"{item.unseen_s:.1f}"
+        values[f"{key} frames"] = str(item.frames)
+    return values

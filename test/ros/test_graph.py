@@ -37,7 +37,8 @@ class Pipeline:
         box = np.array([1.0, 2.0, 3.0, 4.0])
         pose = SimpleNamespace(name="cube", object_index=0, track_id=1, camera_from_object=matrix, score=0.9,
                                covariance=None, box=box, mask=None)
-        return SimpleNamespace(poses=[pose], detections=[Detection(0, 0.9, box)], timings_s={"total": 0.0}, reason=None)
+        return SimpleNamespace(poses=[pose], detections=[Detection(0, 0.9, box)], timings_s={"total": 0.0}, reason=None,
+                               tracks=[])
     def reset_tracks(self):
         pass
 
