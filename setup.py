@@ -49,13 +49,14 @@ setup(
     },
     zip_safe=False,
     maintainer="pose_estimation_ros maintainers",
-    maintainer_email="maintainer@example.com",
+    maintainer_email="maintainers@users.noreply.b-seed-cc245535.example",
     description="Find the 6D pose of every known object in a camera image and publish it on TF.",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
             "pose_node = pose_estimation_ros.ros.start:main",
             "pose_play = pose_estimation_ros.ros.play_node:main",
+            "pose_rviz = pose_estimation_ros.ros.rviz:main",
             "pose_record = pose_estimation_ros.ros.record_node:main",
             "pose_add = pose_estimation_ros.cli.add:main",
             "pose_train = pose_estimation_ros.cli.train:main",

@@ -57,7 +57,7 @@ class WaitingPipeline:
         time.sleep(self._seconds)
         detections = [Detection(pose.object_index, 0.9, pose.box) for pose in self._poses]
         timings_s = {"total": time.perf_counter() - start_s}
-        return SimpleNamespace(poses=self._poses, detections=detections, timings_s=timings_s, reason=None)
+        return SimpleNamespace(poses=self._poses, detections=detections, timings_s=timings_s, reason=None, tracks=[])
 
     def reset_tracks(self) -> None:
         """Have no tracks."""

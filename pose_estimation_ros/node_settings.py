@@ -29,9 +29,9 @@ class NodeSettings(Settings):
         "true: the image is rectified, use P of camera_info without distortion. false: raw image, use K with D.",
     )
     frame_prefix: str = setting(
-        "",
+        "auto",
         "Put before the child frames on TF: <frame_prefix><object name>_<track id>; letters, digits, _ . - and /, not "
-        "starting with /.",
+        "starting with /. auto is the node's namespace and a slash, nothing without a namespace.",
         pattern=r"^([A-Za-z0-9_.-][A-Za-z0-9_./-]*)?$",
     )
     publish_tf: bool = setting(True, "Publish the poses on /tf; takes effect with the next frame.", at_run_time=True)

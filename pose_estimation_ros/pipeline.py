@@ -33,6 +33,7 @@ from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
 from pose_estimation_ros.settings import Layer
 from pose_estimation_ros.tracking.following import Follower
 from pose_estimation_ros.tracking.object_pose import ObjectPose
+from pose_estimation_ros.tracking.track_state import TrackState
 from pose_estimation_ros.tracking.tracker import Tracker, untracked
 from pose_estimation_ros.verification.second_looks import look_again
 from pose_estimation_ros.verification.verifier import DEFAULT_THRESHOLD, candidates, load_verifier
@@ -61,6 +62,7 @@ class PipelineResult:
     timings_s: dict[str, float] = field(default_factory=dict)  # STAGES, and the total with everything between them
     reason: str | None = None  # why there are no poses; None where there are
     trace: Trace | None = None
+    tracks: list[TrackState] = field(default_factory=list)  # every known instance; none where nothing is tracked
 
 
 class Pipeline:
@@ -235,7 +237,8 @@ class Pipeline:
         if kept and not poses:
             reason = f"{len(kept)} poses, not seen often enough yet"
         best_first = sorted(poses, key=lambda pose: -pose.score)
-        return PipelineResult(best_first, trace.detections, watch.finish(), reason, trace)
+        tracks = [] if self._tracker is None else self._tracker.states
+        return PipelineResult(best_first, trace.detections, watch.finish(), reason, trace, tracks)
 
     def _follow(self, frame: Frame, watch: Stopwatch) -> tuple[Trace, list[PoseHypothesis]] | None:
         """Refine the poses of the frame before; None where the objects have to be detected."""

@@ -25,7 +25,10 @@ ARGUMENTS = [
     "camera_info_topic",
     "image_transport",
     "use_sim_time",
+    "respawn",
+    "respawn_delay",
     "rviz",
+    "fixed_frame",
     "log_level",
 ]
 

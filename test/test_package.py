@@ -125,6 +125,16 @@ def test_versions_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.search(rf"^{re.escape(version)}\b", (ROOT / "CHANGELOG.rst").read_text(), re.MULTILINE)
 
 
+def test_the_maintainer_can_be_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = {run_setup(monkeypatch)["maintainer_email"]}
+    for manifest in (ROOT / "package.xml", *ROOT.glob("interfaces/*/package.xml")):
+        maintainer = ElementTree.parse(manifest).getroot().find("maintainer")
+        assert maintainer is not None
+        addresses.add(maintainer.attrib["email"])
+    assert len(addresses) == 1
+    assert not addresses.pop().endswith("@example.com")
+
+
 def test_names_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_setup(monkeypatch)["name"] == MANIFEST.findtext("name") == "pose_estimation_ros"
     assert (ROOT / "resource" / "pose_estimation_ros").is_file()

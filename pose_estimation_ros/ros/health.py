@@ -22,6 +22,7 @@ class Situation:
     missing: str | None = None  # why the newest image waits for its camera_info
     pose_count: int = 0  # of the newest frame
     reason: str | None = None  # why that has no poses
+    warnings: tuple[str, ...] = ()  # what should be mended although the node works
 
     @property
     def is_silent(self) -> bool:
@@ -37,6 +38,13 @@ class Situation:
 
 def judge(situation: Situation) -> tuple[int, str]:
     """Return level and message of the diagnostics."""
+    level, message = _judge(situation)
+    if level == OK and situation.warnings:
+        return WARN, "; ".join([message, *situation.warnings])
+    return level, message
+
+
+def _judge(situation: Situation) -> tuple[int, str]:
     if situation.state != "active":
         if situation.problem:
             return ERROR, situation.problem

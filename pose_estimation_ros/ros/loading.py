@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import numpy as np
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.ros.parameters import node_settings, run_settings
+
+_PACKAGE, _MODELS = "pose_estimation_ros", "models"  # and where it keeps its bundles
 
 
 class PipelineLike(Protocol):
@@ -86,11 +90,25 @@ def load_pipeline(given: Mapping[str, Any]) -> LoadedPipeline:
 
 
 def mesh_uris(bundle: Bundle, mesh_dir: Path | None) -> dict[str, str]:
-    """Return file URIs of the meshes that exist, by object name."""
+    """Return URIs of the meshes that exist, by object name."""
     uris = {}
     for index, model in enumerate(bundle.catalog):
         try:
-            uris[model.name] = bundle.mesh_path(index, mesh_dir).resolve().as_uri()
+            uris[model.name] = mesh_uri(bundle.mesh_path(index, mesh_dir))
         except BundleError:
             continue  # viewers show box, axes and label
     return uris
+
+
+def mesh_uri(path: Path) -> str:
+    """Return where viewers find a mesh: in the installed package, which they may have on another machine, or a file."""
+    try:
+        share = Path(get_package_share_directory(_PACKAGE))
+    except (PackageNotFoundError, OSError):  # OSError: not even a place to look in
+        return path.resolve().as_uri()
+    parts = path.absolute().parts
+    for start in (index for index, part in enumerate(parts) if part == _MODELS):
+        installed = share.joinpath(*parts[start:])
+        if installed.is_file() and installed.samefile(path):
+            return f"package://{_PACKAGE}/{quote(Path(*parts[start:]).as_posix())}"
+    return path.resolve().as_uri()

@@ -15,6 +15,7 @@ from pose_estimation_ros.objects.catalog import UNITS_M, Catalog, ObjectModel
 from pose_estimation_ros.rendering.drawing import BOX_EDGES, box_corners, color_of
 from pose_estimation_ros.ros.messages import pose_message, quaternions_of
 
+_LEAST_OPACITY = 0.25
 KINDS = ("mesh", "box", "axes", "label")
 Track = tuple[str, int]  # object name, track id
 
@@ -41,7 +42,7 @@ def marker_array(
     markers = [marker for track in sorted(gone) for marker in _deletions(header, track)]
     for pose, quaternion in zip(poses, quaternions_of(poses), strict=True):
         model = catalog[pose.object_index]
-        color = _color(color_of(pose.object_index))
+        color = _color(color_of(pose.object_index), opacity(pose.score))
         placed = pose_message(pose.camera_from_object[:3, 3], quaternion)
         own = [_box(model, color), _axes(model), _label(model, f"{pose.name} {pose.track_id}  {pose.score:.2f}")]
         if pose.name in mesh_uris:
@@ -109,6 +110,11 @@ def _point(values: np.ndarray) -> Point:
     return Point(x=float(values[0]), y=float(values[1]), z=float(values[2]))
 
 
-def _color(rgb: Sequence[int]) -> ColorRGBA:
+def opacity(score: float) -> float:
+    """Return how opaque mesh and box of a pose are: wholly at score 1, and to be seen still at 0."""
+    return _LEAST_OPACITY + (1.0 - _LEAST_OPACITY) * min(max(float(score), 0.0), 1.0)
+
+
+def _color(rgb: Sequence[int], alpha: float = 1.0) -> ColorRGBA:
     red, green, blue = (float(value) / 255.0 for value in rgb)
-    return ColorRGBA(r=red, g=green, b=blue, a=1.0)
+    return ColorRGBA(r=red, g=green, b=blue, a=alpha)

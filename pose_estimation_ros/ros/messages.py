@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.ros.ecosystem import quaternions_from_matrices
+from pose_estimation_ros.ros.frame_names import child_frame
 
 try:
     from vision_msgs.msg import (
@@ -30,11 +31,6 @@ except ImportError as error:
 def stamp_to_ns(stamp: Any) -> int:
     """Return a builtin_interfaces/Time as nanoseconds."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
-
-
-def child_frame(prefix: str, name: str, track_id: int) -> str:
-    """Return the TF frame of a tracked object: `<prefix><name>_<track id>`."""
-    return f"{prefix}{name}_{track_id}"
 
 
 def quaternions_of(poses: Sequence[Any]) -> np.ndarray:
@@ -73,11 +69,12 @@ def stamped_transforms(header: Header, poses: Sequence[Any], prefix: str) -> lis
     return transforms
 
 
-def detections_3d(header: Header, poses: Sequence[Any], catalog: Catalog) -> Detection3DArray:
+def detections_3d(header: Header, poses: Sequence[Any], catalog: Catalog, prefix: str) -> Detection3DArray:
     """Build a vision_msgs/Detection3DArray.
 
     `results[0].pose` is the frame of the mesh, `bbox.center` the centre of the object's box, `bbox.size` its full edge
-    lengths, `id` the track id. The covariance (6, 6) is x y z rx ry rz in camera axes, zeros for unknown.
+    lengths, `id` the object's frame on TF, `class_id` its name, `score` the probability that the pose is right where
+    the bundle has a calibrated score. The covariance (6, 6) is x y z rx ry rz in camera axes, zeros for unknown.
     """
     items = []
     for pose, quaternion in zip(poses, quaternions_of(poses), strict=True):
@@ -90,18 +87,18 @@ def detections_3d(header: Header, poses: Sequence[Any], catalog: Catalog) -> Det
                 header=header,
                 results=[_hypothesis(pose.name, pose.score, pose_message(placed[:3, 3], quaternion), pose.covariance)],
                 bbox=BoundingBox3D(center=pose_message(centre, quaternion), size=Vector3(x=width, y=depth, z=height)),
-                id=str(pose.track_id),
+                id=child_frame(prefix, pose.name, pose.track_id),
             )
         )
     return Detection3DArray(header=header, detections=items)
 
 
 def detections_2d(
-    header: Header, detections: Sequence[Detection], poses: Sequence[Any], catalog: Catalog
+    header: Header, detections: Sequence[Detection], poses: Sequence[Any], catalog: Catalog, prefix: str
 ) -> Detection2DArray:
     """Build a vision_msgs/Detection2DArray from everything the detector found.
 
-    `id` is the track id of the pose that came from the box, empty where no pose came out. Boxes are in pixels of the
+    `id` is the frame on TF of the pose that came from the box, empty where no pose came out. Boxes are in pixels of the
     undistorted image, pixel centres at integers.
     """
     items = []
@@ -109,19 +106,16 @@ def detections_2d(
         x0, y0, x1, y1 = (float(value) for value in detection.box)
         box = BoundingBox2D(size_x=x1 - x0, size_y=y1 - y0)
         box.center.position.x, box.center.position.y = (x0 + x1) / 2.0, (y0 + y1) / 2.0
-        name = catalog[detection.object_index].name
-        items.append(
-            Detection2D(
-                header=header, results=[_hypothesis(name, detection.score)], bbox=box, id=_track_of(detection, poses)
-            )
-        )
+        results = [_hypothesis(catalog[detection.object_index].name, detection.score)]
+        frame = _frame_of(detection, poses, prefix)
+        items.append(Detection2D(header=header, results=results, bbox=box, id=frame))
     return Detection2DArray(header=header, detections=items)
 
 
-def _track_of(detection: Detection, poses: Sequence[Any]) -> str:
+def _frame_of(detection: Detection, poses: Sequence[Any], prefix: str) -> str:
     for pose in poses:
         if pose.object_index == detection.object_index and np.allclose(pose.box, detection.box, atol=0.5):
-            return str(pose.track_id)
+            return child_frame(prefix, pose.name, pose.track_id)
     return ""
 
 

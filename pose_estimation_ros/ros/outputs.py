@@ -15,6 +15,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.ros.diagnostics import Problem
 from pose_estimation_ros.ros.ecosystem import transform_broadcaster
+from pose_estimation_ros.ros.frame_collisions import FrameCollisions
 from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.marker_lifetime import MarkerLifetime
@@ -55,8 +56,9 @@ class Outputs:
     def __init__(self, node: Node, loaded: LoadedPipeline, frame_prefix: str) -> None:
         self._node = node
         self._loaded = loaded
-        self._frame_prefix = frame_prefix
+        self.frame_prefix = frame_prefix
         self._tf = transform_broadcaster(node)
+        self._collisions = FrameCollisions(node)
         self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", reliable(10))
         self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", reliable(10))
         self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(10))
@@ -101,14 +103,22 @@ class Outputs:
             text = f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
             return Problem("tf stamp", text)
         self._sent_stamps_ns.append(stamp_ns)
-        self._tf.sendTransform(stamped_transforms(header, poses, self._frame_prefix))
+        transforms = stamped_transforms(header, poses, self.frame_prefix)
+        self._collisions.sent(transforms)
+        self._tf.sendTransform(transforms)
         return None
+
+    @property
+    def collision(self) -> str:
+        """Which frame somebody else sends, too; empty when none."""
+        return self._collisions.problem
 
     def publish_poses(self, header: Header, result: Any) -> None:
         """Publish detections and markers."""
         catalog = self._loaded.catalog
-        self._detections_3d.publish(detections_3d(header, result.poses, catalog))
-        self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog))
+        prefix = self.frame_prefix
+        self._detections_3d.publish(detections_3d(header, result.poses, catalog, prefix))
+        self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog, prefix))
         tracks = {(pose.name, pose.track_id) for pose in result.poses}
         lifetime_s = self._lifetime.next_s()
         gone = self._marked - tracks
@@ -138,7 +148,8 @@ class Outputs:
         self._sent_stamps_ns.clear()
 
     def destroy(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers, and what listens to /tf."""
+        self._collisions.destroy()
         always = (self._tf.pub_tf, self._detections_3d, self._detections_2d, self._markers)
         for publisher in (*always, *self._images.values()):
             self._node.destroy_publisher(publisher)

@@ -32,6 +32,7 @@ from pose_estimation_ros.ros.image_sources import (
 )
 from pose_estimation_ros.ros.images import rgb_to_compressed, rgb_to_image
 from pose_estimation_ros.ros.messages import stamp_to_ns
+from pose_estimation_ros.ros.parent_process import end_with_parent
 from pose_estimation_ros.ros.running import until_shutdown
 
 SETTLE_S = 2.0  # after this a subscriber that is known here knows this publisher too, on a busy machine as well
@@ -163,6 +164,7 @@ def make_source(options: argparse.Namespace) -> ImageSource:
 
 def main(argv: list[str] | None = None) -> int:
     """Play images until the last one or an interrupt."""
+    end_with_parent()
     arguments = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(remove_ros_args(["pose_play", *arguments])[1:])
     published: list[dict] = []

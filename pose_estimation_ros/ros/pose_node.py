@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -18,24 +17,17 @@ from pose_estimation_ros.objects.bundle import BundleError
 from pose_estimation_ros.objects.bundle_differences import differences
 from pose_estimation_ros.ros.announcements import Announcements
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
-from pose_estimation_ros.ros.diagnostics import (
-    OK,
-    WARN,
-    Problem,
-    Problems,
-    Statistics,
-    diagnostic_array,
-    exception_kind,
-)
-from pose_estimation_ros.ros.health import Situation, judge
+from pose_estimation_ros.ros.diagnostics import Problem, Problems, Statistics, exception_kind
+from pose_estimation_ros.ros.frame_names import frame_prefix
 from pose_estimation_ros.ros.inputs import Inputs
 from pose_estimation_ros.ros.intake import Arrival
 from pose_estimation_ros.ros.lifecycle import refuse_unfitting_transitions
 from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
-from pose_estimation_ros.ros.outputs import Outputs, reliable
+from pose_estimation_ros.ros.outputs import Outputs
 from pose_estimation_ros.ros.parameters import NodeParameters
 from pose_estimation_ros.ros.processing import FrameProcessor
 from pose_estimation_ros.ros.reloading import Reloader
+from pose_estimation_ros.ros.status import StatusPublisher
 from pose_estimation_ros.ros.worker import Worker
 
 PipelineFactory = Callable[[Mapping[str, Any]], LoadedPipeline]
@@ -67,13 +59,13 @@ class PoseNode(LifecycleNode):
         self._declared = NodeParameters(self)
         self._settings = self._declared.values
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when simulated time stands still
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable(10))
         self.create_timer(self._settings["diagnostics_period_s"], self.publish_diagnostics, clock=steady)
         self._cuda_is_lost = False
         self._cuda_guard = self.create_guard_condition(self._on_cuda_lost)  # from the worker's thread to the node's
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
         self._reloader = Reloader(self, pipeline_factory, self._put_in_force, self._has_lost_cuda)
+        self._status = StatusPublisher(self, self._settings, self._statistics, self._problems, self._reloader)
         waiting = ReentrantCallbackGroup()  # everything else goes on while the service waits for its answer
         self.create_service(Trigger, "~/reload", self._on_reload, callback_group=waiting)
         if self._settings["autostart"]:
@@ -94,7 +86,8 @@ class PoseNode(LifecycleNode):
         try:
             loaded = self._pipeline_factory(self._declared.given)
             self._adopt_settings(loaded)
-            self._outputs = Outputs(self, loaded, self._settings["frame_prefix"])
+            prefix = frame_prefix(self._settings["frame_prefix"], self.get_namespace())
+            self._outputs = Outputs(self, loaded, prefix)
         except Exception as error:  # whatever is wrong with a bundle, the node lives
             if self._has_lost_cuda(error):
                 return TransitionCallbackReturn.ERROR
@@ -276,34 +269,4 @@ class PoseNode(LifecycleNode):
 
     def publish_diagnostics(self) -> None:
         """Publish one status on /diagnostics."""
-        situation = self._situation()
-        level, message = judge(situation)
-        if self._reloader.failure and level == OK:
-            level, message = WARN, f"{message}; {self._reloader.failure}"
-        values = {
-            "state": self.state,
-            **self._statistics.values(),
-            "frames_dropped": str(self.frames_dropped),
-            "objects": str(situation.objects),
-            "reload": "loading" if self._reloader.is_loading else self._reloader.failure,
-            "reason": situation.reason or "",
-            **{key: str(self._settings[key]) for key in ("bundle", "backend", "refiner", "device")},
-        }
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostic_array(stamp, self.get_fully_qualified_name(), level, message, values))
-
-    def _situation(self) -> Situation:
-        processor, inputs = self._processor, self._inputs
-        if processor is None or inputs is None:
-            return Situation(self.state, self._problems.current)
-        return Situation(
-            self.state,
-            self._problems.current,
-            processor.is_enabled,
-            inputs.image_topic,
-            self.count_publishers(inputs.image_topic),
-            self._statistics.seconds_since_image(),
-            inputs.missing(),
-            processor.pose_count,
-            processor.reason,
-        )
+        self._status.publish(self.state, self._processor, self._inputs, self._outputs, self.frames_dropped)

@@ -72,6 +72,7 @@ class FrameProcessor:
         self.is_enabled = True
         self.reason: str | None = None  # why the last frame has no poses
         self.pose_count = 0
+        self.tracks: Sequence[Any] = ()  # states of all instances after the newest frame
 
     def request_reset(self) -> None:
         """Forget all tracks before the next frame."""
@@ -120,13 +121,13 @@ class FrameProcessor:
             self._outputs.publish_poses(header, result)
         self._on_poses(result.poses)
         self._publish_drawings(header, frame, result)
-        self.reason, self.pose_count = result.reason, len(result.poses)
+        self.reason, self.pose_count, self.tracks = result.reason, len(result.poses), result.tracks
         self._statistics.processed(FrameTimes(latency_s, waited_s, dict(result.timings_s)))
         self._complain(problem)
 
     def _forget_result(self) -> None:
         """Note that the newest image gave nothing: what an older one showed counts no more."""
-        self.reason, self.pose_count = None, 0
+        self.reason, self.pose_count, self.tracks = None, 0, ()
 
     def _publish_drawings(self, header: Any, frame: Frame, result: Any) -> None:
         """Draw and publish what somebody subscribes to; drawing is slow, so a pause does not wait for it."""

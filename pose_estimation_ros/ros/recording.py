@@ -38,7 +38,7 @@ class Recording:
             frame["objects"].append(
                 {
                     "class": result.hypothesis.class_id,
-                    "track_id": item.id,
+                    "frame": item.id,
                     "score": result.hypothesis.score,
                     "camera_from_object": matrix_of(result.pose.pose.position, result.pose.pose.orientation),
                 }
@@ -88,6 +88,5 @@ class Recording:
             newest = max(evaluated, key=lambda frame: frame["stamp_ns"])
             for item in newest["objects"]:
                 x, y, z = (row[3] for row in item["camera_from_object"][:3])
-                name = f"{item['class']} {item['track_id']}"
-                lines.append(f"  {name:<20} score {item['score']:.2f}   x {x:+.3f}  y {y:+.3f}  z {z:.3f} m")
+                lines.append(f"  {item['frame']:<20} score {item['score']:.2f}   x {x:+.3f}  y {y:+.3f}  z {z:.3f} m")
         return "\n".join(lines)

@@ -7,6 +7,8 @@ import signal
 import sys
 from types import FrameType
 
+from pose_estimation_ros.ros.parent_process import end_with_parent
+
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -14,6 +16,7 @@ def main() -> int:
     """Run the node, whose modules take seconds to import."""
     for number in NUMBERS:
         signal.signal(number, _leave)
+    end_with_parent()
     from pose_estimation_ros.ros.node_process import main as run
 
     code = run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from pose_estimation_ros.tracking.association import associate
 from pose_estimation_ros.tracking.filter import PoseFilter
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.settings import FilterSettings, TrackerSettings
+from pose_estimation_ros.tracking.track_state import TrackState
 
 _STRONGER = 3.0
 
@@ -24,6 +26,7 @@ _STRONGER = 3.0
 class _Track:
     track_id: int
     filter: PoseFilter
+    began_ns: int
     seen_ns: int
     hits: int = 1
     missed: int = 0
@@ -46,6 +49,27 @@ class Tracker:
         self._settings = settings or TrackerSettings()
         self._transforms = [object_symmetries(model) for model in catalog]
         self._tracks: dict[int, list[_Track]] = {}
+        self._stamp_ns = 0  # of the newest frame
+
+    @property
+    def states(self) -> list[TrackState]:
+        """What is known of every instance that is not given up, by object and number."""
+        return [
+            self._state(self._catalog[index].name, track)
+            for index in sorted(self._tracks)
+            for track in sorted(self._tracks[index], key=lambda item: item.track_id)
+        ]
+
+    def _state(self, name: str, track: _Track) -> TrackState:
+        seen: Literal["new", "seen"] = "seen" if track.hits >= self._settings.min_hits else "new"
+        return TrackState(
+            name,
+            track.track_id,
+            "unseen" if track.missed else seen,
+            (self._stamp_ns - track.began_ns) / 1e9,
+            (self._stamp_ns - track.seen_ns) / 1e9,
+            track.hits,
+        )
 
     def reset(self) -> None:
         """Forget all instances."""
@@ -73,6 +97,7 @@ class Tracker:
         Returns:
             The instances seen in this frame, smoothed, in the order of the hypotheses.
         """
+        self._stamp_ns = stamp_ns
         by_object: dict[int, list[int]] = {index: [] for index in self._tracks}
         for position, hypothesis in enumerate(hypotheses):
             by_object.setdefault(hypothesis.object_index, []).append(position)
@@ -126,7 +151,7 @@ class Tracker:
             filter_settings(self._settings),
             hypothesis.covariance,
         )
-        tracks.append(_Track(free, smoother, stamp_ns))
+        tracks.append(_Track(free, smoother, stamp_ns, stamp_ns))
         return tracks[-1]
 
 

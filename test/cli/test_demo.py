@@ -46,7 +46,7 @@ class Pipeline:
                 poses.append(SimpleNamespace(name=model.name, object_index=truth.object_id - 1, track_id=number,
                     camera_from_object=pose, score=0.9, covariance=None, box=truth.box_full, mask=None))
         detections = [Detection(pose.object_index, 0.9, pose.box) for pose in poses]
-        return SimpleNamespace(poses=poses, detections=detections, timings_s={"total": 0.001}, reason=None)
+        return SimpleNamespace(poses=poses, detections=detections, timings_s={"total": 0.001}, reason=None, tracks=[])
     def reset_tracks(self):
         pass
 

@@ -64,7 +64,7 @@ def test_everything_is_listed_with_defaults(rows):
     assert {origin for _, origin in found.values()} == {"default"}
     assert found["attention.stages"][0] == "4"
     assert found["tracking.enabled"][0] == "true"
-    assert found["frame_prefix"][0] == "''"
+    assert found["mesh_dir"][0] == "''"
     assert found["pix2pose.outlier_errors"][0] == "[0.15, 0.25, 0.35]"
 
 

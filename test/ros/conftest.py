@@ -74,6 +74,7 @@ class FakePipeline:
     score_threshold: float = 0.5
     min_pose_score: float = 0.0
     objects: tuple[str, ...] = ()
+    tracks: list[Any] = field(default_factory=list)  # what is known of the instances
     previous: Any = None  # the pipeline whose tracks go on
     frames: list[Frame] = field(default_factory=list)
     thresholds: list[float] = field(default_factory=list)
@@ -105,7 +106,11 @@ class FakePipeline:
         detections = [Detection(pose.object_index, 0.8, pose.box) for pose in poses]
         timings = {"detection": self.seconds, "total": time.perf_counter() - start_s}
         return SimpleNamespace(
-            poses=poses, detections=detections, timings_s=timings, reason="nothing above 0.5" if empty else None
+            poses=poses,
+            detections=detections,
+            timings_s=timings,
+            tracks=self.tracks,
+            reason="nothing above 0.5" if empty else None,
         )
 
     def reset_tracks(self) -> None:

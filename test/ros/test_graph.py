@@ -37,7 +37,8 @@ class Pipeline:
         box = np.array([1.0, 2.0, 3.0, 4.0])
         pose = SimpleNamespace(name="cube", object_index=0, track_id=1, camera_from_object=matrix, score=0.9,
                                covariance=None, box=box, mask=None)
-        return SimpleNamespace(poses=[pose], detections=[Detection(0, 0.9, box)], timings_s={"total": 0.0}, reason=None)
+        return SimpleNamespace(poses=[pose], detections=[Detection(0, 0.9, box)], timings_s={"total": 0.0}, reason=None,
+                               tracks=[])
     def reset_tracks(self):
         pass
 
@@ -105,7 +106,7 @@ def test_graph_of_three_processes_records_every_pose(start, tmp_path, image_fold
     assert player.returncode == 0, output
     table, _ = recorder.communicate(timeout=30)
     assert recorder.returncode == 0, table
-    assert "cube 1" in table
+    assert "cube_1" in table
     node.send_signal(signal.SIGINT)
     text, _ = node.communicate(timeout=20)
     assert node.returncode == 0, text

@@ -8,7 +8,7 @@ import pytest
 
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, NetworkEntry, PosePrior, save_bundle
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
-from pose_estimation_ros.ros.loading import load_pipeline, mesh_uris
+from pose_estimation_ros.ros.loading import load_pipeline, mesh_uri, mesh_uris
 
 CUBE = ObjectModel(1, "cube", 0.1733, ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05)), Path("cube.ply"))
 
@@ -64,3 +64,42 @@ def test_only_meshes_that_exist_get_a_uri(tmp_path):
 def test_following_without_a_refiner_is_refused():
     with pytest.raises(ValueError, match="tracking.mode = 'refine' needs a refiner: refiner = 'none'"):
         load_pipeline(parameters(Path("demo"), **{"tracking.mode": "refine"}))
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch) -> Path:
+    """The folder of the package's bundles in an installation of its own."""
+    index = tmp_path / "ws" / "share" / "ament_index" / "resource_index" / "packages"
+    index.mkdir(parents=True)
+    (index / "pose_estimation_ros").touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path / "ws"))
+    models = tmp_path / "ws" / "share" / "pose_estimation_ros" / "models"
+    models.mkdir(parents=True)
+    return models
+
+
+def mesh_at(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("ply")
+    return path
+
+
+def test_meshes_of_installed_bundles_are_found_on_other_machines_too(installed):
+    mesh = mesh_at(installed / "mine" / "meshes" / "my cube.ply")
+    assert mesh_uri(mesh) == "package://pose_estimation_ros/models/mine/meshes/my%20cube.ply"
+
+
+def test_meshes_that_are_linked_into_the_installation_are_of_the_package(installed, tmp_path):
+    """As colcon build --symlink-install leaves them."""
+    source = mesh_at(tmp_path / "src" / "models" / "mine" / "cube.ply")
+    link = installed / "mine" / "cube.ply"
+    link.parent.mkdir()
+    link.symlink_to(source)
+    for path in (source, link):
+        assert mesh_uri(path) == "package://pose_estimation_ros/models/mine/cube.ply"
+
+
+def test_other_meshes_are_files(installed, tmp_path):
+    mesh_at(installed / "mine" / "cube.ply")
+    other = mesh_at(tmp_path / "models" / "mine" / "cube.ply")
+    assert mesh_uri(other) == other.as_uri()

@@ -32,6 +32,16 @@ def test_markers_that_nobody_sends_again_vanish(poses, catalog):
     assert {(item.lifetime.sec, item.lifetime.nanosec) for item in markers} == {(2, 500_000_000)}
 
 
+def test_poses_that_are_less_likely_are_less_opaque(poses, catalog):
+    alphas = {}
+    for score in (1.0, 0.5, 0.0):
+        poses[0].score = score
+        for item in marker_array(HEADER, poses[:1], (), catalog, {"box": "file:///box.ply"}, 2.5).markers:
+            alphas.setdefault(item.ns, []).append(item.color.a)
+    for ns in ("mesh/box", "box/box"):
+        assert alphas[ns] == pytest.approx([1.0, 0.625, 0.25])
+
+
 @pytest.mark.parametrize(
     ("sent_s", "lifetime_s"),
     [

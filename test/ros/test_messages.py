@@ -12,7 +12,6 @@ from std_msgs.msg import Header
 
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.ros.messages import (
-    child_frame,
     detections_2d,
     detections_3d,
     quaternions_of,
@@ -46,24 +45,25 @@ def test_quaternions_are_those_of_scipy(poses):
     assert np.abs(np.einsum("ij,ij->i", quaternions_of(poses), expected)) == pytest.approx(1.0)
 
 
-def test_child_frame_has_no_slash_of_its_own():
-    assert child_frame("", "can", 12) == "can_12"
-
-
 def test_detection_pose_is_the_mesh_and_box_centre_is_the_box(poses, catalog):
-    first = detections_3d(HEADER, poses, catalog).detections[0]
+    first = detections_3d(HEADER, poses, catalog, "arm/").detections[0]
     assert as_matrix(first.results[0].pose.pose) == pytest.approx(poses[0].camera_from_object)
     # The box's centre (0.05, 0, 0.01) turned by 90 degrees about z is (0, 0.05, 0.01).
     centre = first.bbox.center.position
     assert (centre.x, centre.y, centre.z) == pytest.approx((0.1, 0.0, 0.81))
     assert first.bbox.center.orientation == first.results[0].pose.pose.orientation
     assert (first.bbox.size.x, first.bbox.size.y, first.bbox.size.z) == pytest.approx((0.1, 0.04, 0.08))
-    assert (first.id, first.results[0].hypothesis.class_id) == ("1", "box")
+    assert (first.id, first.results[0].hypothesis.class_id) == ("arm/box_1", "box")
     assert first.results[0].hypothesis.score == pytest.approx(0.9)
 
 
+def test_detections_are_joined_with_transforms_by_their_ids(poses, catalog):
+    frames = [item.child_frame_id for item in stamped_transforms(HEADER, poses, "arm/")]
+    assert [item.id for item in detections_3d(HEADER, poses, catalog, "arm/").detections] == frames
+
+
 def test_covariance_is_passed_on_and_zero_when_unknown(poses, catalog):
-    known, unknown = detections_3d(HEADER, poses, catalog).detections
+    known, unknown = detections_3d(HEADER, poses, catalog, "arm/").detections
     matrix = known.results[0].pose.covariance.reshape(6, 6)
     assert matrix == pytest.approx(np.diag([1e-4, 2e-4, 3e-4, 0.01, 0.02, 0.03]))
     assert not unknown.results[0].pose.covariance.any()
@@ -71,8 +71,8 @@ def test_covariance_is_passed_on_and_zero_when_unknown(poses, catalog):
 
 def test_boxes_of_all_detections_come_out_with_the_track_where_there_is_one(poses, catalog):
     found = [Detection(1, 0.7, poses[1].box), Detection(0, 0.6, np.array([300.0, 10.0, 340.0, 70.0]))]
-    tracked, untracked = detections_2d(HEADER, found, poses, catalog).detections
-    assert (tracked.id, tracked.results[0].hypothesis.class_id) == ("2", "can")
+    tracked, untracked = detections_2d(HEADER, found, poses, catalog, "arm/").detections
+    assert (tracked.id, tracked.results[0].hypothesis.class_id) == ("arm/can_2", "can")
     assert (untracked.id, untracked.results[0].hypothesis.class_id) == ("", "box")
     assert (untracked.bbox.center.position.x, untracked.bbox.center.position.y) == (320.0, 40.0)
     assert (untracked.bbox.size_x, untracked.bbox.size_y) == (40.0, 60.0)
@@ -80,5 +80,5 @@ def test_boxes_of_all_detections_come_out_with_the_track_where_there_is_one(pose
 
 def test_nothing_seen_is_an_empty_array_with_the_header(catalog):
     assert stamped_transforms(HEADER, [], "") == []
-    message = detections_3d(HEADER, [], catalog)
+    message = detections_3d(HEADER, [], catalog, "")
     assert (message.header, message.detections) == (HEADER, [])

@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from pose_estimation_ros.ros.images import rgb_to_compressed  # noqa: E402
+from pose_estimation_ros.tracking.track_state import TrackState  # noqa: E402
 
 from .camera_messages import CAMERA, HEIGHT, WIDTH, header, image, info, send_until_processed  # noqa: E402
 from .conftest import BROKEN_PIXEL  # noqa: E402
@@ -32,11 +33,23 @@ def test_image_comes_out_as_tf_detections_and_markers_with_its_header(make_bench
     assert detections.header == header(7)
     assert all(item.header == header(7) for item in detections.detections)
     assert [item.results[0].hypothesis.class_id for item in detections.detections] == ["box", "can"]
+    assert [item.id for item in detections.detections] == ["seen/box_1", "seen/can_2"]
     bench.wait(lambda: bench.received["detections_2d"], "2D detections")
-    assert [item.id for item in bench.received["detections_2d"][0].detections] == ["1", "2"]
+    assert [item.id for item in bench.received["detections_2d"][0].detections] == ["seen/box_1", "seen/can_2"]
     assert all(item.header == header(7) for item in bench.received["markers"][0].markers)
     assert np.array_equal(pipeline.frames[0].camera.intrinsics, CAMERA.intrinsics)
     assert pipeline.frames[0].stamp_ns == 7_123_456_789
+
+
+def test_diagnostics_tell_of_every_instance_also_of_those_that_are_not_seen(make_bench, pipeline):
+    pipeline.tracks = [TrackState("box", 1, "seen", 12.34, 0.0, 99), TrackState("can", 2, "unseen", 5.0, 0.26, 7)]
+    bench = make_bench(frame_prefix="left/")
+    bench.wait_until_connected()
+    bench.send(image(1), info(1))
+    bench.wait(lambda: bench.value("track left/can_2 state") == "unseen", "the states")
+    keys = ("state", "age_s", "unseen_s", "frames")
+    assert [bench.value(f"track left/box_1 {key}") for key in keys] == ["seen", "12.3", "0.0", "99"]
+    assert [bench.value(f"track left/can_2 {key}") for key in keys] == ["unseen", "5.0", "0.3", "7"]
 
 
 def test_nothing_seen_gives_empty_detections_no_tf_deleted_markers_and_a_reason(make_bench):

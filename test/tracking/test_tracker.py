@@ -56,6 +56,32 @@ def test_a_single_frame_is_reported_at_once_as_it_is():
     np.testing.assert_allclose(pose.camera_from_object, _at(0.1, 0.3), atol=1e-12)
 
 
+def test_what_is_known_of_instances_is_told_until_they_are_given_up():
+    tracker = Tracker(CATALOG, TrackerSettings(min_hits=2, max_missed=1))
+    told = []
+    mug, bottle = (MUG, _at(0.1), 0.8), (BOTTLE, _at(-0.2), 0.7)
+    for frame, seen in enumerate([(mug,), (mug, bottle), (bottle,), (bottle,)]):
+        _run(tracker, frame, *seen)
+        told.append([(item.name, item.track_id, item.state, item.frames) for item in tracker.states])
+    assert told == [
+        [("mug", 0, "new", 1)],
+        [("mug", 0, "seen", 2), ("bottle", 0, "new", 1)],
+        [("mug", 0, "unseen", 2), ("bottle", 0, "seen", 2)],
+        [("bottle", 0, "seen", 3)],
+    ]
+
+
+def test_ages_of_instances_are_those_of_the_images():
+    tracker = Tracker(CATALOG)
+    _run(tracker, 0, (MUG, _at(0.1), 0.8))
+    _run(tracker, 3, (MUG, _at(0.1), 0.8))
+    _run(tracker, 5)
+    (state,) = tracker.states
+    assert (state.age_s, state.unseen_s) == pytest.approx((0.5, 0.2))
+    tracker.reset()
+    assert tracker.states == []
+
+
 def test_two_instances_keep_their_numbers_whatever_the_order_of_the_estimates():
     tracker = Tracker(CATALOG)
     first = _run(tracker, 0, (MUG, _at(-0.1), 0.9), (MUG, _at(0.1), 0.8), (BRICK, _at(0.3), 0.7))
