@@ -86,7 +86,7 @@ def test_the_refiner_solves_for_its_update_in_the_file(tmp_path: Path):
                 "extent": torch.full((count,), 1.3)}  # fmt: skip
 
     outputs = ("shift", "log_distance", "axis_angle", "log_error")
-    found = NetworkExport("update", Update(), inputs, outputs)
+    found = NetworkExport("update", Update().eval(), inputs, outputs)
     write_onnx(found, tmp_path / "update.onnx")
     assert largest_difference(found, tmp_path / "update.onnx") < 1e-3
 
