@@ -320,6 +320,7 @@ def _gradients(output: torch.Tensor) -> dict[torch.Tensor, torch.Tensor]:
                 continue
             slots = pending.setdefault(following, [])
             slots.extend([None] * (place + 1 - len(slots)))
+            item = _fitted(item, following._input_metadata[place])
             slots[place] = item if slots[place] is None else slots[place] + item
     return found
 
