@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("rclpy")
 tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: source scripts/env.sh")
 
+from rclpy.clock import ClockType  # noqa: E402
 from rclpy.duration import Duration  # noqa: E402
 from rclpy.time import Time  # noqa: E402
 
@@ -68,7 +69,7 @@ def test_a_look_up_of_now_fails_and_one_of_the_newest_tells_its_age(listening):
         send(bench, second)
         bench.wait(lambda count=second - 6: len(bench.received["detections"]) == count, "detections")
     bench.wait(lambda: buffer.can_transform(CAMERA, "box_1", Time(seconds=8)), "the pose in the buffer")
-    now = Time(seconds=9)
+    now = Time(seconds=9, clock_type=ClockType.ROS_TIME)
     with pytest.raises(tf2_ros.ExtrapolationException):
         buffer.lookup_transform(CAMERA, "box_1", now)
     newest = buffer.lookup_transform(CAMERA, "box_1", Time())  # of whatever time
