@@ -81,6 +81,6 @@ class SilhouetteRenderer:
             camera.width,
         )
         # Directions have unit depth in the camera, so the distance is the depth.
-        hits = self._engine.cast(index, origins.expand(directions.shape[1], 3), directions[0])
+        hits = self._engine.cast(int(index), origins.expand(directions.shape[1], 3), directions[0])
         depth = torch.where(hits.face >= 0, hits.distance, torch.inf)
         return depth.reshape(camera.height, camera.width).cpu().numpy()

@@ -121,6 +121,8 @@ class Pix2Pose:
         Returns:
             The crops, and for each the number of the first-stage crop it came from.
         """
+        if not self.settings.outlier_errors:
+            return crops, []
         visible = torch.sigmoid(maps.mask_logits[:, 0].float()) > self.settings.mask_threshold
         keep = torch.cat([visible & (maps.error < limit) for limit in self.settings.outlier_errors])
         (cells,) = to_host(keep.sum(dim=(1, 2)))

@@ -84,7 +84,9 @@ class Case:
     def pipeline(self, hypotheses: Sequence[PoseHypothesis] = (), settings: RunSettings | None = None) -> Pipeline:
         """Return a pipeline of the method, chosen by name, and of others that say what they are told to say."""
         others = {"detector": SilentDetector(), "backend": FixedPoses(list(hypotheses)), "refiner": "none"}
-        run = settings or resolve_run(self.bundle, [Layer("test", {"tracking.enabled": False})])
+        run = settings or resolve_run(
+            self.bundle, [Layer("test", {"tracking.enabled": False, "second_looks.enabled": False})]
+        )
         stages = others | {self.method.kind: self.method.name}
         return Pipeline(self.bundle, device="cpu", mesh_dir=self.mesh_dir, settings=run, **stages)
 
