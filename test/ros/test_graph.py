@@ -96,7 +96,7 @@ def test_graph_of_three_processes_records_every_pose(start, tmp_path, image_fold
 
     node = start("-c", NODE)
     files = ["--mcap", f"{tmp_path}/out.mcap", "--json", f"{tmp_path}/out.json"]
-    recorder = start("-m", "pose_estimation_ros.ros.record_node", *files, "--idle-timeout", "2", "--table")
+    recorder = start("-m", "pose_estimation_ros.ros.record_node", *files, "--idle-timeout", "5", "--table")
     wait_for_line(node, "ready after")
     time.sleep(0.5)
     images = ["--images", str(image_folder), "--intrinsics", "60", "60", "31.5", "23.5", "--frame-id", "cam"]

@@ -38,7 +38,18 @@ def changes_of(role: str) -> dict[str, Any]:
     return changes
 
 
-@pytest.mark.parametrize("name", ["attention", "corners", "heatmaps", "mask_rcnn", "nemo", "pix2pose", "proposals"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("attention", marks=pytest.mark.slow),
+        "corners",
+        "heatmaps",
+        "mask_rcnn",
+        "nemo",
+        "pix2pose",
+        pytest.param("proposals", marks=pytest.mark.slow),
+    ],
+)
 def test_it_is_trained_stored_and_run_with_lite0(name: str, tiny_bop: Path, tmp_path: Path) -> None:
     method = methods()[name]
     case = make_case(method, tiny_bop, tmp_path, {role: changes_of(role) for role in method.roles})
