@@ -27,7 +27,8 @@ from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.localisation import object_points
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.objects.bundle import load_bundle
-from pose_estimation_ros.pipeline import STAGES, Pipeline
+from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.pipeline_result import STAGES
 
 FRAME_NS = 100_000_000
 

@@ -9,7 +9,8 @@ import torch
 
 from pose_estimation_ros.data.crops import crop_frame
 from pose_estimation_ros.networks.precision import use_precision
-from pose_estimation_ros.pipeline import Pipeline, PipelineResult, Trace
+from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.pipeline_result import PipelineResult, Trace
 
 
 def debug_names(pipeline: Pipeline) -> tuple[str, ...]:

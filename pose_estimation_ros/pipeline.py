@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,41 +27,16 @@ from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.networks.stopwatch import Stopwatch
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.bundle_differences import same_objects
+from pose_estimation_ros.pipeline_frames import ahead, is_inside, prepared
 from pose_estimation_ros.pipeline_methods import loaded, method_of, refuse_lacking_bundle, refuse_loose_boxes
+from pose_estimation_ros.pipeline_result import STAGES, PipelineResult, Trace
 from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
 from pose_estimation_ros.settings import Layer
 from pose_estimation_ros.tracking.following import Follower
 from pose_estimation_ros.tracking.object_pose import ObjectPose
-from pose_estimation_ros.tracking.track_state import TrackState
 from pose_estimation_ros.tracking.tracker import Tracker, untracked
 from pose_estimation_ros.verification.second_looks import look_again
 from pose_estimation_ros.verification.verifier import DEFAULT_THRESHOLD, candidates, load_verifier
-
-STAGES = ("detection", "crops", "pose", "refinement", "verification", "tracking")
-_MIN_VISIBLE_PX = 2.0  # boxes with less than this inside the image cannot be cropped
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What the methods were given, so that it can be drawn afterwards."""
-
-    frame: Frame  # undistorted
-    detections: list[Detection]  # the usable ones
-    hypotheses: list[PoseHypothesis]  # as the refiner got them
-    stages: int | None = None  # of the refiner; None for its own number
-    refined: list[PoseHypothesis] = field(default_factory=list)  # as the refiner left them, or as they were without one
-
-
-@dataclass(frozen=True)
-class PipelineResult:
-    """What the pipeline found in one frame."""
-
-    poses: list[ObjectPose]  # best first
-    detections: list[Detection]  # every usable box, also those without a pose; pixels of the undistorted image
-    timings_s: dict[str, float] = field(default_factory=dict)  # STAGES, and the total with everything between them
-    reason: str | None = None  # why there are no poses; None where there are
-    trace: Trace | None = None
-    tracks: list[TrackState] = field(default_factory=list)  # every known instance; none where nothing is tracked
 
 
 class Pipeline:
@@ -148,7 +122,7 @@ class Pipeline:
         if self.refiner is not None:
             # Noise gives the backend no pose, and the refiner nothing to do.
             poses = [
-                PoseHypothesis(index, index, _ahead(model.centre_m, 4.0 * model.diameter_m), 1.0)
+                PoseHypothesis(index, index, ahead(model.centre_m, 4.0 * model.diameter_m), 1.0)
                 for index, model in enumerate(self.bundle.catalog)
             ]
             with torch.inference_mode(), use_precision(self.settings.pipeline.precision):
@@ -317,7 +291,7 @@ class Pipeline:
                 raise ValueError(
                     f"detection of object {item.object_index}: expected an index below {len(self.bundle.catalog)}"
                 )
-        return [item for item in detections if _is_inside(item.box, frame.camera)]
+        return [item for item in detections if is_inside(item.box, frame.camera)]
 
     def _estimate(self, frame: Frame, detections: list[Detection], watch: Stopwatch) -> list[PoseHypothesis]:
         with watch.stage("crops"):
@@ -369,29 +343,3 @@ class Pipeline:
         if self._tracker is None:
             return untracked(self.bundle.catalog, hypotheses, detections)
         return self._tracker.update(hypotheses, detections, stamp_ns)
-
-
-def prepared(frame: Frame) -> Frame:
-    """Return the frame as the camera without distortion would have taken it, its pixels in writable memory.
-
-    Images from messages are read-only, and mirrored views have negative strides; tensors can share neither.
-    """
-    image = frame.camera.undistort_image(frame.rgb)
-    if not (image.flags.c_contiguous and image.flags.writeable):
-        image = np.array(image, order="C")
-    return Frame(image, frame.camera.undistorted(), frame.stamp_ns, frame.frame_id)
-
-
-def _is_inside(box: np.ndarray, camera: Camera) -> bool:
-    x0, y0, x1, y1 = (float(value) for value in box)
-    if not np.isfinite([x0, y0, x1, y1]).all():
-        return False
-    visible = min(x1, camera.width - 0.5) - max(x0, -0.5), min(y1, camera.height - 0.5) - max(y0, -0.5)
-    return min(visible) >= _MIN_VISIBLE_PX
-
-
-def _ahead(centre_m: np.ndarray, distance_m: float) -> np.ndarray:
-    """Return a pose (4, 4) with a point of the object in the middle of the image."""
-    pose = np.eye(4)
-    pose[:3, 3] = np.array([0.0, 0.0, distance_m]) - centre_m
-    return pose

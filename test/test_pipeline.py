@@ -14,7 +14,8 @@ from pose_estimation_ros.methods.base import LoadedMethod, Method
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.networks.precision import chosen_precision
 from pose_estimation_ros.objects.bundle import BundleError
-from pose_estimation_ros.pipeline import STAGES, Pipeline, PipelineResult
+from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.pipeline_result import STAGES, PipelineResult
 
 from .corner_cubes import (
     BUNDLE,

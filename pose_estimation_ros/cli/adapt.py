@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pose_estimation_ros.cli.evaluate_images import slice_images
-from pose_estimation_ros.cli.recipes import read_mapping, validated
+from pose_estimation_ros.cli.recipes import read_model, validated
 from pose_estimation_ros.data.bop import BopDataset, BopImage
 from pose_estimation_ros.methods.base import Method, import_object
 from pose_estimation_ros.methods.registry import find_method, methods_of
@@ -80,7 +80,7 @@ def _run(arguments: argparse.Namespace) -> None:
     method = _method(bundle, arguments.backend)
     assert method.training is not None and method.training.adaptation is not None
     adaptation = import_object(method.training.adaptation)
-    recipe = _recipe(arguments)
+    recipe = read_model(AdaptationRecipe, arguments.config, parse_assignments(arguments.assignments))
     entry = bundle.network(adaptation.role)
     origin = f"{bundle.path}: networks.{adaptation.role}.training.recipe"
     trained_by = validated(method.training.recipe_model(), entry.training.get("recipe", {}), origin)
@@ -90,11 +90,18 @@ def _run(arguments: argparse.Namespace) -> None:
     if mesh_dir is None and bundle.meshes is None:
         mesh_dir = arguments.photos / "models"
     folder = arguments.work_dir or Path("runs") / bundle.name / f"adapt_{adaptation.role}"
+    device = str(resolve_device(arguments.device))
+    is_copy = arguments.out is not None and not (arguments.resume and arguments.out.exists())
     if arguments.out is not None:
-        bundle = load_bundle(arguments.out) if arguments.resume else _copied(bundle, arguments.out)
-    run = TrainingRun(bundle, folder, mesh_dir, str(resolve_device(arguments.device)), arguments.resume)
+        bundle = _copied(bundle, arguments.out) if is_copy else load_bundle(arguments.out)
+    run = TrainingRun(bundle, folder, mesh_dir, device, arguments.resume)
     seconds = None if arguments.minutes is None else 60.0 * arguments.minutes
-    adapted = adapt(run, adaptation, trained_by, recipe, dataset, seconds)
+    try:
+        adapted = adapt(run, adaptation, trained_by, recipe, dataset, seconds)
+    except BaseException:
+        if is_copy:  # as it came, with nothing adapted: it would only be in the way of the next try
+            shutil.rmtree(arguments.out)
+        raise
     record = adapted.network(adaptation.role).training["adaptation"]
     done = "finished" if record["finished"] else "interrupted; go on with --resume"
     print(f"{adapted.path}: {adaptation.role} adapted with {record['images']}, {record['samples']} samples, {done}")
@@ -112,17 +119,6 @@ def _method(bundle: Bundle, name: str | None) -> Method:
         able = ", ".join(known for known, item in methods_of("backend").items() if _can_adapt(item))
         raise ValueError(f"backend {method.name}: cannot be adapted; expected --backend one of {able}")
     return method
-
-
-def _recipe(arguments: argparse.Namespace) -> AdaptationRecipe:
-    content = {} if arguments.config is None else read_mapping(arguments.config)
-    for name, value in parse_assignments(arguments.assignments).values.items():
-        *groups, last = name.split(".")
-        place = content
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[last] = value
-    return validated(AdaptationRecipe, content, str(arguments.config or "--set"))
 
 
 def chosen_images(images: list[BopImage], image_range: str | None, count: int | None) -> list[BopImage]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pose_estimation_ros.cli.add_networks import untrained_method, usable_detectors
+from pose_estimation_ros.cli.settings_options import domain_of_renderings
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
 from pose_estimation_ros.data.pose_scenes import PoseScene, PoseSceneSource
@@ -100,6 +101,7 @@ def pipelines(
             "tracking.mode": "detect",
             "backend": backend,
             "detector.method": detector,
+            **domain_of_renderings(),
             **(changes or {}),
         }
         pipeline = Pipeline(bundle, made, device=device, settings=settings)

@@ -85,7 +85,7 @@ def _calibrate(arguments: argparse.Namespace, command: str) -> ScoreEntry:
         tracking__mode="detect",
         verification__enabled=False,
         pose__score_threshold=0.0,
-        **domain_of_renderings(),
+        **{name.replace(".", "__"): value for name, value in domain_of_renderings().items()},
         **{name: value for name, value in chosen.items() if value is not None},
     )
     meshes = bundle.load_meshes(arguments.mesh_dir)

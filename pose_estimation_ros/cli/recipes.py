@@ -12,8 +12,15 @@ from pydantic import BaseModel, ValidationError
 from pose_estimation_ros.methods.base import Training
 from pose_estimation_ros.settings import Layer, nearest
 
+Model = TypeVar("Model", bound=BaseModel)
+
 
 def read_recipe(training: Training, path: Path | None, changes: Layer | None = None) -> Any:
+    """Read the recipe of a training, see `read_model`."""
+    return read_model(training.recipe_model(), path, changes)
+
+
+def read_model(model: type[Model], path: Path | None, changes: Layer | None = None) -> Model:
     """Read a recipe from a YAML file, or take the default one, and change keys of it.
 
     Raises:
@@ -28,10 +35,7 @@ def read_recipe(training: Training, path: Path | None, changes: Layer | None = N
                 raise ValueError(f"{changes.origin if changes else ''} {name}: {part} has no keys")
         place[name.split(".")[-1]] = value
     origin = str(path) if path is not None else changes.origin if changes is not None else "recipe"
-    return validated(training.recipe_model(), content, origin)
-
-
-Model = TypeVar("Model", bound=BaseModel)
+    return validated(model, content, origin)
 
 
 def validated(model: type[Model], content: Mapping[str, Any], origin: str) -> Model:

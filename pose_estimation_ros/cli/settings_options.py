@@ -43,9 +43,9 @@ def settings_of(arguments: argparse.Namespace, bundle: Bundle | None, **fixed: o
 
 
 def domain_of_renderings() -> dict[str, str]:
-    """Return what tells all methods that images are renderings, by names as `settings_of` takes them."""
+    """Return what tells all methods that images are renderings, by full names."""
     return {
-        name.replace(".", "__"): "synthetic"
+        name: "synthetic"
         for name, item in known_settings().items()
         if name.endswith(".domain") and "synthetic" in item.choices
     }

@@ -13,7 +13,8 @@ from pose_estimation_ros.data.bop import BopImage, GroundTruth
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.reliability import expected_calibration_error, reliability, write_reliability
-from pose_estimation_ros.pipeline import Pipeline, PipelineResult
+from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.pipeline_result import PipelineResult
 from pose_estimation_ros.pipeline_settings import RunSettings
 from pose_estimation_ros.verification.probability import RIGHT_SHARE
 

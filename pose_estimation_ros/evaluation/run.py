@@ -19,7 +19,7 @@ from pose_estimation_ros.evaluation.localisation import target_instances
 from pose_estimation_ros.evaluation.published import AsNode
 from pose_estimation_ros.methods.base import Detector
 from pose_estimation_ros.objects.catalog import Catalog
-from pose_estimation_ros.pipeline import PipelineResult
+from pose_estimation_ros.pipeline_result import PipelineResult
 from pose_estimation_ros.rendering.drawing import save_picture
 
 GtBox = Literal["full", "visible"]

@@ -18,15 +18,13 @@ class MappingBlock(nn.Module):
     """Two layers with a shortcut; the identity until it is trained.
 
     Args:
-        channels: of the features.
-        hidden: width between the layers; as many where absent, as published.
+        channels: of the features, and between the layers.
     """
 
-    def __init__(self, channels: int, hidden: int | None = None) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = channels if hidden is None else hidden
-        self.enter = nn.Linear(channels, hidden)
-        self.leave = nn.Linear(hidden, channels)
+        self.enter = nn.Linear(channels, channels)
+        self.leave = nn.Linear(channels, channels)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
@@ -40,23 +38,17 @@ class FeatureMapping(nn.Module):
 
     Args:
         channels: of every feature vector or feature map.
-        hidden: width between the layers of a block; as many as the channels where absent.
-        blocks: residual blocks one after the other.
 
     Raises:
         ValueError: if there is nothing to map.
     """
 
-    def __init__(self, channels: Sequence[int], hidden: int | None = None, blocks: int = BLOCKS) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        if not channels or min(channels) < 1 or blocks < 1:
-            raise ValueError(
-                f"FeatureMapping: channels {tuple(channels)}, blocks {blocks}: expected at least one of each"
-            )
+        if not channels or min(channels) < 1:
+            raise ValueError(f"FeatureMapping: channels {tuple(channels)}: expected at least one of each")
         self.channels = tuple(channels)
-        self.levels = nn.ModuleList(
-            nn.Sequential(*(MappingBlock(width, hidden) for _ in range(blocks))) for width in channels
-        )
+        self.levels = nn.ModuleList(nn.Sequential(*(MappingBlock(width) for _ in range(BLOCKS))) for width in channels)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return mapped features of the same shapes.

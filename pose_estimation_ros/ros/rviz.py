@@ -34,6 +34,8 @@ class FrameFinder(Node):
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self.frame = message.header.frame_id
+        if not self.frame:
+            self.get_logger().warning("an image has no header.frame_id: say fixed_frame:=FRAME", once=True)
 
 
 def find_frame(arguments: list[str]) -> str:

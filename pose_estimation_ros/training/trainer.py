@@ -14,13 +14,13 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from pose_estimation_ros.geometry.transfer import to_host
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.checkpoint import read_checkpoint, write_checkpoint
 from pose_estimation_ros.training.muon import Muon
 from pose_estimation_ros.training.pause import Pause
 from pose_estimation_ros.training.progress import training_bar
 from pose_estimation_ros.training.reproducibility import deterministic_sums, seed_step
+from pose_estimation_ros.training.step_figures import StepFigures, refuse_infinite
 from pose_estimation_ros.training.stop_signals import StopSignals
 
 AVERAGE_EVERY = 8  # steps between updates of the averaged weights
@@ -113,8 +113,7 @@ class Trainer:
         self.average = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
         self._stage = ""
         self._half_a_step = False
-        # Of the steps since the last line of the log; on a GPU until somebody asks.
-        self._figures: dict[str, list[float | Tensor]] = {}
+        self._figures = StepFigures(self.device)
         checkpoint = self.folder / "checkpoint.pt"
         if resume and checkpoint.is_file():
             self._load(checkpoint)
@@ -152,7 +151,7 @@ class Trainer:
                 while self.samples < end and not stop.received:
                     bar.update(self._step(next(batches), step))
                     now = self.seconds + time.monotonic() - started
-                    if len(self._figures["loss"]) >= _LOG_EVERY:
+                    if self._figures.steps >= _LOG_EVERY:
                         bar.set_postfix(self._log(now), refresh=False)
                     if time.monotonic() - saved > self.config.checkpoint_minutes * 60.0:
                         self.save(now)
@@ -166,7 +165,7 @@ class Trainer:
                     raise KeyboardInterrupt from error
         self.seconds += time.monotonic() - started
         if self.samples >= until_samples:
-            self._fetch_figures()
+            self._figures.check(self.samples)
             self._figures.clear()
         self.save(self.seconds)
         if self.pause is not None:
@@ -199,14 +198,14 @@ class Trainer:
 
     def save(self, seconds: float) -> None:
         """Write the checkpoint; the old one stays until the new one is complete, and if the loss was not finite."""
-        self._fetch_figures()
+        self._figures.check(self.samples)
         content = {
             "network": self.network.state_dict(),
             "average": self.average,
             "optimisers": [item.state_dict() for item in self.optimisers],
             "samples": self.samples,
             "steps": self.steps,
-            "figures": self._figures,
+            "figures": self._figures.values,
             "seconds": seconds,
             "recipe": self.recipe,
         }
@@ -215,7 +214,7 @@ class Trainer:
     def _snapshot(self) -> None:
         from safetensors.torch import save_file
 
-        self._fetch_figures()
+        self._figures.check(self.samples)
         file = self.folder / "snapshots" / f"{self.samples:09d}.safetensors"
         file.parent.mkdir(exist_ok=True)
         state = self.averaged_state()
@@ -233,7 +232,7 @@ class Trainer:
             raise ValueError(
                 f"{path}: made with another network; start over without --resume, or take its recipe ({reason})"
             ) from error
-        self.average, self._figures = content["average"], content["figures"]
+        self.average, self._figures.values = content["average"], content["figures"]
         self.samples, self.steps, self.seconds = (content[key] for key in ("samples", "steps", "seconds"))
         self._forget_log()
 
@@ -253,7 +252,7 @@ class Trainer:
         seed_step(self.seed, self.steps, self.device)
         loss, values = step(self.network, batch)
         if self.device.type == "cpu":
-            self._refuse_infinite(float(loss.detach()))
+            refuse_infinite(float(loss.detach()), self.samples)
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -265,32 +264,11 @@ class Trainer:
         self.steps += 1
         if self.steps % AVERAGE_EVERY == 0:
             self._update_average(count * AVERAGE_EVERY)
-        for key, value in {"loss": loss.detach(), **values}.items():
-            self._figures.setdefault(key, []).append(value.detach() if isinstance(value, Tensor) else float(value))
-        if self.device.type == "cpu":
-            self._fetch_figures()
+        self._figures.add(loss, values)
         self._half_a_step = False
         if before // config.snapshot_samples != self.samples // config.snapshot_samples:
             self._snapshot()
         return count
-
-    def _fetch_figures(self) -> None:
-        """Fetch what a GPU knows of the last steps, with one wait for all of them."""
-        lists = self._figures.values()
-        asked = [value for values in lists for value in values if isinstance(value, Tensor)]
-        if not asked:
-            return
-        known = iter(to_host(torch.stack([value.detach().float() for value in asked]))[0].tolist())
-        for values in lists:
-            values[:] = [next(known) if isinstance(value, Tensor) else value for value in values]
-        for loss in self._figures["loss"]:
-            self._refuse_infinite(float(loss))
-
-    def _refuse_infinite(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"loss is {loss} after {self.samples} samples; start over with a lower optimiser.learning_rate"
-            )
 
     def _rate(self) -> float:
         config = self.config
@@ -313,8 +291,8 @@ class Trainer:
 
     def _log(self, seconds: float) -> dict[str, str]:
         """Write a line of the log; return its figures as text."""
-        self._fetch_figures()
-        means = {key: float(sum(items)) / len(items) for key, items in self._figures.items()}
+        self._figures.check(self.samples)
+        means = self._figures.means()
         self._figures.clear()
         entry = {"stage": self._stage, "samples": self.samples, "seconds": round(seconds, 1), "rate": self._rate()}
         with (self.folder / "log.jsonl").open("a") as file:

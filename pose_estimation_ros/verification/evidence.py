@@ -78,7 +78,7 @@ def logit(share: float) -> float:
     return float(np.log(inside / (1.0 - inside)))
 
 
-def _own_score(item: PoseHypothesis, detection: Detection) -> float:
+def own_score(item: PoseHypothesis, detection: Detection) -> float:
     """Return what the method adds to the detection's score."""
     return item.score / max(detection.score, 1e-6)
 
@@ -86,7 +86,7 @@ def _own_score(item: PoseHypothesis, detection: Detection) -> float:
 def _of_backend(firsts: Sequence[PoseHypothesis], found: Sequence[Detection]) -> dict[str, np.ndarray]:
     deviations = np.array([_deviations(item) for item in firsts]).reshape(-1, 2)
     return {
-        "support": np.array([logit(_own_score(item, box)) for item, box in zip(firsts, found, strict=True)]),
+        "support": np.array([logit(own_score(item, box)) for item, box in zip(firsts, found, strict=True)]),
         "ray_deviation": deviations[:, 0],
         "turn_deviation": deviations[:, 1],
     }
@@ -104,7 +104,7 @@ def _of_refiner(
         moved = abs(np.log(_distance(item) / _distance(first)))
         ray = np.nan if item.rejected else _deviations(item)[0]
         agreement = np.nan if item.agreement is None else item.agreement
-        rows.append([logit(_own_score(item, box)), likeness, float(item.rejected), moved, ray, agreement])
+        rows.append([logit(own_score(item, box)), likeness, float(item.rejected), moved, ray, agreement])
     names = ("refiner", "similarity", "rejected", "moved", "refined_ray_deviation", "agreement")
     return dict(zip(names, np.array(rows, dtype=np.float64).reshape(-1, len(names)).T, strict=True))
 

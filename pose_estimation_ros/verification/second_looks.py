@@ -10,6 +10,7 @@ import numpy as np
 
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.verification.evidence import own_score
 from pose_estimation_ros.verification.probability import RIGHT_SHARE
 from pose_estimation_ros.verification.settings import SecondLookSettings
 
@@ -57,7 +58,7 @@ def look_again(
     doubted = [
         number
         for number, item in enumerate(detections)
-        if number not in last or _own_score(last[number], item) < settings.below
+        if number not in last or own_score(last[number], item) < settings.below
     ]
     if not doubted:
         return list(estimated), list(refined)
@@ -97,14 +98,9 @@ def changed_box(box: np.ndarray, change: tuple[float, float, float, float]) -> n
 def most_agreed(poses: Sequence[PoseHypothesis], detection: Detection) -> tuple[int, float]:
     """Return which of N poses of one object is taken, and the share of all looks' scores that is near it."""
     places = np.array([item.camera_from_object[:3, 3] for item in poses])
-    scores = np.array([max(_own_score(item, detection), 1e-6) for item in poses])
+    scores = np.array([max(own_score(item, detection), 1e-6) for item in poses])
     apart = np.linalg.norm(places[:, None] - places[None, :], axis=2)
     apart /= np.maximum(np.linalg.norm(places, axis=1), 1e-6)[:, None]
     near = np.exp(-0.5 * (apart / _SAME) ** 2) @ scores
     chosen = int(np.argmax(scores * near))
     return chosen, float(near[chosen] / scores.sum())
-
-
-def _own_score(item: PoseHypothesis, detection: Detection) -> float:
-    """Return what the refiner adds to the detection's score."""
-    return item.score / max(detection.score, 1e-6)

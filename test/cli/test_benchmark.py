@@ -18,7 +18,7 @@ from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.evaluation.timing import Spread, spreads
 from pose_estimation_ros.methods.base import Method, PoseHypothesis
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_bundle
-from pose_estimation_ros.pipeline import STAGES
+from pose_estimation_ros.pipeline_result import STAGES
 from pose_estimation_ros.settings import Settings, setting
 
 POSE_S, DETECTION_S = 0.03, 0.05

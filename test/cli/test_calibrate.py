@@ -144,4 +144,4 @@ def test_without_meshes_it_says_where_they_go(bundle, capsys):
 
 
 def test_scenes_are_renderings_to_methods_that_ask():
-    assert domain_of_renderings() == {"corners__domain": "synthetic", "pix2pose__domain": "synthetic"}
+    assert domain_of_renderings() == {"corners.domain": "synthetic", "pix2pose.domain": "synthetic"}

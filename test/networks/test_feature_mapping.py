@@ -39,7 +39,7 @@ def test_it_learns_from_the_identity() -> None:
 
 
 def test_every_position_of_a_map_is_mapped_by_itself() -> None:
-    mapping = scrambled(FeatureMapping([6, 4], hidden=5))
+    mapping = scrambled(FeatureMapping([6, 4]))
     first, second = torch.randn(2, 6, 3, 3), torch.randn(2, 4, 2, 5)
     maps = mapping([first, second])
     vectors = mapping([first[:, :, 1, 2], second[:, :, 0, 3]])

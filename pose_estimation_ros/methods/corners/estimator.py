@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.pnp import PnpResult, solve_pnp
+from pose_estimation_ros.geometry.transfer import to_host
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
 from pose_estimation_ros.methods.corners.network import CornerPredictions, CornersNet
 from pose_estimation_ros.methods.corners.settings import CornersSettings
@@ -54,7 +54,7 @@ class Corners:
         if len(crops) == 0:
             return []
         pixels, deviations = self.in_image(self.predict(crops), crops)
-        sides = crops.square[:, 2].cpu().double().numpy()
+        (sides,) = to_host(crops.square[:, 2].double())
         hypotheses = []
         for number, detection in enumerate(detections):
             matches = (pixels[number], deviations[number], self.points[detection.object_index])
@@ -88,7 +88,8 @@ class Corners:
         centre, side = crops.square[:, None, :2], crops.square[:, None, 2:]
         pixels = centre + predictions.offsets * side
         deviations = math.sqrt(2.0) * predictions.log_scales.exp() * side[..., 0]
-        return _double(pixels), _double(deviations)
+        places, spread = to_host(pixels.double(), deviations.double())
+        return places, spread
 
     def _solve(
         self, pixels: np.ndarray, deviations: np.ndarray, points: np.ndarray, side: float, frame: Frame
@@ -122,7 +123,3 @@ def load(context: LoadContext) -> Corners:
         BundleError: if weights are missing, damaged or do not fit.
     """
     return Corners.from_bundle(context.bundle, context.device, context.settings)
-
-
-def _double(values: Tensor) -> np.ndarray:
-    return values.cpu().double().numpy()

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
+from pose_estimation_ros.geometry.transfer import to_device
 from pose_estimation_ros.methods.corners.losses import corner_losses, corner_targets
 from pose_estimation_ros.methods.corners.network import CornersNet
 from pose_estimation_ros.networks.precision import autocast
@@ -52,9 +53,13 @@ class CornersStep:
     def features(self, network: nn.Module, batch: CropBatch) -> list[Tensor]:
         """Return what a mapping would map."""
         assert isinstance(network, CornersNet)
-        images = batch.images.to(self.device, non_blocking=True).float().div_(255.0)
+        images = to_device(batch.images, self.device).float().div_(255.0)
         with autocast(self.device, self.recipe.optimiser.bf16):
-            return [network.features(images.to(memory_format=torch.channels_last), batch.object_index.to(self.device))]
+            return [
+                network.features(
+                    images.to(memory_format=torch.channels_last), to_device(batch.object_index, self.device)
+                )
+            ]
 
     def loss(
         self, network: nn.Module, features: Sequence[Tensor], batch: CropBatch
@@ -62,16 +67,16 @@ class CornersStep:
         """Return the loss of what is read from features, and its parts."""
         assert isinstance(network, CornersNet)
         with autocast(self.device, self.recipe.optimiser.bf16):
-            predictions = network.read(features[0], batch.object_index.to(self.device))
+            predictions = network.read(features[0], to_device(batch.object_index, self.device))
         losses = corner_losses(predictions, self.targets(batch))
         total = losses["corners"] + self.recipe.l1 * losses["l1"]
         return total, {key: value.detach() for key, value in losses.items()}
 
     def targets(self, batch: CropBatch) -> Tensor:
         """Return where the corners are (B, 8, 2), see `corner_targets`; of poses that look the same one is chosen."""
-        index = batch.object_index.to(self.device)
-        poses = self.canonical(batch.camera_from_object.to(self.device), index)
-        return corner_targets(poses, batch.camera.to(self.device), self.corners[index], batch.images.shape[-1])
+        index = to_device(batch.object_index, self.device)
+        poses = self.canonical(to_device(batch.camera_from_object, self.device), index)
+        return corner_targets(poses, to_device(batch.camera, self.device), self.corners[index], batch.images.shape[-1])
 
 
 def train_corners(run: TrainingRun, recipe: CornersRecipe) -> Bundle:
