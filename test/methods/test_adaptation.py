@@ -106,6 +106,7 @@ def test_plain_fine_tuning_has_no_mapping(case: Case, tmp_path: Path) -> None:
         (["--images", "7"], "--images 7: expected 1 to 3"),
         (["--minutes", "0"], "--minutes 0: expected a positive number"),
         (["--set", "wieghts.features=1"], "unknown key 'wieghts'; did you mean 'weights'"),
+        (["--set", "samples=5", "--set", "samples.x=3"], "samples has no keys"),
         (["--out", "."], "--out .: exists already"),
     ],
 )
@@ -123,6 +124,15 @@ def test_mistakes_are_one_line(
     assert main([*arguments, *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("pose_adapt: error: ") and message in line
+
+
+def test_a_failed_adaptation_leaves_no_copy(case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "copy"
+    arguments = ["--bundle", case.bundle.path, "--photos", case.mesh_dir.parent, "--backend", case.method.name]
+    arguments += ["--out", out, "--mesh-dir", tmp_path / "nowhere", "--work-dir", tmp_path / "run"]
+    assert main([str(item) for item in arguments]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_photographs_are_spread_evenly(tiny_bop: Path) -> None:

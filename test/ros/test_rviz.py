@@ -36,7 +36,9 @@ def environment(tmp_path, domain_id):
 
 def start(environment, *arguments):
     command = [sys.executable, "-m", "pose_estimation_ros.ros.rviz", "--config", "my.rviz", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
 
 
 def test_a_frame_that_is_named_needs_no_image(environment):
@@ -46,7 +48,7 @@ def test_a_frame_that_is_named_needs_no_image(environment):
 
 
 @pytest.mark.parametrize(("message_type", "topic"), [(Image, "/cam/image"), (CompressedImage, "/cam/image/compressed")])
-def test_the_fixed_frame_is_that_of_the_first_image(environment, domain_id, message_type, topic):
+def test_the_fixed_frame_is_that_of_the_first_image_with_one(environment, domain_id, message_type, topic):
     remapped = ["-r", "image:=/cam/image", "-r", "image/compressed:=/cam/image/compressed"]
     process = start(environment, "--ros-args", *remapped)
     context = rclpy.Context()
@@ -56,16 +58,22 @@ def test_the_fixed_frame_is_that_of_the_first_image(environment, domain_id, mess
     over = threading.Event()
 
     def film() -> None:
+        while publisher.get_subscription_count() == 0 and not over.wait(0.05):
+            pass
+        for frame in ("", "", ""):
+            publisher.publish(message_type(header=Header(frame_id=frame)))
+            over.wait(0.2)
         while not over.wait(0.05):
             publisher.publish(message_type(header=Header(frame_id="oak_rgb_optical")))
 
     thread = threading.Thread(target=film)
     thread.start()
     try:
-        output, _ = process.communicate(timeout=60)
+        output, told = process.communicate(timeout=60)
     finally:
         over.set()
         thread.join()
         camera.destroy_node()
         context.try_shutdown()
     assert output == f"-d my.rviz -f oak_rgb_optical --ros-args {' '.join(remapped)}\n"
+    assert told.count("has no header.frame_id: say fixed_frame:=FRAME") == 1
