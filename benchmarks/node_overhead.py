@@ -85,7 +85,7 @@ def measure(images: int, rate_hz: float, pipeline_s: float) -> dict[str, Any]:
     from tf2_msgs.msg import TFMessage
 
     from pose_estimation_ros.geometry.camera import Camera
-    from pose_estimation_ros.ros.image_sources import PlayedImage
+    from pose_estimation_ros.data.image_sources import PlayedImage
     from pose_estimation_ros.ros.messages import stamp_to_ns
     from pose_estimation_ros.ros.play_node import PlayNode
 
