@@ -39,6 +39,7 @@ setup(
     name=PACKAGE,
     version=VERSION,
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={f"{PACKAGE}.labelling": ["page/*"]},
     data_files=data_files(),
     python_requires=">=3.10",
     install_requires=["setuptools"],

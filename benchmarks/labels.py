@@ -33,7 +33,10 @@ from pose_estimation_ros.data.bop_writer import BopWriter
 from pose_estimation_ros.evaluation.localisation import object_points
 from pose_estimation_ros.evaluation.metrics import PROJECTION_PX, ObjectPoints, projection_error
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
+from pose_estimation_ros.labelling.edge_check import EdgeFit, reduction
+from pose_estimation_ros.labelling.labeller import probability as probability_of
 from pose_estimation_ros.labelling.labels import LABELS_FILE
+from pose_estimation_ros.labelling.settings import JudgeSettings
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 
@@ -50,7 +53,6 @@ class Case:
     residual_px: float  # infinite where too little is seen
     similarity: float
     probability: float
-    accepted: bool
 
     @property
     def is_right(self) -> bool:
@@ -125,18 +127,17 @@ def _write(dataset: BopDataset, poses: dict[tuple[int, int], Poses], folder: Pat
                 writer.add(dataset.read_rgb(image), image.camera, rough, image_id=image.image_id)
 
 
-def _cases(
-    dataset: BopDataset, catalog: Catalog, poses: dict[tuple[int, int], Poses], report: Path
-) -> list[Case]:
+def _cases(dataset: BopDataset, catalog: Catalog, poses: dict[tuple[int, int], Poses], report: Path) -> list[Case]:
     """Pair labels, which come in the order of the rough poses, with the truth."""
     photos = json.loads(report.read_text())["photos"]
     points = object_points(dataset.models_dir, dataset.catalog, {model.object_id for model in catalog})
-    found = []
+    judge, found = JudgeSettings(), []
     for image in dataset.images:
         labels = photos[f"{image.scene_id:06d}/{image.image_id:06d}"]["labels"]
         for (object_id, truth, rough), item in zip(poses[image.key], labels, strict=True):
             model, intrinsics = points[object_id], image.camera.intrinsics
             residual, similarity = item["residual_px"], item["similarity"]
+            fit = EdgeFit(residual, item["matched"])
             found.append(
                 Case(
                     item["object"],
@@ -144,7 +145,7 @@ def _cases(
                     _error(model, np.array(item["camera_from_object"]), truth, intrinsics),
                     np.inf if residual is None else residual,
                     np.nan if similarity is None else similarity,
-                    probability(judge, EdgeFit(residual, item["matched"]), similarity, image.camera.width),
+                    probability_of(judge, fit, similarity, reduction(image.camera)),
                 )
             )
     return found
@@ -156,8 +157,10 @@ def _error(model: ObjectPoints, pose: np.ndarray, truth: np.ndarray, intrinsics:
 
 def _figures(cases: Sequence[Case]) -> dict[str, Any]:
     right = np.array([case.is_right for case in cases])
-    accepted = np.array([case.accepted for case in cases])
-    residual, probability = (np.array([getattr(case, name) for case in cases]) for name in ("residual_px", "probability"))
+    residual, probability = (
+        np.array([getattr(case, name) for case in cases]) for name in ("residual_px", "probability")
+    )
+    accepted = probability >= JudgeSettings().accepted_probability
     return {
         "poses": len(cases),
         "start_px": float(np.median([case.start_px for case in cases])),

@@ -23,7 +23,10 @@ from pose_estimation_ros.labelling.dataset import LabelledDataset
 from pose_estimation_ros.labelling.labeller import Labeller, Objects
 from pose_estimation_ros.labelling.labels import LabelBook
 from pose_estimation_ros.labelling.model_edges import EdgeRenderer
+from pose_estimation_ros.labelling.object_views import ObjectViews
 from pose_estimation_ros.labelling.photos import Photo, open_photos
+from pose_estimation_ros.labelling.server import LabelServer
+from pose_estimation_ros.labelling.session import LabelSession
 from pose_estimation_ros.labelling.settings import LabelSettings
 from pose_estimation_ros.methods.base import LoadedMethod, Method
 from pose_estimation_ros.methods.registry import NONE, find_method, methods_of
@@ -34,6 +37,7 @@ from pose_estimation_ros.pipeline_methods import loaded
 from pose_estimation_ros.pipeline_settings import RunSettings
 
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
+_PORT = 8642
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--bundle", required=True, help="folder of the bundle, or the name of a shipped one")
     add("--photos", type=Path, required=True, metavar="DIR", help="a data set in BOP layout, or a folder of images")
     add("--split", default="test", help="folder of the photographs in the data set (default: %(default)s)")
-    add("--camera", type=Path, metavar="FILE", help="of a folder of images: calibration as camera_calibration writes it")
+    add(
+        "--camera", type=Path, metavar="FILE", help="of a folder of images: calibration as camera_calibration writes it"
+    )
     add("--intrinsics", type=float, nargs=4, metavar=("FX", "FY", "CX", "CY"), help="instead, pixels, no distortion")
     add("--image-range", metavar="A:B[:STEP]", help="only these photographs, counted from 0")
     add("--auto", action="store_true", help="label without a person, and say which labels want one")
@@ -64,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--refiner", help=f"{method_help('refiner')}; where they say none, the first that the bundle has weights for")
     add("--mesh-dir", type=Path, metavar="DIR", help="meshes, where the bundle ships none (default: DIR/models)")
     add("--config", type=Path, metavar="FILE", help="how poses are refined and judged, YAML: keys of LabelSettings")
+    add("--port", type=int, default=_PORT, help="of the page on 127.0.0.1, 0 for any free one (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: %(default)s)")
     add_settings_option(parser)
     return parser
@@ -87,7 +94,11 @@ def _run(arguments: argparse.Namespace) -> None:
     renderer = EdgeRenderer(meshes)
     labeller = _labeller(arguments, bundle, renderer, mesh_dir)
     dataset = LabelledDataset(out, bundle.catalog, meshes, renderer)
-    _label_all(photos, labeller, book, dataset)
+    if arguments.auto:
+        _label_all(photos, labeller, book, dataset)
+        return
+    views = ObjectViews(meshes, renderer.caster)
+    _serve(LabelServer(LabelSession(photos, labeller, views, book, dataset), arguments.port), dataset)
 
 
 def _calibration(arguments: argparse.Namespace) -> Calibration | None:
@@ -98,9 +109,7 @@ def _calibration(arguments: argparse.Namespace) -> Calibration | None:
     return None if arguments.intrinsics is None else calibration_from_numbers(*arguments.intrinsics)
 
 
-def _labeller(
-    arguments: argparse.Namespace, bundle: Bundle, renderer: EdgeRenderer, mesh_dir: Path | None
-) -> Labeller:
+def _labeller(arguments: argparse.Namespace, bundle: Bundle, renderer: EdgeRenderer, mesh_dir: Path | None) -> Labeller:
     settings = settings_of(arguments, bundle, tracking__enabled=False, device=arguments.device)
     method = _refiner(arguments.refiner, bundle, settings)
     refiner = loaded("refiner", method.name, bundle, resolve_device(arguments.device), settings, mesh_dir)
@@ -134,8 +143,20 @@ def _refiner(name: str | None, bundle: Bundle, settings: RunSettings) -> Method:
     able = [item for item in methods_of("refiner").values() if all(role in bundle.networks for role in item.roles)]
     if not able:
         known = ", ".join(methods_of("refiner"))
-        raise ValueError(f"{bundle.path}: no weights of a refiner ({known}); pose_add gives a bundle those of models/generic")
+        raise ValueError(
+            f"{bundle.path}: no weights of a refiner ({known}); pose_add gives a bundle those of models/generic"
+        )
     return able[0]
+
+
+def _serve(server: LabelServer, dataset: LabelledDataset) -> None:
+    """Serve the page until Ctrl-C."""
+    print(
+        f"pose_label: open {server.address} in a browser; Ctrl-C ends; accepted poses go to {dataset.folder}",
+        flush=True,
+    )
+    with server:
+        server.serve_forever()
 
 
 def _label_all(photos: list[Photo], labeller: Labeller, book: LabelBook, dataset: LabelledDataset) -> None:
@@ -145,9 +166,7 @@ def _label_all(photos: list[Photo], labeller: Labeller, book: LabelBook, dataset
         labels = labeller.label(photo, frame)
         dataset.write(photo, frame, labels)  # first, so that what the book knows is there
         book.put(photo.key, photo.path.name, labels)
-    doubted = [
-        (photo.key, label) for photo in photos for label in book.of(photo.key) if label.verdict == "doubt"
-    ]
+    doubted = [(photo.key, label) for photo in photos for label in book.of(photo.key) if label.verdict == "doubt"]
     for key, label in doubted:
         residual = "none" if label.residual_px is None else f"{label.residual_px:.1f} px"
         print(f"{key} {label.object_name}: in doubt, probability {label.probability:.2f}, residual {residual}")

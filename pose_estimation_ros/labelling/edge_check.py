@@ -36,6 +36,11 @@ class EdgeFit:
     matched: float  # share of the visible edge that is within two pixels (of a reduced photograph) of another
 
 
+def reduction(camera: Camera) -> float:
+    """Return how many pixels of a photograph are one where its edges are checked."""
+    return max(1.0, camera.width / WIDTH_PX)
+
+
 class EdgeCheck:
     """The edges of one photograph.
 
@@ -46,7 +51,7 @@ class EdgeCheck:
 
     def __init__(self, frame: Frame, renderer: EdgeRenderer) -> None:
         self._renderer = renderer
-        self.pixel = max(1.0, frame.camera.width / WIDTH_PX)  # of the reduced photograph, in pixels of the photograph
+        self.pixel = reduction(frame.camera)
         size = round(frame.camera.width / self.pixel), max(1, round(frame.camera.height / self.pixel))
         self._camera: Camera = frame.camera.resize(*size)
         small = cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -110,7 +110,7 @@ def probability(settings: JudgeSettings, fit: EdgeFit, similarity: float | None,
         settings: the weights.
         fit: of its edges.
         similarity: of rendering and photograph, None where unknown.
-        pixel: of a 640 pixels wide image, in pixels of the photograph.
+        pixel: where edges are checked, in pixels of the photograph; see `reduction`.
     """
     if fit.residual_px is None:
         return 0.0

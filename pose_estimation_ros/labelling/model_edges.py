@@ -69,7 +69,8 @@ class EdgeRenderer:
         corners = self.corners[index]
         window = visible_window(corners @ pose[:3, :3].T + pose[:3, 3], camera)
         if window is None:
-            return Drawn(depth, ModelEdges(*(np.zeros((0, size)) for size in (2, 2, 3)), np.zeros(0, dtype=bool)))
+            nothing = np.zeros((0, 2))
+            return Drawn(depth, ModelEdges(nothing, nothing, np.zeros((0, 3)), np.zeros(0, dtype=bool)))
         x, y, width, height = window
         x, y, width, height = x - _MARGIN_PX, y - _MARGIN_PX, width + 2 * _MARGIN_PX, height + 2 * _MARGIN_PX
         renders = self.caster.render(
@@ -85,7 +86,7 @@ class EdgeRenderer:
         own = np.where(own > 0.0, own, np.inf)
         depth[top:bottom, left:right] = own[top - y : bottom - y, left - x : right - x]
         edges = _edges(renders, own, _DEPTH_STEP * float(np.linalg.norm(corners.max(axis=0) - corners.min(axis=0))))
-        return Drawn(depth, replace(edges, pixels=edges.pixels + (x, y)))
+        return Drawn(depth, replace(edges, pixels=edges.pixels + np.array([x, y])))
 
 
 def _edges(renders: Renders, depth: np.ndarray, step_m: float) -> ModelEdges:
@@ -96,13 +97,13 @@ def _edges(renders: Renders, depth: np.ndarray, step_m: float) -> ModelEdges:
     pixels, points, outline = [], [], []
     for axis in (0, 1):
         first, second = _outline(depth, step_m, axis)
-        nearer = np.where((depth[*first.T] <= depth[*second.T])[:, None], first, second)
+        nearer = np.where((depth[tuple(first.T)] <= depth[tuple(second.T)])[:, None], first, second)
         pixels.append((first + second)[:, ::-1] / 2.0)
-        points.append(point[*nearer.T])
+        points.append(point[tuple(nearer.T)])
         outline.append(np.ones(len(first), dtype=bool))
         inner = _ridges(depth, normal, color, step_m, axis)
         pixels.append(inner[:, ::-1].astype(np.float64))
-        points.append(point[*inner.T])
+        points.append(point[tuple(inner.T)])
         outline.append(np.zeros(len(inner), dtype=bool))
     joined = np.concatenate(pixels)
     is_outline = np.concatenate(outline)

@@ -82,8 +82,7 @@ def open_photos(folder: Path, split: str, calibration: Calibration | None) -> li
 
 def _of_dataset(dataset: BopDataset) -> list[Photo]:
     return [
-        Photo(*image.key, image.rgb_path, partial(dataset.frame, image), image.ground_truth)
-        for image in dataset.images
+        Photo(*image.key, image.rgb_path, partial(dataset.frame, image), image.ground_truth) for image in dataset.images
     ]
 
 

@@ -44,7 +44,9 @@ class PoseRefinement:
         """Return how like the photograph objects, each a place in the catalog and a pose, look to the refiner."""
         boxes = [self._box(frame, index, pose) for index, pose in objects]
         seen = [number for number, box in enumerate(boxes) if box is not None]
-        hypotheses = [PoseHypothesis(objects[number][0], row, objects[number][1], 1.0) for row, number in enumerate(seen)]
+        hypotheses = [
+            PoseHypothesis(objects[number][0], row, objects[number][1], 1.0) for row, number in enumerate(seen)
+        ]
         detections = [box for box in boxes if box is not None]
         # One stage compares nothing but the poses as they come.
         compared = self._refiner.refine(frame, detections, hypotheses, stages=1) if seen else []

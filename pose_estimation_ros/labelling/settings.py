@@ -13,11 +13,11 @@ class JudgeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    intercept: float = 2.0
-    per_residual_px: float = Field(default=-1.4, le=0.0)  # of the edges, pixels of a 640 pixels wide image
+    intercept: float = 0.1
+    per_residual_px: float = Field(default=-1.8, le=0.0)  # of the edges, pixels of a 640 pixels wide image
     per_similarity: float = Field(default=10.0, ge=0.0)  # of rendering and photograph, as the refiner sees it
     usual_similarity: float = 0.3  # where the refiner says none
-    accepted_probability: float = Field(default=0.6, ge=0.0, le=1.0)  # from which on nobody has to look
+    accepted_probability: float = Field(default=0.7, ge=0.0, le=1.0)  # from which on nobody has to look
 
 
 class RefinementSettings(BaseModel):
