@@ -53,7 +53,7 @@ class Labeller:
         settings: LabelSettings,
         precision: str = "auto",
     ) -> None:
-        self.catalog, self.renderer, self.find = catalog, renderer, find
+        self.catalog, self.refiner, self.renderer, self.find = catalog, refiner, renderer, find
         self._refinement = PoseRefinement(refiner, catalog, settings.refinement)
         self._judge, self._precision = settings.judge, precision
 

@@ -63,7 +63,8 @@ class LabelBook:
     def put(self, key: str, file: str, labels: Sequence[Label]) -> None:
         """Replace the labels of a photograph, and save."""
         self._photos[key] = file, tuple(labels)
-        content = {**self._origin, "photos": {name: _encoded(*item) for name, item in sorted(self._photos.items())}}
+        photos = {name: _encoded(*item) for name, item in sorted(self._photos.items())}
+        content = {"origin": self._origin, "photos": photos}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(self.path.name + ".part")
         temporary.write_text(json.dumps(content, indent=1) + "\n")
@@ -88,17 +89,19 @@ class LabelBook:
     def _read(self) -> None:
         try:
             content = json.loads(self.path.read_text())
-            photos = {key: (item["file"], tuple(_decoded(label) for label in item["labels"]))
-                      for key, item in content.pop("photos").items()}  # fmt: skip
+            origin = dict(content["origin"])
+            self._photos = {
+                key: (item["file"], tuple(_decoded(label) for label in item["labels"]))
+                for key, item in content["photos"].items()
+            }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{self.path}: not a file of labels: {error!r}; expected a new --out") from error
-        for name in sorted({*content, *self._origin}):
-            if content.get(name) != self._origin.get(name):
+        for name in sorted({*origin, *self._origin}):
+            if origin.get(name) != self._origin.get(name):
                 raise ValueError(
-                    f"{self.path}: made with {name} = {content.get(name)!r}, now {self._origin.get(name)!r}; "
+                    f"{self.path}: made with {name} = {origin.get(name)!r}, now {self._origin.get(name)!r}; "
                     "expected the same, or a new --out"
                 )
-        self._photos = photos
 
 
 def _encoded(file: str, labels: Sequence[Label]) -> dict[str, Any]:
