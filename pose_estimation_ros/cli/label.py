@@ -137,6 +137,8 @@ def _refiner(name: str | None, bundle: Bundle, settings: RunSettings) -> Method:
     Raises:
         ValueError: if there is none.
     """
+    if name == NONE:
+        raise ValueError(f"--refiner {NONE}: expected one that makes poses accurate")
     name = name or settings.pipeline.refiner
     if name != NONE:
         return find_method("refiner", name)

@@ -68,6 +68,7 @@ def test_rough_poses_become_labels_and_a_run_goes_on(rough: Path, tmp_path: Path
         (["--photos", "{rough}", "--out", "{rough}"], "not empty, and no labels.json"),
         (["--photos", "{rough}", "--image-range", "5:9"], "expected A:B[:STEP] within 0:2"),
         (["--photos", "{rough}", "--refiner", "magic"], "refiner = 'magic'"),
+        (["--photos", "{rough}", "--refiner", "none"], "expected one that makes poses accurate"),
     ],
 )
 def test_wrong_input_is_named(rough: Path, tmp_path: Path, capsys, options: list[str], said: str) -> None:

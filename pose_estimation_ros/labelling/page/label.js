@@ -101,6 +101,7 @@ function show() {
   element("previous").disabled = state.number === 0;
   element("next").disabled = state.number === state.photos.length - 1;
   const { file, key } = state.photos[state.number];
+  if (!element("points").hidden && chosen()?.object !== points.name) showObjectForPoints();
   element("place").textContent = `${state.number + 1} of ${state.photos.length}: ${key} (${file})`;
   draw();
 }
@@ -108,8 +109,14 @@ function show() {
 function choose(row) {
   if (state.objects.length === 0) return;
   state.chosen = (row + state.objects.length) % state.objects.length;
-  if (!element("points").hidden) work("Drawing the object …", () => points.show(chosen().object));
   show();
+}
+
+// Draw the chosen object to click on; without one there is nothing to click on.
+function showObjectForPoints() {
+  element("points").hidden = !chosen();
+  element("by-points").setAttribute("aria-expanded", String(!element("points").hidden));
+  if (chosen()) work("Drawing the object …", () => points.show(chosen().object));
 }
 
 function showPoints() {
@@ -266,11 +273,13 @@ function find() {
 }
 
 function togglePoints() {
-  const isHidden = !element("points").hidden;
-  element("points").hidden = isHidden;
-  element("by-points").setAttribute("aria-expanded", String(!isHidden));
-  if (isHidden) draw();
-  else work("Drawing the object …", () => points.show(chosen().object));
+  if (element("points").hidden) {
+    showObjectForPoints();
+    return;
+  }
+  element("points").hidden = true;
+  element("by-points").setAttribute("aria-expanded", "false");
+  draw();
 }
 
 function poseFromPoints() {
