@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from pose_estimation_ros.cli.recipes import read_model
 from pose_estimation_ros.cli.settings_options import add_settings_option, method_help, settings_of
 from pose_estimation_ros.data.calibration import Calibration, calibration_from_file, calibration_from_numbers
 from pose_estimation_ros.data.frame import Frame
+from pose_estimation_ros.labelling.board import Board, BoardSettings
+from pose_estimation_ros.labelling.board_places import BoardPlaces
 from pose_estimation_ros.labelling.dataset import LabelledDataset
 from pose_estimation_ros.labelling.labeller import Labeller, Objects
 from pose_estimation_ros.labelling.labels import LabelBook
@@ -65,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--intrinsics", type=float, nargs=4, metavar=("FX", "FY", "CX", "CY"), help="instead, pixels, no distortion")
     add("--image-range", metavar="A:B[:STEP]", help="only these photographs, counted from 0")
+    add("--board", type=Path, metavar="FILE", help="a board on which the objects stand, see pose_board")
     add("--auto", action="store_true", help="label without a person, and say which labels want one")
     add("--out", type=Path, metavar="DIR", help="data set to make or to go on with (default: out/labels/NAME)")
     add("--refiner", help=f"{method_help('refiner')}; where they say none, the first that the bundle has weights for")
@@ -92,7 +96,11 @@ def _run(arguments: argparse.Namespace) -> None:
         mesh_dir = arguments.photos / "models"
     meshes = bundle.load_meshes(mesh_dir)
     renderer = EdgeRenderer(meshes)
-    labeller = _labeller(arguments, bundle, renderer, mesh_dir)
+    find = None
+    if arguments.board is not None:
+        board = Board(read_model(BoardSettings, arguments.board))
+        find = BoardPlaces(board, bundle.catalog, photos, book).find
+    labeller = _labeller(arguments, bundle, renderer, mesh_dir, find)
     dataset = LabelledDataset(out, bundle.catalog, meshes, renderer)
     if arguments.auto:
         _label_all(photos, labeller, book, dataset)
@@ -109,7 +117,14 @@ def _calibration(arguments: argparse.Namespace) -> Calibration | None:
     return None if arguments.intrinsics is None else calibration_from_numbers(*arguments.intrinsics)
 
 
-def _labeller(arguments: argparse.Namespace, bundle: Bundle, renderer: EdgeRenderer, mesh_dir: Path | None) -> Labeller:
+def _labeller(
+    arguments: argparse.Namespace,
+    bundle: Bundle,
+    renderer: EdgeRenderer,
+    mesh_dir: Path | None,
+    find: Callable[[Frame], Objects] | None,
+) -> Labeller:
+    """Load what makes labels; without `find` the bundle's networks find the objects of photographs without poses."""
     settings = settings_of(arguments, bundle, tracking__enabled=False, device=arguments.device)
     method = _refiner(arguments.refiner, bundle, settings)
     refiner = loaded("refiner", method.name, bundle, resolve_device(arguments.device), settings, mesh_dir)
@@ -118,14 +133,14 @@ def _labeller(arguments: argparse.Namespace, bundle: Bundle, renderer: EdgeRende
     def pipeline() -> Pipeline:  # whoever has poses of all photographs needs no networks that find objects
         return Pipeline(bundle, refiner=LoadedMethod(method, refiner), mesh_dir=mesh_dir, settings=settings)
 
-    def find(frame: Frame) -> Objects:
+    def find_with_networks(frame: Frame) -> Objects:
         return [(item.object_index, np.asarray(item.camera_from_object)) for item in pipeline().process(frame).poses]
 
     return Labeller(
         bundle.catalog,
         refiner,
         renderer,
-        find,
+        find or find_with_networks,
         read_model(LabelSettings, arguments.config),
         settings.pipeline.precision,
     )
