@@ -17,7 +17,7 @@ from pose_estimation_ros.labelling.dataset import LabelledDataset
 from pose_estimation_ros.labelling.edge_check import reduction
 from pose_estimation_ros.labelling.labeller import Labeller
 from pose_estimation_ros.labelling.labels import Label, LabelBook, Verdict
-from pose_estimation_ros.labelling.object_views import VIEW_PX, ObjectViews
+from pose_estimation_ros.labelling.object_views import ObjectViews
 from pose_estimation_ros.labelling.photos import Photo
 
 _CLICK_PX = 12.0  # farthest that a clicked point is off, pixels of a 640 pixels wide image
@@ -72,7 +72,7 @@ class LabelSession:
             {"name": model.name, "centre": model.centre_m.tolist(), "diameter": model.diameter_m}
             for model in self._labeller.catalog
         ]
-        return {"photos": photos, "objects": objects, "data_set": str(self._dataset.folder), "view_px": VIEW_PX}
+        return {"photos": photos, "objects": objects, "data_set": str(self._dataset.folder)}
 
     def photo(self, number: int) -> dict[str, Any]:
         """Return a photograph with its objects, and where their poses come from.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_PATIENCE_S = 120.0  # on a busy machine
+_PATIENCE_S = 60.0  # on a busy machine
 
 
 def find_browser() -> str | None:

@@ -72,7 +72,7 @@ def test_a_click_through_ends_with_a_data_set(
     # The cube: pairs of points, clicked in the picture of the object and in the photograph; rejected, and that undone.
     add(page, "obj_000002", 2)
     page.click("#by-points")
-    page.wait_for("document.getElementById('pairs').textContent === '0 pairs'")
+    page.wait_for(f"document.getElementById('pairs').textContent === '0 pairs' && {READY}")
     views = ObjectViews(meshes, RayCaster(meshes))
     for x, y in ((200, 110), (150, 170), (260, 170), (160, 260), (240, 270)):
         page.click_at(*page.place("#view", (x + 0.5) / VIEW_PX, (y + 0.5) / VIEW_PX))

@@ -3,16 +3,16 @@
 import { picture } from "./api.js";
 
 export class Points {
-  constructor(element, size, changed) {
+  constructor(element, changed) {
     this.view = element("view");
-    this.view.width = this.view.height = size;
     this.sliders = [element("azimuth"), element("elevation")];
     this.changed = changed;
     this.name = null;
     this.clear();
     this.sliders.forEach((slider) => slider.addEventListener("change", () => this.show(this.name)));
     this.view.addEventListener("click", (event) => {
-      const scale = size / this.view.clientWidth;
+      if (!this.image) return;
+      const scale = this.view.width / this.view.clientWidth;
       this.pending = [...this.angles(), event.offsetX * scale, event.offsetY * scale];
       this.#draw();
       this.changed();
@@ -32,9 +32,11 @@ export class Points {
   async show(name) {
     if (name !== this.name) this.clear();
     this.name = name;
+    this.image = null;
     const [azimuth, elevation] = this.angles();
     const path = `objects/${encodeURIComponent(name)}/view?azimuth=${azimuth}&elevation=${elevation}`;
     this.image = await picture(path);
+    [this.view.width, this.view.height] = [this.image.width, this.image.height];
     this.#draw();
     this.changed();
   }
