@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pose_estimation_ros.data.bop import BopDataset, GroundTruth
+from pose_estimation_ros.data.bop import IMAGE_SUFFIXES, BopDataset, GroundTruth
 from pose_estimation_ros.data.calibration import Calibration
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.data.image_sources import image_paths, read_as_taken
@@ -45,7 +45,9 @@ class Photo:
         return Frame(frame.camera.undistort_image(frame.rgb), frame.camera.undistorted())
 
     def exact_file(self, frame: Frame) -> Path | None:
-        """Return the file where it holds the pixels of a frame as every reader sees them."""
+        """Return the file where it holds the pixels of a frame as every reader of BOP's layout sees them."""
+        if self.path.suffix.lower() not in IMAGE_SUFFIXES:
+            return None
         pixels = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
         same = pixels is not None and np.array_equal(pixels[..., ::-1], frame.rgb)
         return self.path if same else None

@@ -12,6 +12,7 @@ import pytest
 
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.data.calibration import Calibration
+from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.labelling.dataset import LabelledDataset
 from pose_estimation_ros.labelling.labels import Label, LabelBook
 from pose_estimation_ros.labelling.photos import open_photos
@@ -92,7 +93,7 @@ def test_images_of_a_distorted_camera_become_straight(tmp_path: Path, dataset, c
     folder = tmp_path / "photos"
     folder.mkdir()
     random = np.random.default_rng(0)
-    for name in ("b.png", "a.jpg"):
+    for name in ("b.bmp", "a.jpg"):
         cv2.imwrite(str(folder / name), random.integers(0, 256, (120, 160, 3), dtype=np.uint8))
     intrinsics = np.array([[150.0, 0.0, 79.5], [0.0, 150.0, 59.5], [0.0, 0.0, 1.0]])
     first, second = open_photos(folder, "test", Calibration(intrinsics, (-0.2, 0.05, 0.0, 0.0)))
@@ -103,6 +104,10 @@ def test_images_of_a_distorted_camera_become_straight(tmp_path: Path, dataset, c
     (image,) = BopDataset(dataset.folder).images
     assert image.rgb_path.name == "000000.png"
     assert np.array_equal(BopDataset(dataset.folder).read_rgb(image), frame.rgb)
+    straight = replace(second, read=lambda: Frame(second.read().rgb, frame.camera))
+    dataset.write(straight, straight.frame(), [Label("obj_000002", POSE, "accept")])
+    images = BopDataset(dataset.folder).images  # which knows no .bmp
+    assert [item.rgb_path.name for item in images] == ["000000.png", "000001.png"]
 
 
 def test_photographs_without_a_camera_are_refused(tmp_path: Path, tiny_bop: Path) -> None:
