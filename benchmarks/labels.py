@@ -6,7 +6,8 @@ r"""Measure what pose_label makes of rough poses, and whether it knows which of 
 Turns the true poses of photographs by 10 degrees about random axes and moves them by 3 cm in random directions, runs
 `pose_label --auto` on them, and compares the labels with the truth: right is a mean projection error of the model's
 points of at most 5 pixels, of symmetric objects to the nearest pose that looks the same. AUC: the chance that of two
-labels, one right and one wrong, the right one has the smaller residual, or the greater probability.
+labels, one right and one wrong, the right one has the smaller residual, or the greater probability. Of the accepted
+labels it also says how many are within 10 pixels: what is farther off is a gross error.
 
 What is finished lies in the working folder and is not made again; how likely a label is right is worked out anew.
 
@@ -41,6 +42,7 @@ from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 
 ROTATION_DEG, SHIFT_M = 10.0, 0.03
+NEAR_PX = 10.0  # beyond, a label is no near miss
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ def _error(model: ObjectPoints, pose: np.ndarray, truth: np.ndarray, intrinsics:
 
 def _figures(cases: Sequence[Case]) -> dict[str, Any]:
     right = np.array([case.is_right for case in cases])
+    near = np.array([case.label_px <= NEAR_PX for case in cases])
     residual, probability = (
         np.array([getattr(case, name) for case in cases]) for name in ("residual_px", "probability")
     )
@@ -170,6 +173,7 @@ def _figures(cases: Sequence[Case]) -> dict[str, Any]:
         "auc_residual": _auc(-residual, right),
         "auc_probability": _auc(probability, right),
         "accepted": float(accepted.mean()),
+        "accepted_near": float(near[accepted].mean()) if accepted.any() else None,
         "accepted_right": float(right[accepted].mean()) if accepted.any() else None,
         "doubted_right": float(right[~accepted].mean()) if (~accepted).any() else None,
     }
