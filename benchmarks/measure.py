@@ -117,6 +117,7 @@ OTHERS = {
         "proposals_demo": "python benchmarks/proposals.py --network models/generic --bundle models/demo",
         "proposals_held_out": "python benchmarks/proposals.py --network models/generic --bop runs/held_out --known 8 "
         "--backgrounds runs/media/pictures",
+        "labels_lmo": f"OMP_NUM_THREADS=1 python benchmarks/labels.py {LMO} --image-range 1:60:2 --images 20",
         "covariance_demo": "python benchmarks/covariance.py --bundle models/demo --image-range 1:40:2",
         "covariance_lmo": f"python benchmarks/covariance.py {LMO} --image-range 1:60:2",
         "hands_published": f"pose_evaluate_hands --groundtruth {NYU}/groundtruth_uvd.txt "
