@@ -229,7 +229,7 @@ class Attention(RenderCompare):
         far = np.linalg.norm(found[:, :3, 3], axis=1)
         limit = math.radians(self.settings.confirming_deg)
         return [
-            angle <= limit and way <= _CONFIRMING_SHARE * distance
+            angle < limit and way <= _CONFIRMING_SHARE * distance
             for (angle, way), distance in zip(apart, far, strict=True)
         ]
 
