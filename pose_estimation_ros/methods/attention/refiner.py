@@ -222,16 +222,11 @@ class Attention(RenderCompare):
     def _confirmed(self, boxes: Sequence[Detection], poses: Tensor, likeliest: Tensor) -> list[bool]:
         """Tell for which objects the likeliest poses (B, 4, 4) of all that were tried are those found before."""
         found, best = to_host(poses.double(), likeliest.double())
-        apart = [
-            symmetric_distance(*pair, self._symmetries[box.object_index])
-            for box, *pair in zip(boxes, found, best, strict=True)
-        ]
-        far = np.linalg.norm(found[:, :3, 3], axis=1)
-        limit = math.radians(self.settings.confirming_deg)
-        return [
-            angle < limit and way <= _CONFIRMING_SHARE * distance
-            for (angle, way), distance in zip(apart, far, strict=True)
-        ]
+        limit, confirmed = math.radians(self.settings.confirming_deg), []
+        for box, own, other in zip(boxes, found, best, strict=True):
+            angle, way = symmetric_distance(own, other, self._symmetries[box.object_index])
+            confirmed.append(angle < limit and way <= _CONFIRMING_SHARE * float(np.linalg.norm(own[:3, 3])))
+        return confirmed
 
     def _outcome(
         self,
