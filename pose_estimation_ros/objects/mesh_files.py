@@ -41,3 +41,22 @@ def _named_in(path: Path, keyword: str) -> list[str]:
                     whole = rest.strip()
                     names.append(whole if (path.parent / whole).is_file() else whole.split()[-1])
     return names
+
+
+def words_that_are_files(path: Path, keyword: bytes) -> list[Path]:
+    """Return every file that a line starting with a keyword may name: its words from any of them to the last."""
+    found = []
+    with path.open("rb") as lines:
+        for line in lines:
+            head, *rest = line.split() or [b""]
+            if head.lower().startswith(keyword):
+                names = [b" ".join(rest[first:]).decode(errors="replace") for first in range(len(rest))]
+                found += [path.parent / name for name in names if _is_file(path.parent / name)]
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a zero in it
+        return False
