@@ -3,7 +3,7 @@
     python benchmarks/soak.py --minutes 10 --hz 30 --report out/soak.json [--width 1920 --height 1080]
 
 A camera, the node and a consumer run as processes of their own. The faults of soak_faults.py come one after the other,
-in an order of chance; first those that end the node, then the others again and again while its memory is watched.
+in an order of chance, while the node's memory is watched; when the minutes are over it is killed and signalled, too.
 Exit code 1 where a promise of docs/reliability.md is broken, but for those that depend on the speed of the machine.
 """
 
@@ -79,17 +79,16 @@ class Soak:
     errors: list[str] = field(default_factory=list)
     explained: list[tuple[float, float]] = field(default_factory=list)  # intervals of faults
     memory_bytes: list[int] = field(default_factory=list)
-    ready_s: float = float("inf")  # since when the present process of the node works
+    ready_s: float = float("inf")  # since when the first process of the node works
     crashes: int = 0
+    is_over: bool = False
 
     def run(self) -> None:
-        """Start everything, then let faults come until the time is over."""
+        """Start everything, let faults come until the time is over, and last those that end the node."""
         for name in ("node", "camera", "consumer"):
             self.bench.start(name)
         threading.Thread(target=self._watch, daemon=True).start()
         self._inflict("start", lambda bench: time.time_ns())
-        for name, fault in RESTARTS.items():
-            self._inflict(name, fault)
         self.ready_s = time.monotonic()
         while time.monotonic() < self.end_s:
             names = list(FAULTS)
@@ -98,6 +97,10 @@ class Soak:
                 time.sleep(QUIET_S)
                 if time.monotonic() < self.end_s:
                     self._inflict(name, FAULTS[name])
+        self.ready_s = float("inf")  # another process has another memory
+        for name, fault in RESTARTS.items():
+            self._inflict(name, fault)
+        self.is_over = True
 
     def _inflict(self, name: str, fault: Any) -> None:
         begin_s, begin_ns = time.monotonic(), time.time_ns()
@@ -116,7 +119,7 @@ class Soak:
     def _watch(self) -> None:
         """Read what new cameras say, note the node's memory, start again what ended of itself."""
         seen: set[int] = set()
-        while time.monotonic() < self.end_s + ANSWER_S:
+        while not self.is_over:
             for name, process in list(self.bench.processes.items()):
                 if name == "camera" and process.pid not in seen:
                     seen.add(process.pid)

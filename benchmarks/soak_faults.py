@@ -43,6 +43,7 @@ class Bench:
     processes: dict[str, subprocess.Popen] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)  # stamps of images that must give no poses
     sent: int = 0  # images
+    newest_ns: int = 0  # stamp of the last one
     clients: dict[str, Any] = field(default_factory=dict)  # of the node's services
     is_ours: set[int] = field(default_factory=set)  # processes that a fault ended
 
@@ -72,7 +73,7 @@ class Bench:
         for line in process.stdout:
             words = line.split()
             if len(words) == 2:  # the last line of a camera that was killed may be half
-                self.sent += 1
+                self.sent, self.newest_ns = self.sent + 1, int(words[0])
                 if words[1] == BAD:
                     self.refused.add(int(words[0]))
 
@@ -151,10 +152,16 @@ def _continue(mode: str) -> Callable[[Bench], int]:
 
 
 def camera_killed(bench: Bench) -> int:
-    """Kill the camera and start it again."""
+    """Kill the camera and start it again; from its first image on results must come."""
     bench.kill("camera")
+    time.sleep(0.5)  # its last words
+    newest_ns, end_s = bench.newest_ns, time.monotonic() + ANSWER_S
     bench.start("camera")
-    return time.time_ns()
+    while bench.newest_ns == newest_ns:
+        if time.monotonic() > end_s:
+            raise SoakError(f"no camera after {ANSWER_S:g} s")
+        time.sleep(0.01)
+    return bench.newest_ns
 
 
 def consumer_killed(bench: Bench) -> int:
