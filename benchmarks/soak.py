@@ -90,13 +90,14 @@ class Soak:
         threading.Thread(target=self._watch, daemon=True).start()
         self._inflict("start", lambda bench: time.time_ns())
         self.ready_s = time.monotonic()
-        while time.monotonic() < self.end_s:
-            names = list(FAULTS)
+        names, rounds = list(FAULTS), 0
+        while not rounds or time.monotonic() < self.end_s:  # every fault once at least
             self.bench.random.shuffle(names)
             for name in names:
-                time.sleep(QUIET_S)
-                if time.monotonic() < self.end_s:
+                if not rounds or time.monotonic() < self.end_s:
+                    time.sleep(QUIET_S)
                     self._inflict(name, FAULTS[name])
+            rounds += 1
         self.ready_s = float("inf")  # another process has another memory
         for name, fault in RESTARTS.items():
             self._inflict(name, fault)
@@ -183,7 +184,9 @@ def _growth_percent(memory_bytes: list[int]) -> float | None:
 def main(argv: list[str] | None = None) -> int:
     """Run the soak, print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10.0, help="(default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="every fault comes once at least (default: %(default)s)"
+    )
     parser.add_argument("--hz", type=float, default=30.0, help="images per second (default: %(default)s)")
     parser.add_argument("--width", type=int, default=640, help="of the images (default: %(default)s)")
     parser.add_argument("--height", type=int, default=480, help="(default: %(default)s)")
