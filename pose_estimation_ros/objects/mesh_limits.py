@@ -36,7 +36,7 @@ def refuse_large_mesh(path: Path) -> None:
     if check is not None:
         check(path)
     for file in _companions(path):
-        refuse_large_texture(file)
+        refuse_large_texture(file, any_kind=path.suffix.lower() != ".ply")
 
 
 def refuse_files_outside(path: Path, folder: Path) -> None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from pose_estimation_ros.objects.limits import MAX_TEXTURE_PIXELS, MAX_TEXTURE_SIDE_PX
+from pose_estimation_ros.objects.limits import (
+    MAX_TEXTURE_BYTES,
+    MAX_TEXTURE_PIXELS,
+    MAX_TEXTURE_SIDE_PX,
+    read_bounded,
+)
 
 MAX_JPEG_SCANS = 100  # progressive files have about ten; each goes over the whole image
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
+_BMP_SIGNATURE = b"BM"
 _JPEG_SCAN = b"\xff\xda"
 _JPEG_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -45,14 +51,20 @@ def _size_of_jpeg(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def refuse_large_texture(path: Path) -> None:
+def refuse_large_texture(path: Path, any_kind: bool = False) -> None:
     """Check the size of a texture: a PNG, JPEG or BMP file.
 
+    Args:
+        path: the file.
+        any_kind: pass over other files; for materials, whose readers leave them out or bound them.
+
     Raises:
-        ValueError: if it has too many pixels, or is of another kind.
+        ValueError: if it has too many bytes or pixels, or is of another kind.
     """
-    data = path.read_bytes()
-    size = _size_of_bmp(data) if data.startswith(b"BM") else picture_size(data)
+    data = read_bounded(path, MAX_TEXTURE_BYTES)
+    if any_kind and not data.startswith((_PNG_SIGNATURE, _JPEG_SIGNATURE, _BMP_SIGNATURE)):
+        return
+    size = _size_of_bmp(data) if data.startswith(_BMP_SIGNATURE) else picture_size(data)
     if size is None or min(size) <= 0:
         raise ValueError(f"{path}: expected a texture in PNG, JPEG or BMP format")
     if max(size) > MAX_TEXTURE_SIDE_PX or size[0] * size[1] > MAX_TEXTURE_PIXELS:

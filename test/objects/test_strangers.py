@@ -250,6 +250,15 @@ class TestTextures:
         with pytest.raises(ValueError, match=r"skin\.tif: expected a texture in PNG, JPEG or BMP format"):
             load_mesh(tmp_path / "a.ply")
 
+    def test_materials_may_name_other_files_but_not_in_lines_without_end(self, tmp_path: Path) -> None:
+        (tmp_path / "skin.tga").write_bytes(b"no picture that is known here")
+        (tmp_path / "a.obj").write_text("mtllib a.mtl\nv 0 0 0\nv 0.1 0 0\nv 0 0.1 0\nf 1 2 3\n")
+        (tmp_path / "a.mtl").write_text("newmtl m\nmap_Kd skin.tga\n")
+        assert len(load_mesh(tmp_path / "a.obj").faces) == 1
+        (tmp_path / "a.mtl").write_text("newmtl m\nmap_Kd" + " skin" * 100_000 + "\n")
+        with pytest.raises(ValueError, match=r"a\.mtl: a line of 500,007 bytes: expected at most 5,000"):
+            load_mesh(tmp_path / "a.obj")
+
     def test_textures_outside_the_bundle_are_refused(self, bundle: Bundle, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "secret.png"), np.zeros((4, 4, 3), np.uint8))
         for name in ("../../secret.png", str(tmp_path / "secret.png")):
