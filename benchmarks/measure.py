@@ -155,6 +155,7 @@ OTHERS = {
         "time_warm_up": "python benchmarks/warm_up.py --bundle models/demo --refiner attention",
         "time_demo": "pose_demo",
         "time_node": "python benchmarks/node_overhead.py",
+        "soak": "OMP_NUM_THREADS=1 python benchmarks/soak.py --minutes 3 --hz 10",
         "time_generator": "python benchmarks/generator.py",
         "bpnp": "python benchmarks/bpnp.py",
         "pnp": "OMP_NUM_THREADS=1 python benchmarks/pnp.py",

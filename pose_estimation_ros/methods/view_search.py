@@ -9,6 +9,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+
+from pose_estimation_ros.networks import light_torchvision  # noqa: F401  comes before torchvision
+
+# isort: split
 from torchvision.ops import box_iou
 
 from pose_estimation_ros.data.frame import Detection
