@@ -141,6 +141,12 @@ OTHERS = {
         "--compare-set nemo.procedure=paper --frames 5",
         "time_second_looks": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "
         "--refiner attention --boxes model --frames 20 --compare pix2pose --compare-set second_looks.enabled=false",
+        "time_refined_frame": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "
+        "--refiner attention --boxes model --frames 10 --compare pix2pose "
+        "--compare-set attention.retry_error_threshold=0.07 --compare-set attention.rotation_hypotheses=4 "
+        "--compare-set attention.confirming_deg=0 --compare-set attention.search.candidates=24 "
+        "--compare-set attention.search.shortlist=16 --compare-set attention.search.compared=8 "
+        "--compare-set second_looks.hopeless_below=0",
         "time_following": "python benchmarks/following.py --bundle models/demo",
         # Before: pose_add --bundle runs/demo_unseen --unit m --minutes 0 --mesh NAME=models/demo/meshes/NAME.ply ...
         # in the order of models/demo/bundle.yaml, whose ids they then have
@@ -149,6 +155,7 @@ OTHERS = {
         "time_warm_up": "python benchmarks/warm_up.py --bundle models/demo --refiner attention",
         "time_demo": "pose_demo",
         "time_node": "python benchmarks/node_overhead.py",
+        "soak": "OMP_NUM_THREADS=1 python benchmarks/soak.py --minutes 3 --hz 10",
         "time_generator": "python benchmarks/generator.py",
         "bpnp": "python benchmarks/bpnp.py",
         "pnp": "OMP_NUM_THREADS=1 python benchmarks/pnp.py",

@@ -21,7 +21,7 @@ from pose_estimation_ros.labelling.session import LabelSession
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.rendering.raycaster import RayCaster
 
-from .browser import NAMES, Browser, find_browser
+from ..browser import NAMES, Browser, find_browser
 
 PROGRAM = find_browser()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=f"no browser: none of {', '.join(NAMES)} on the path")
