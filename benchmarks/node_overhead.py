@@ -62,6 +62,9 @@ class WaitingPipeline:
     def reset_tracks(self) -> None:
         """Have no tracks."""
 
+    def detect_anew(self) -> None:
+        """Follow nothing."""
+
     def continue_tracks(self, previous: Any) -> None:
         """Have no tracks."""
 

@@ -27,13 +27,22 @@ if TYPE_CHECKING:
 
 
 def reliable(depth: int) -> QoSProfile:
-    """Return the quality of service of everything the node publishes."""
+    """Return the quality of service of what comes anew with every image."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
         reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.VOLATILE,
     )
+
+
+# Of what holds until something new is said: whoever subscribes later gets the newest message, too.
+LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 
 
 OVERLAY = "overlay"
@@ -51,22 +60,24 @@ class Outputs:
         node: owner of the publishers.
         loaded: catalog and meshes of the objects.
         frame_prefix: put before the child frames on TF.
+        on_demand: a result holds until the next one: it is latched, and its markers stay.
     """
 
-    def __init__(self, node: Node, loaded: LoadedPipeline, frame_prefix: str) -> None:
+    def __init__(self, node: Node, loaded: LoadedPipeline, frame_prefix: str, on_demand: bool = False) -> None:
         self._node = node
         self._loaded = loaded
         self.frame_prefix = frame_prefix
         self._tf = transform_broadcaster(node)
         self._collisions = FrameCollisions(node)
-        self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", reliable(10))
-        self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", reliable(10))
-        self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(10))
+        of_results = LATCHED if on_demand else reliable(10)
+        self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", of_results)
+        self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", of_results)
+        self._markers = node.create_publisher(MarkerArray, "~/markers", of_results)
         self._images: dict[str, Any] = {}
         self._publish_images_of(loaded)
         self._sent_stamps_ns: deque[int] = deque(maxlen=1000)
         self._marked: set[Track] = set()
-        self._lifetime = MarkerLifetime()
+        self._lifetime = None if on_demand else MarkerLifetime()
         self._last_header = Header()
 
     def replace(self, loaded: LoadedPipeline) -> None:
@@ -120,7 +131,7 @@ class Outputs:
         self._detections_3d.publish(detections_3d(header, result.poses, catalog, prefix))
         self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog, prefix))
         tracks = {(pose.name, pose.track_id) for pose in result.poses}
-        lifetime_s = self._lifetime.next_s()
+        lifetime_s = 0.0 if self._lifetime is None else self._lifetime.next_s()
         gone = self._marked - tracks
         self._markers.publish(marker_array(header, result.poses, gone, catalog, self._loaded.mesh_uris, lifetime_s))
         self._marked, self._last_header = tracks, header

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 
+from pose_estimation_ros.node_settings import ON_DEMAND
 from pose_estimation_ros.ros.diagnostics import Problems, Statistics, diagnostic_array
 from pose_estimation_ros.ros.frame_names import child_frame
 from pose_estimation_ros.ros.health import Situation, judge
@@ -88,7 +89,8 @@ class StatusPublisher:
             inputs.missing(),
             processor.pose_count,
             processor.reason,
-            warnings,
+            on_demand=self._parameters["processing"] == ON_DEMAND,
+            warnings=warnings,
         )
 
 

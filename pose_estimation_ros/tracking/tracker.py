@@ -211,11 +211,11 @@ def object_pose(
 def untracked(
     catalog: Catalog, hypotheses: Sequence[PoseHypothesis], detections: Sequence[Detection]
 ) -> list[ObjectPose]:
-    """Take the estimates as they are, numbered per object in their order."""
+    """Take the estimates as they are, in their order; number 0 of every object is the one that scores best."""
     counts: dict[int, int] = {}
-    poses = []
-    for hypothesis in hypotheses:
-        number = counts.get(hypothesis.object_index, 0)
-        counts[hypothesis.object_index] = number + 1
-        poses.append(object_pose(catalog, hypothesis, detections, number))
-    return poses
+    numbers = {}
+    for position in sorted(range(len(hypotheses)), key=lambda item: -hypotheses[item].score):
+        index = hypotheses[position].object_index
+        numbers[position] = counts.get(index, 0)
+        counts[index] = numbers[position] + 1
+    return [object_pose(catalog, item, detections, numbers[position]) for position, item in enumerate(hypotheses)]

@@ -201,6 +201,13 @@ def test_without_tracking_poses_stay_as_they_are():
     np.testing.assert_array_equal(found[0].camera_from_object, pose)
 
 
+def test_without_tracking_number_0_is_the_one_that_scores_best():
+    scores = [(BRICK, 0.3), (MUG, 0.2), (BRICK, 0.9), (BRICK, 0.5)]
+    hypotheses = [PoseHypothesis(index, 0, _at(0.1 * n), score) for n, (index, score) in enumerate(scores)]
+    found = untracked(CATALOG, hypotheses, [Detection(BRICK, 0.9, np.array([0.0, 0, 9, 9]))])
+    assert [(item.object_index, item.track_id) for item in found] == [(BRICK, 2), (MUG, 0), (BRICK, 0), (BRICK, 1)]
+
+
 def test_the_covariance_is_that_of_the_published_pose():
     estimate, frames = np.diag([1e-6] * 3 + [1e-4] * 3), []
     for smoothing in ("none", "light"):
