@@ -24,6 +24,7 @@ from pose_estimation_ros.objects.bundle_file import (
     PosePrior,
     entry_from_object,
     object_from_entry,
+    read_bundle_yaml,
 )
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import Mesh, load_mesh
@@ -195,7 +196,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     path = find_bundle(name_or_path)
     file = path / BUNDLE_FILE
     try:
-        content = yaml.safe_load(file.read_text())
+        content = read_bundle_yaml(file.read_text())
         parsed = BundleFile.model_validate(content)
         catalog = Catalog(tuple(object_from_entry(entry) for entry in parsed.objects))
     except ValidationError as error:

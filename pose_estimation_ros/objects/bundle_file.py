@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from scipy.spatial.transform import Rotation
 
-from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectModel
+from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectFrame, ObjectModel
 from pose_estimation_ros.objects.score_entry import ScoreEntry
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that comes twice, of which YAML would take the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                mark = node.value[position][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_bundle_yaml(text: str) -> Any:
+    """Read the text of a bundle.yaml.
+
+    Raises:
+        yaml.YAMLError: if it is no YAML, or a key comes twice.
+    """
+    return yaml.load(text, Loader=_UniqueKeys)  # derived from SafeLoader
 
 
 class _Strict(BaseModel):
@@ -21,6 +44,42 @@ class ContinuousSymmetryEntry(_Strict):
 
     axis: tuple[float, float, float]
     offset_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+class FrameEntry(_Strict):
+    """Where a frame is on its object, as written in bundle.yaml: one rotation or none."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    translation_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    quaternion_xyzw: tuple[float, float, float, float] | None = None
+    rpy_deg: tuple[float, float, float] | None = None  # roll, pitch, yaw about fixed axes, as in URDF but in degrees
+
+    @field_validator("quaternion_xyzw")
+    @classmethod
+    def _is_unit(cls, quaternion: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if quaternion is not None and abs(np.linalg.norm(quaternion) - 1.0) > 0.01:
+            raise ValueError("expected a unit quaternion x, y, z, w")
+        return quaternion
+
+    @model_validator(mode="after")
+    def _has_one_rotation(self) -> FrameEntry:
+        if self.quaternion_xyzw is not None and self.rpy_deg is not None:
+            raise ValueError("expected quaternion_xyzw or rpy_deg, not both")
+        return self
+
+    def matrix(self) -> np.ndarray:
+        """Return object_from_frame (4, 4), metres."""
+        transform = np.eye(4)
+        transform[:3, 3] = self.translation_m
+        if self.quaternion_xyzw is not None:
+            transform[:3, :3] = Rotation.from_quat(self.quaternion_xyzw).as_matrix()
+        elif self.rpy_deg is not None:
+            transform[:3, :3] = Rotation.from_euler("xyz", self.rpy_deg, degrees=True).as_matrix()
+        return transform
+
+
+FrameName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class ObjectEntry(_Strict):
@@ -35,6 +94,7 @@ class ObjectEntry(_Strict):
     discrete_symmetries: list[tuple[float, ...]] = []
     continuous_symmetries: list[ContinuousSymmetryEntry] = []
     instances: list[str] = []  # of a category: further meshes, in the frame and the unit of `mesh`
+    frames: dict[FrameName, FrameEntry] = {}  # places on the object that matter, published as children of its frame
 
 
 class PosePrior(_Strict):
@@ -119,6 +179,7 @@ def object_from_entry(entry: ObjectEntry) -> ObjectModel:
             ContinuousSymmetry(item.axis, item.offset_m) for item in entry.continuous_symmetries
         ),
         instances=tuple(Path(name) for name in entry.instances),
+        frames=tuple(ObjectFrame(name, frame.matrix()) for name, frame in entry.frames.items()),
     )
 
 
@@ -138,4 +199,13 @@ def entry_from_object(model: ObjectModel) -> ObjectEntry:
             ContinuousSymmetryEntry(axis=item.axis, offset_m=item.offset_m) for item in model.continuous_symmetries
         ],
         instances=[str(path) for path in model.instances],
+        frames={item.name: _frame_entry(item.object_from_frame) for item in model.frames},
+    )
+
+
+def _frame_entry(object_from_frame: np.ndarray) -> FrameEntry:
+    quaternion = Rotation.from_matrix(object_from_frame[:3, :3]).as_quat(canonical=True)
+    return FrameEntry(
+        translation_m=tuple(object_from_frame[:3, 3].tolist()),
+        quaternion_xyzw=tuple(quaternion.tolist()),
     )

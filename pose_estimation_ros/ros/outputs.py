@@ -114,7 +114,7 @@ class Outputs:
             text = f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
             return Problem("tf stamp", text)
         self._sent_stamps_ns.append(stamp_ns)
-        transforms = stamped_transforms(header, poses, self.frame_prefix)
+        transforms = stamped_transforms(header, poses, self._loaded.catalog, self.frame_prefix)
         self._collisions.sent(transforms)
         self._tf.sendTransform(transforms)
         return None
