@@ -85,8 +85,8 @@ class Picker:
     def __init__(self, node: Node, buffer: tf2_ros.Buffer, options: argparse.Namespace) -> None:
         self._buffer, self._options = buffer, options
         self._stable = StablePose(options.images, options.tolerance_mm / 1000.0, options.tolerance_deg)
-        self._newest: Detection3DArray | None = None
-        self._came_s = time.monotonic()
+        self._pending: Detection3DArray | None = None  # until its transforms have come, too
+        self._came_s = time.monotonic()  # the pending one, or the last
         self._topic = f"{options.node}/detections"
         self.reason = f"nothing came on {self._topic}"
         node.create_subscription(Detection3DArray, self._topic, self._on_detections, 10)
@@ -96,34 +96,35 @@ class Picker:
     def step(self) -> TransformStamped | None:
         """Work on what has come; return the pose of the frame in the base when it is stable."""
         self._ask()
-        silent_s = time.monotonic() - self._came_s
-        if self._newest is None:
-            if silent_s > SILENCE_S and self._detect is None:
+        waited_s = time.monotonic() - self._came_s
+        if self._pending is None:
+            if waited_s > SILENCE_S and self._detect is None:
                 self._stable.forget()
-                self.reason = f"nothing came on {self._topic} for {silent_s:.0f} s: is the node active?"
+                self.reason = f"nothing came on {self._topic} for {waited_s:.0f} s: is the node active?"
             return None
-        found = self._best(self._newest)
+        found = self._best(self._pending)
         if found is None:
-            self._newest = None
+            self._pending = None
             self._stable.forget()
             return None
         frame = f"{found.id}/{self._options.frame}" if self._options.frame else found.id
         # The stamp is the image's: where the arm was then, not where it is now.
-        when = Time.from_msg(self._newest.header.stamp)
+        when = Time.from_msg(self._pending.header.stamp)
         try:
             pose = self._buffer.lookup_transform(self._options.base, frame, when)
         except tf2_ros.TransformException as error:
-            if silent_s > TF_PATIENCE_S:
+            if waited_s > TF_PATIENCE_S:
                 self.reason = f"no transform from {frame} to {self._options.base} at the image's time: {error}"
-                self._newest = None
+                self._pending = None
                 self._stable.forget()
             return None
-        self._newest = None
+        self._pending = None
         self.reason = self._stable.add(pose)
         return None if self.reason else pose
 
     def _on_detections(self, message: Detection3DArray) -> None:
-        self._newest, self._came_s = message, time.monotonic()
+        if self._pending is None:
+            self._pending, self._came_s = message, time.monotonic()
 
     def _best(self, message: Detection3DArray) -> Detection3D | None:
         wanted = self._options.object
@@ -141,7 +142,7 @@ class Picker:
 
     def _ask(self) -> None:
         """Call ~/detect, where the node works on demand, whenever an answer has come and been used."""
-        if self._detect is None or self._newest is not None:
+        if self._detect is None or self._pending is not None:
             return
         if self._asked is None:
             if self._detect.service_is_ready():
