@@ -29,6 +29,11 @@ class PipelineLike(Protocol):
     min_pose_score: float
     objects: tuple[str, ...]
 
+    @property
+    def least_score(self) -> float:
+        """Score below which poses are held back."""
+        ...
+
     def process(self, frame: Frame) -> Any:
         """Return a result with poses, detections, timings_s and reason."""
         ...

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
 from std_msgs.msg import Header
 
@@ -22,7 +23,9 @@ try:
         Detection2DArray,
         Detection3D,
         Detection3DArray,
+        LabelInfo,
         ObjectHypothesisWithPose,
+        VisionClass,
     )
 except ImportError as error:
     raise ImportError(f"{error}: source scripts/env.sh, or the setup file of your ROS 2 workspace, first") from error
@@ -115,6 +118,12 @@ def detections_2d(
         frame = _frame_of(detection, poses, prefix)
         items.append(Detection2D(header=header, results=results, bbox=box, id=frame))
     return Detection2DArray(header=header, detections=items)
+
+
+def label_info(stamp: Time, catalog: Catalog, threshold: float) -> LabelInfo:
+    """Build a vision_msgs/LabelInfo: the objects' names, numbered as in the bundle, and the least score of poses."""
+    classes = [VisionClass(class_id=index, class_name=model.name) for index, model in enumerate(catalog)]
+    return LabelInfo(header=Header(stamp=stamp), class_map=classes, threshold=threshold)
 
 
 def _frame_of(detection: Detection, poses: Sequence[Any], prefix: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, Detection3DArray
+from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.ros.diagnostics import Problem
@@ -20,7 +20,13 @@ from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.marker_lifetime import MarkerLifetime
 from pose_estimation_ros.ros.markers import Track, marker_array
-from pose_estimation_ros.ros.messages import detections_2d, detections_3d, stamp_to_ns, stamped_transforms
+from pose_estimation_ros.ros.messages import (
+    detections_2d,
+    detections_3d,
+    label_info,
+    stamp_to_ns,
+    stamped_transforms,
+)
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -73,6 +79,8 @@ class Outputs:
         self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", of_results)
         self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", of_results)
         self._markers = node.create_publisher(MarkerArray, "~/markers", of_results)
+        self._labels = node.create_publisher(LabelInfo, "~/labels", LATCHED)
+        self._threshold: float | None = None  # that was published with the labels
         self._images: dict[str, Any] = {}
         self._publish_images_of(loaded)
         self._sent_stamps_ns: deque[int] = deque(maxlen=1000)
@@ -87,8 +95,14 @@ class Outputs:
         if gone:
             self._delete_markers(gone)
         self._marked -= gone
-        self._loaded = loaded
+        self._loaded, self._threshold = loaded, None
         self._publish_images_of(loaded)
+
+    def publish_labels(self, threshold: float) -> None:
+        """Publish the names of the objects and the least score of poses, unless that has been done."""
+        if threshold != self._threshold:
+            self._threshold = threshold
+            self._labels.publish(label_info(self._node.get_clock().now().to_msg(), self._loaded.catalog, threshold))
 
     def _publish_images_of(self, loaded: LoadedPipeline) -> None:
         """Have a publisher for every image that a pipeline draws, and no other; those that are needed still stay."""
@@ -161,6 +175,6 @@ class Outputs:
     def destroy(self) -> None:
         """Destroy the publishers, and what listens to /tf."""
         self._collisions.destroy()
-        always = (self._tf.pub_tf, self._detections_3d, self._detections_2d, self._markers)
+        always = (self._tf.pub_tf, self._detections_3d, self._detections_2d, self._markers, self._labels)
         for publisher in (*always, *self._images.values()):
             self._node.destroy_publisher(publisher)

@@ -103,4 +103,5 @@ def track_values(tracks: Sequence[Any], prefix: str) -> dict[str, str]:
         values[f"{key} age_s"] = f"{item.age_s:.1f}"
         values[f"{key} unseen_s"] = f"{item.unseen_s:.1f}"
         values[f"{key} frames"] = str(item.frames)
+        values[f"{key} alternatives"] = str(item.alternatives)
     return values

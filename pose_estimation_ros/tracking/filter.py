@@ -87,6 +87,10 @@ class PoseFilter:
         self._take_in(covariance, gain, np.concatenate([shift, turn]))
         return self.pose
 
+    def carry(self, pose: np.ndarray) -> None:
+        """Go on from another pose (4, 4) that nothing was seen of, such as the old one after a motion of the camera."""
+        self.pose = np.array(pose, dtype=np.float64)
+
     def _take_in(self, covariance: np.ndarray | None, gain: np.ndarray, step: np.ndarray) -> None:
         self._of_chance = blended(self._of_chance, covariance, gain)
         lag = (1.0 - gain) * step  # of an object that moves

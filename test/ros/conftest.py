@@ -85,6 +85,10 @@ class FakePipeline:
     error: Exception | None = None  # raised by the next frame
     debug_names: tuple[str, ...] = ("votes", "glances")
 
+    @property
+    def least_score(self) -> float:
+        return max(self.min_pose_score, 0.0)
+
     def draw_debug(self, result: Any, names: Collection[str]) -> dict[str, np.ndarray]:
         self.drawn += 1
         time.sleep(self.drawing_s)

@@ -12,8 +12,9 @@ pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: 
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
-from vision_msgs.msg import Detection3DArray
+from vision_msgs.msg import Detection3DArray, LabelInfo
 
 from pose_estimation_ros.ros.outputs import LATCHED
 
@@ -76,6 +77,21 @@ def test_results_on_demand_are_there_for_whoever_comes_later_and_their_markers_s
     assert [item.id for item in late[0].detections] == ["box_1", "can_2"]
     markers = bench.wait(lambda: bench.received["markers"], "markers")[0].markers
     assert {(item.lifetime.sec, item.lifetime.nanosec) for item in markers} == {(0, 0)}
+
+
+def test_labels_are_there_for_whoever_comes_later_and_follow_the_threshold(make_bench):
+    bench = make_bench()
+    bench.wait_until_connected()
+    labels: list[LabelInfo] = []
+    bench.client.create_subscription(LabelInfo, "/pose_estimation/labels", labels.append, LATCHED)
+    bench.wait(lambda: labels, "the latched labels")
+    assert [(item.class_id, item.class_name) for item in labels[0].class_map] == [(0, "box"), (1, "can")]
+    assert labels[0].threshold == 0.0
+    bench.node.set_parameters([Parameter("pose.score_threshold", value=0.25)])
+    for second in (1, 2):
+        send_until_processed(bench, second)
+    bench.wait(lambda: len(labels) == 2, "the new threshold, once")
+    assert labels[1].threshold == 0.25
 
 
 def test_what_follows_objects_from_frame_to_frame_detects_for_a_call(make_bench, pipeline):
