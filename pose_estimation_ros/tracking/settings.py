@@ -14,6 +14,19 @@ class FilterSettings(Settings):
         0.2, "Share of the newest error in the running averages that decide the gain.", gt=0.0, le=1.0
     )
     min_gain: float = setting(0.1, "Share of a new estimate that always comes through.", gt=0.0, le=1.0)
+    min_rest_gain: float = setting(
+        0.05,
+        "The same while the camera rests, which is known where three or more instances stay where they are: poses are "
+        "then averaged over so many frames as this goes into 1.",
+        gt=0.0,
+        le=1.0,
+    )
+    rest_signal: float = setting(
+        0.7,
+        "Share of the newest errors that points the same way from which an instance moves although the camera rests.",
+        gt=0.0,
+        le=1.0,
+    )
     jump_diameters: float = setting(
         0.5, "After a longer step in one frame, in diameters, smoothing starts afresh.", gt=0.0
     )

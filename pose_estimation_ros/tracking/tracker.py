@@ -55,6 +55,7 @@ class Tracker:
         self._transforms = [object_symmetries(model) for model in catalog]
         self._tracks: dict[int, list[_Track]] = {}
         self._stamp_ns = 0  # of the newest frame
+        self._is_at_rest = False  # the camera, among things of which most are
 
     @property
     def states(self) -> list[TrackState]:
@@ -123,6 +124,7 @@ class Tracker:
         known = [(index, track.expected) for index, tracks in self._tracks.items() for track in tracks]
         found = [(item.object_index, np.asarray(item.camera_from_object, dtype=np.float64)) for item in hypotheses]
         motion = common_motion(known, found, self._catalog, self._transforms)
+        self._is_at_rest = motion is not None and bool((motion == np.eye(4)).all())
         if motion is None:
             return self._settings.gate_diameters
         for tracks in self._tracks.values():
@@ -154,7 +156,7 @@ class Tracker:
         pose, covariance = hypothesis.camera_from_object, hypothesis.covariance
         verdict = self._verdict(track, hypothesis, stamp_ns)
         if verdict == "held":
-            track.filter.update(pose, stamp_ns, covariance)
+            track.filter.update(pose, stamp_ns, covariance, self._is_at_rest)
         elif verdict == "switched":
             track.filter.restart(pose, stamp_ns, covariance)
         else:
