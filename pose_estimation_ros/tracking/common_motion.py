@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -35,7 +36,8 @@ def common_motion(
         symmetries: of every object of the catalog, shape (S, 4, 4) each.
 
     Returns:
-        The motion (4, 4) in the camera's frame; None where fewer than MIN_SUPPORT instances share one.
+        The motion (4, 4) in the camera's frame; None where fewer than MIN_SUPPORT instances share one, or fewer than
+        half of those that could.
     """
     if min(len(known), len(found)) < MIN_SUPPORT:
         return None
@@ -51,7 +53,8 @@ def common_motion(
     best = int(np.argmax(support))
     if support[_AT_REST] >= _REST_SHARE * support[best]:
         best = _AT_REST
-    return motions[best] if np.count_nonzero(nearness[best]) >= MIN_SUPPORT else None
+    enough = max(MIN_SUPPORT, math.ceil(min(len(known), len(found)) / 2))
+    return motions[best] if np.count_nonzero(nearness[best]) >= enough else None
 
 
 def _centres(placed: Sequence[Placed], catalog: Catalog) -> np.ndarray:

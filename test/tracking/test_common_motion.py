@@ -92,6 +92,10 @@ def test_two_that_move_alike_are_too_few_and_no_objects_are_none():
     assert common_motion(SCENE, [*_moved(ORBIT)[:2], *alone[2:]], CATALOG, SYMMETRIES) is None
     assert common_motion(SCENE, _moved(ORBIT)[:2], CATALOG, SYMMETRIES) is None
     assert common_motion([], [], CATALOG, SYMMETRIES) is None
+    rest = [(MUG, _pose(0.2 * row, -0.4)) for row in range(8)]
+    apart = [(MUG, _pose(0.2 * row + 0.04 * row**2, -0.4 - 0.1 * row, 1.2)) for row in range(8)]
+    minority = common_motion([*SCENE[1:], *rest], [*_moved(ORBIT)[1:], *apart], CATALOG, SYMMETRIES)
+    assert minority is None  # three of eleven
 
 
 def test_many_of_one_kind_are_looked_at_in_bounded_work():
