@@ -140,9 +140,9 @@ OTHERS = {
         "--compare-set nemo.procedure=paper --frames 5",
         "time_second_looks": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "
         "--refiner attention --boxes model --frames 20 --compare pix2pose --compare-set second_looks.enabled=false",
-        "identities": "python benchmarks/identities.py --bundle models/demo --loops 3",
-        "static_noise": "python benchmarks/static_noise.py --bundle models/lmo --bop ../shared/data/lmo "
-        "--mesh-dir ../shared/data/lmo/models",
+        "identities": "OMP_NUM_THREADS=1 python benchmarks/identities.py --bundle models/demo --loops 3",
+        "static_noise": "OMP_NUM_THREADS=1 python benchmarks/static_noise.py --bundle models/lmo "
+        "--bop ../shared/data/lmo --mesh-dir ../shared/data/lmo/models",
         "time_following": "python benchmarks/following.py --bundle models/demo",
         # Before: pose_add --bundle runs/demo_unseen --unit m --minutes 0 --mesh NAME=models/demo/meshes/NAME.ply ...
         # in the order of models/demo/bundle.yaml, whose ids they then have

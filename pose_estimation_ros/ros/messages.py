@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
 from std_msgs.msg import Header
 
@@ -120,10 +119,10 @@ def detections_2d(
     return Detection2DArray(header=header, detections=items)
 
 
-def label_info(stamp: Time, catalog: Catalog, threshold: float) -> LabelInfo:
+def label_info(header: Header, catalog: Catalog, threshold: float) -> LabelInfo:
     """Build a vision_msgs/LabelInfo: the objects' names, numbered as in the bundle, and the least score of poses."""
     classes = [VisionClass(class_id=index, class_name=model.name) for index, model in enumerate(catalog)]
-    return LabelInfo(header=Header(stamp=stamp), class_map=classes, threshold=threshold)
+    return LabelInfo(header=header, class_map=classes, threshold=threshold)
 
 
 def _frame_of(detection: Detection, poses: Sequence[Any], prefix: str) -> str:

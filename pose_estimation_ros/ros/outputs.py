@@ -102,7 +102,8 @@ class Outputs:
         """Publish the names of the objects and the least score of poses, unless that has been done."""
         if threshold != self._threshold:
             self._threshold = threshold
-            self._labels.publish(label_info(self._node.get_clock().now().to_msg(), self._loaded.catalog, threshold))
+            header = Header(stamp=self._node.get_clock().now().to_msg())
+            self._labels.publish(label_info(header, self._loaded.catalog, threshold))
 
     def _publish_images_of(self, loaded: LoadedPipeline) -> None:
         """Have a publisher for every image that a pipeline draws, and no other; those that are needed still stay."""

@@ -40,7 +40,7 @@ class PoseModes:
 
     def __init__(self, pose: np.ndarray, score: float, diameter_m: float, settings: ModeSettings) -> None:
         self._settings, self._diameter_m = settings, diameter_m
-        self._held = _Mode(pose, score)
+        self._held = _Mode(pose, score, settings.settled_hits)  # it is doubted no less than one that was seen for long
         self._others: list[_Mode] = []
         self._away = 0  # frames in a row whose estimate was elsewhere
 

@@ -32,6 +32,7 @@ class _Track:
     began_ns: int
     seen_ns: int
     expected: np.ndarray  # (4, 4), where it is in the newest frame, seen or not, if only the camera has moved
+    estimate: np.ndarray  # (4, 4), the same of its newest estimate, whether that was believed or not
     hits: int = 1
     missed: int = 0
 
@@ -129,7 +130,7 @@ class Tracker:
             return self._settings.gate_diameters
         for tracks in self._tracks.values():
             for track in tracks:
-                track.expected = motion @ track.expected
+                track.expected, track.estimate = motion @ track.expected, motion @ track.estimate
                 track.modes.carry(motion)
         return min(self._settings.gate_diameters, self._settings.static_gate_diameters)
 
@@ -141,7 +142,7 @@ class Tracker:
         poses = [np.asarray(item.camera_from_object, dtype=np.float64) for item in hypotheses]
         transforms = self._transforms[index]
         reach_m = gate_diameters * self._catalog[index].diameter_m
-        pairs = associate([track.expected for track in tracks], poses, transforms, reach_m)
+        pairs = associate([track.estimate for track in tracks], poses, transforms, reach_m)
         found = {column: tracks[row] for row, column in pairs}
         for column, track in found.items():
             self._follow(track, _equivalent(hypotheses[column], transforms, track.expected), stamp_ns)
@@ -161,7 +162,7 @@ class Tracker:
             track.filter.restart(pose, stamp_ns, covariance)
         else:
             track.filter.carry(track.expected)
-        track.expected = track.filter.pose
+        track.expected, track.estimate = track.filter.pose, np.asarray(pose, dtype=np.float64)
         track.seen_ns, track.missed, track.hits = stamp_ns, 0, track.hits + 1
 
     def _verdict(self, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> Verdict:
@@ -189,7 +190,7 @@ class Tracker:
             hypothesis.covariance,
         )
         modes = PoseModes(smoother.pose, hypothesis.score, self._catalog[index].diameter_m, self._settings.modes)
-        tracks.append(_Track(free, smoother, modes, stamp_ns, stamp_ns, smoother.pose))
+        tracks.append(_Track(free, smoother, modes, stamp_ns, stamp_ns, smoother.pose, smoother.pose))
         return tracks[-1]
 
 

@@ -174,7 +174,8 @@ def test_the_mug_is_allowed_to_turn_around():
     tracker = Tracker(CATALOG)
     _run(tracker, 0, (MUG, _at(0.0), 0.9))
     turned = _at(0.0) @ HALF_TURN
-    np.testing.assert_allclose(_run(tracker, 1, (MUG, turned, 0.9))[0].camera_from_object, turned, atol=1e-12)
+    _run(tracker, 1, (MUG, turned, 0.9))  # not believed yet
+    np.testing.assert_allclose(_run(tracker, 2, (MUG, turned, 0.9))[0].camera_from_object, turned, atol=1e-12)
 
 
 def test_reset_begins_to_count_anew():
