@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_PATIENCE_S = 120.0  # on a busy machine
+_PATIENCE_S = 60.0  # on a busy machine
 
 
 def find_browser() -> str | None:
@@ -28,14 +28,7 @@ class Browser:
         self._in, theirs_out = os.pipe()
         # Chromium reads from descriptor 3 and writes to 4; out of the way with ours before these are taken.
         theirs = [fcntl.fcntl(number, fcntl.F_DUPFD, 10) for number in (theirs_in, theirs_out)]
-        options = [
-            "--headless",
-            "--no-sandbox",
-            "--use-angle=swiftshader",
-            "--enable-unsafe-swiftshader",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-        ]
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         self._process = subprocess.Popen(
             [program, *options, f"--user-data-dir={profile}", "--remote-debugging-pipe"],
             stdout=subprocess.DEVNULL,

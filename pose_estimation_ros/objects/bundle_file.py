@@ -6,37 +6,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectFrame, ObjectModel
+from pose_estimation_ros.objects.limits import (
+    MAX_ARCHITECTURE,
+    MAX_INPUT_SIZE_PX,
+    MAX_INSTANCES,
+    MAX_OBJECTS,
+    MAX_SYMMETRIES,
+    require_inside,
+)
 from pose_estimation_ros.objects.score_entry import ScoreEntry
 
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that comes twice, of which YAML would take the last one in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for position, key in enumerate(keys):
-            if key in keys[:position]:
-                mark = node.value[position][0].start_mark
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", mark)
-        return super().construct_mapping(node, deep)
-
-
-def read_bundle_yaml(text: str) -> Any:
-    """Read the text of a bundle.yaml.
-
-    Raises:
-        yaml.YAMLError: if it is no YAML, or a key comes twice.
-    """
-    return yaml.load(text, Loader=_UniqueKeys)  # derived from SafeLoader
+_Inside = Annotated[str, AfterValidator(require_inside)]  # a path below the folder that it is relative to
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ContinuousSymmetryEntry(_Strict):
@@ -48,8 +36,6 @@ class ContinuousSymmetryEntry(_Strict):
 
 class FrameEntry(_Strict):
     """Where a frame is on its object, as written in bundle.yaml: one rotation or none."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     translation_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     quaternion_xyzw: tuple[float, float, float, float] | None = None
@@ -86,14 +72,15 @@ class ObjectEntry(_Strict):
     """One object as written in bundle.yaml."""
 
     id: int
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-    mesh: str
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200)
+    mesh: _Inside
     mesh_unit: Literal["m", "cm", "mm"] = "m"
     diameter_m: float
     bounds_m: tuple[tuple[float, float, float], tuple[float, float, float]]
-    discrete_symmetries: list[tuple[float, ...]] = []
-    continuous_symmetries: list[ContinuousSymmetryEntry] = []
-    instances: list[str] = []  # of a category: further meshes, in the frame and the unit of `mesh`
+    discrete_symmetries: list[tuple[float, ...]] = Field(default=[], max_length=MAX_SYMMETRIES)
+    continuous_symmetries: list[ContinuousSymmetryEntry] = Field(default=[], max_length=MAX_SYMMETRIES)
+    # Of a category: further meshes, in the frame and the unit of `mesh`.
+    instances: list[_Inside] = Field(default=[], max_length=MAX_INSTANCES)
     frames: dict[FrameName, FrameEntry] = {}  # places on the object that matter, published as children of its frame
 
 
@@ -133,13 +120,28 @@ class PosePrior(_Strict):
 class NetworkEntry(_Strict):
     """One network of the bundle: where its weights are and how they came about."""
 
-    file: str
+    file: _Inside
     sha256: str
     architecture: dict[str, Any] = {}  # keyword arguments of the network's constructor
-    input_size: int
+    input_size: int = Field(gt=0, le=MAX_INPUT_SIZE_PX)
     training: dict[str, Any] = {}  # recipe, seed, samples seen
     metrics: dict[str, Any] = {}  # measured numbers with the command that made them
     licence: str = "Apache-2.0"
+
+    @field_validator("architecture")
+    @classmethod
+    def _is_of_moderate_size(cls, architecture: dict[str, Any]) -> dict[str, Any]:
+        _refuse_large_numbers(architecture)
+        return architecture
+
+
+def _refuse_large_numbers(value: Any) -> None:
+    """Refuse numbers, anywhere in lists and mappings, that would make a network without end."""
+    if isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_large_numbers(item)
+    elif isinstance(value, (int, float)) and not abs(value) <= MAX_ARCHITECTURE:
+        raise ValueError(f"{value!r}: expected numbers of at most {MAX_ARCHITECTURE}")
 
 
 class BundleFile(_Strict):
@@ -148,10 +150,10 @@ class BundleFile(_Strict):
     name: str
     description: str = ""
     licence: str = "Apache-2.0"
-    meshes: str | None = "meshes"  # folder inside the bundle; null where meshes are not shipped
+    meshes: _Inside | None = "meshes"  # folder inside the bundle; null where meshes are not shipped
     mesh_source: str = ""  # where a user gets meshes that are not shipped
     pose_prior: PosePrior = PosePrior()
-    objects: list[ObjectEntry]
+    objects: list[ObjectEntry] = Field(max_length=MAX_OBJECTS)
     networks: dict[str, NetworkEntry] = {}
     settings: dict[str, Any] = {}  # by method or group, in place of the defaults: {pix2pose: {inlier_error: 0.3}}
     scores: list[

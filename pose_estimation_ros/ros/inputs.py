@@ -69,7 +69,7 @@ class Inputs:
 
     @property
     def dropped(self) -> int:
-        """Images replaced by a newer one while they had no camera_info."""
+        """Images that never got a camera_info."""
         return self._dropped_before + self._intake.dropped
 
     def open(self) -> None:
@@ -88,6 +88,7 @@ class Inputs:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
         self._hold_timer.cancel()
+        self._intake.give_up()
         self._dropped_before = self.dropped
         self._intake = Intake(self._deliver)
 
