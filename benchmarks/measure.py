@@ -141,6 +141,9 @@ OTHERS = {
         "--compare-set nemo.procedure=paper --frames 5",
         "time_second_looks": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "
         "--refiner attention --boxes model --frames 20 --compare pix2pose --compare-set second_looks.enabled=false",
+        "identities": "OMP_NUM_THREADS=1 python benchmarks/identities.py --bundle models/demo --loops 3",
+        "static_noise": "OMP_NUM_THREADS=1 python benchmarks/static_noise.py --bundle models/lmo "
+        "--bop ../shared/data/lmo --mesh-dir ../shared/data/lmo/models",
         "time_refined_frame": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "
         "--refiner attention --boxes model --frames 10 --compare pix2pose "
         "--compare-set attention.retry_error_threshold=0.07 --compare-set attention.rotation_hypotheses=4 "

@@ -62,6 +62,14 @@ class WaitingPipeline:
     def reset_tracks(self) -> None:
         """Have no tracks."""
 
+    @property
+    def least_score(self) -> float:
+        """Hold back nothing."""
+        return 0.0
+
+    def detect_anew(self) -> None:
+        """Follow nothing."""
+
     def continue_tracks(self, previous: Any) -> None:
         """Have no tracks."""
 

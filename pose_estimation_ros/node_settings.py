@@ -8,6 +8,7 @@ from typing import Literal
 from pose_estimation_ros.pipeline_settings import known_settings
 from pose_estimation_ros.settings import Layer, SettingInfo, Settings, list_settings, refuse_unknown, setting
 
+ON_DEMAND = "on_demand"  # value of `processing`
 # Parameters that every ROS node has.
 _OF_ALL_NODES = re.compile(r"use_sim_time|start_type_description_service|qos_overrides\..*")
 
@@ -23,6 +24,14 @@ class NodeSettings(Settings):
     )
     image_transport: Literal["raw", "compressed"] = setting(
         "raw", "raw subscribes image, compressed subscribes image/compressed."
+    )
+    processing: Literal["continuous", "on_demand"] = setting(
+        "continuous",
+        "continuous: every image is processed. on_demand: images are not even subscribed until the service ~/detect is "
+        "called, which takes the next one; every call stands for itself (no tracking), and its results are latched.",
+    )
+    detect_timeout_s: float = setting(
+        10.0, "Seconds after which a call of ~/detect is answered in any case.", ge=0.1, le=600.0, at_run_time=True
     )
     image_is_rectified: bool = setting(
         False,

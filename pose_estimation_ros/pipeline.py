@@ -137,6 +137,11 @@ class Pipeline:
             if memory is not None:
                 memory.reset()
 
+    def detect_anew(self) -> None:
+        """Run the detector on the next frame, whatever is followed; what is tracked stays tracked."""
+        if self._follower is not None:
+            self._follower.reset()
+
     @property
     def objects(self) -> tuple[str, ...]:
         """Names of the objects that are looked for, empty for all; may change between frames.

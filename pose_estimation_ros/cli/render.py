@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import torch
 
+from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.objects.bundle import load_bundle
-from pose_estimation_ros.objects.catalog import UNITS_M
+from pose_estimation_ros.objects.catalog import UNITS_M, ObjectModel
 from pose_estimation_ros.objects.mesh import Mesh, diameter, load_mesh
+from pose_estimation_ros.rendering.drawing import draw_frames
 from pose_estimation_ros.rendering.raycaster import RayCaster, Renders
 from pose_estimation_ros.rendering.views import shaded, view_pose
 
@@ -24,11 +26,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        mesh = _read_mesh(arguments)
+        mesh, model = _read_mesh(arguments)
         if arguments.views:
             written = _write_sheet(mesh, arguments)
         else:
-            written = _write_maps(mesh, arguments)
+            written = _write_maps(mesh, model, arguments)
     except (ValueError, OSError) as error:
         print(f"pose_render: error: {error}", file=sys.stderr)
         return 2
@@ -61,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read_mesh(arguments: argparse.Namespace) -> Mesh:
+def _read_mesh(arguments: argparse.Namespace) -> tuple[Mesh, ObjectModel | None]:
     if (arguments.mesh is None) == (arguments.bundle is None):
         raise ValueError("expected either --mesh FILE or --bundle NAME")
     width, height = arguments.size
@@ -70,16 +72,15 @@ def _read_mesh(arguments: argparse.Namespace) -> Mesh:
     if arguments.views is not None and arguments.views < 1:
         raise ValueError(f"--views {arguments.views}: expected at least 1")
     if arguments.mesh is not None:
-        return load_mesh(arguments.mesh, arguments.unit)
+        return load_mesh(arguments.mesh, arguments.unit), None
     bundle = load_bundle(arguments.bundle)
     index = 0 if arguments.object is None else bundle.catalog.index_of_name(arguments.object)
     if index is None:
         known = ", ".join(model.name for model in bundle.catalog)
         raise ValueError(f"--object {arguments.object!r}: not in bundle {bundle.name} (has: {known})")
     model = bundle.catalog[index]
-    return load_mesh(
-        bundle.mesh_path(index, arguments.mesh_dir), model.mesh_unit, None if model.instances else model.diameter_m
-    )
+    diameter_m = None if model.instances else model.diameter_m
+    return load_mesh(bundle.mesh_path(index, arguments.mesh_dir), model.mesh_unit, diameter_m), model
 
 
 def read_pose(path: Path) -> np.ndarray:
@@ -122,11 +123,12 @@ def _render(mesh: Mesh, poses: np.ndarray, intrinsics: np.ndarray, width: int, h
     )
 
 
-def _write_maps(mesh: Mesh, arguments: argparse.Namespace) -> list[Path]:
+def _write_maps(mesh: Mesh, model: ObjectModel | None, arguments: argparse.Namespace) -> list[Path]:
     width, height = arguments.size
     angles = (arguments.azimuth, arguments.elevation, arguments.roll)
     pose = read_pose(arguments.pose) if arguments.pose else view_pose(mesh, *angles, _distance(mesh, arguments))
-    images = _render(mesh, pose[None], _intrinsics(arguments, width, height), width, height, arguments)
+    intrinsics = _intrinsics(arguments, width, height)
+    images = _render(mesh, pose[None], intrinsics, width, height, arguments)
     if not images.mask.any():
         raise ValueError("nothing of the object is in the image; check --pose, --distance and --focal")
     mask = images.mask[0].cpu().numpy()[..., None]
@@ -145,7 +147,10 @@ def _write_maps(mesh: Mesh, arguments: argparse.Namespace) -> list[Path]:
             units = np.clip(images.depth[0].cpu().numpy() * DEPTH_UNITS_PER_M, 0, 65535)
             _write_png(path, np.round(units).astype(np.uint16))
         else:
-            _write_png(path, _to_bytes(pictures[name]))
+            picture = _to_bytes(pictures[name])
+            if name == "color" and model is not None:
+                draw_frames(picture, Camera(intrinsics, width, height), pose, model)
+            _write_png(path, picture)
         written.append(path)
     return written
 
@@ -180,11 +185,11 @@ def _channels_last(images: torch.Tensor) -> np.ndarray:
 
 
 def _to_bytes(picture: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8)[..., ::-1]
+    return np.ascontiguousarray(np.round(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8))
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
-    if not cv2.imwrite(str(path), pixels):
+    if not cv2.imwrite(str(path), pixels[..., ::-1] if pixels.ndim == 3 else pixels):
         raise OSError(f"{path}: could not be written")
 
 

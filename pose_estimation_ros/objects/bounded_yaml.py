@@ -16,7 +16,20 @@ from pose_estimation_ros.objects.limits import (
 )
 
 # libyaml, where PyYAML was built with it, is ten times faster. It crashes on deep nesting, which is refused before.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):
+    """Refuses a key that comes twice, of which YAML would take the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> Any:
@@ -24,7 +37,7 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         ValueError: if it is not UTF-8, too large, nested too deep, or too large once its aliases are written out.
-        yaml.YAMLError: if it is no YAML.
+        yaml.YAMLError: if it is no YAML, or a key comes twice.
     """
     text = read_bounded(path, MAX_YAML_BYTES).decode()
     size = _Size()

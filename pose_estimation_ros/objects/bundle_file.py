@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from scipy.spatial.transform import Rotation
 
-from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectModel
+from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectFrame, ObjectModel
 from pose_estimation_ros.objects.limits import (
     MAX_ARCHITECTURE,
     MAX_INPUT_SIZE_PX,
@@ -33,6 +34,40 @@ class ContinuousSymmetryEntry(_Strict):
     offset_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
+class FrameEntry(_Strict):
+    """Where a frame is on its object, as written in bundle.yaml: one rotation or none."""
+
+    translation_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    quaternion_xyzw: tuple[float, float, float, float] | None = None
+    rpy_deg: tuple[float, float, float] | None = None  # roll, pitch, yaw about fixed axes, as in URDF but in degrees
+
+    @field_validator("quaternion_xyzw")
+    @classmethod
+    def _is_unit(cls, quaternion: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if quaternion is not None and abs(np.linalg.norm(quaternion) - 1.0) > 0.01:
+            raise ValueError("expected a unit quaternion x, y, z, w")
+        return quaternion
+
+    @model_validator(mode="after")
+    def _has_one_rotation(self) -> FrameEntry:
+        if self.quaternion_xyzw is not None and self.rpy_deg is not None:
+            raise ValueError("expected quaternion_xyzw or rpy_deg, not both")
+        return self
+
+    def matrix(self) -> np.ndarray:
+        """Return object_from_frame (4, 4), metres."""
+        transform = np.eye(4)
+        transform[:3, 3] = self.translation_m
+        if self.quaternion_xyzw is not None:
+            transform[:3, :3] = Rotation.from_quat(self.quaternion_xyzw).as_matrix()
+        elif self.rpy_deg is not None:
+            transform[:3, :3] = Rotation.from_euler("xyz", self.rpy_deg, degrees=True).as_matrix()
+        return transform
+
+
+FrameName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
 class ObjectEntry(_Strict):
     """One object as written in bundle.yaml."""
 
@@ -46,6 +81,7 @@ class ObjectEntry(_Strict):
     continuous_symmetries: list[ContinuousSymmetryEntry] = Field(default=[], max_length=MAX_SYMMETRIES)
     # Of a category: further meshes, in the frame and the unit of `mesh`.
     instances: list[_Inside] = Field(default=[], max_length=MAX_INSTANCES)
+    frames: dict[FrameName, FrameEntry] = {}  # places on the object that matter, published as children of its frame
 
 
 class PosePrior(_Strict):
@@ -145,6 +181,7 @@ def object_from_entry(entry: ObjectEntry) -> ObjectModel:
             ContinuousSymmetry(item.axis, item.offset_m) for item in entry.continuous_symmetries
         ),
         instances=tuple(Path(name) for name in entry.instances),
+        frames=tuple(ObjectFrame(name, frame.matrix()) for name, frame in entry.frames.items()),
     )
 
 
@@ -164,4 +201,13 @@ def entry_from_object(model: ObjectModel) -> ObjectEntry:
             ContinuousSymmetryEntry(axis=item.axis, offset_m=item.offset_m) for item in model.continuous_symmetries
         ],
         instances=[str(path) for path in model.instances],
+        frames={item.name: _frame_entry(item.object_from_frame) for item in model.frames},
+    )
+
+
+def _frame_entry(object_from_frame: np.ndarray) -> FrameEntry:
+    quaternion = Rotation.from_matrix(object_from_frame[:3, :3]).as_quat(canonical=True)
+    return FrameEntry(
+        translation_m=tuple(object_from_frame[:3, 3].tolist()),
+        quaternion_xyzw=tuple(quaternion.tolist()),
     )

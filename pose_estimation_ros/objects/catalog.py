@@ -22,6 +22,28 @@ class ContinuousSymmetry:
 
 
 @dataclass(frozen=True)
+class ObjectFrame:
+    """A place on an object that matters, such as where it is grasped.
+
+    Raises:
+        ValueError: if the transform is not rigid or leads far away.
+    """
+
+    name: str  # unique among the frames of one object
+    object_from_frame: np.ndarray  # (4, 4), metres
+
+    def __post_init__(self) -> None:
+        rotation, translation = self.object_from_frame[:3, :3], self.object_from_frame[:3, 3]
+        if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-6 or np.linalg.det(rotation) < 0.0:
+            raise ValueError(f"frame {self.name}: object_from_frame is not a rigid 4x4 transform")
+        if not np.linalg.norm(translation) < LARGEST_DIAMETER_M:
+            raise ValueError(
+                f"frame {self.name}: translation_m = {translation.tolist()}: expected metres within "
+                f"{LARGEST_DIAMETER_M:g} of the object's origin"
+            )
+
+
+@dataclass(frozen=True)
 class ObjectModel:
     """One known object.
 
@@ -38,6 +60,7 @@ class ObjectModel:
     discrete_symmetries: tuple[np.ndarray, ...] = field(default=())  # (4, 4) each, metres, without identity
     continuous_symmetries: tuple[ContinuousSymmetry, ...] = ()
     instances: tuple[Path, ...] = ()  # of a category: further meshes, in the frame and the unit of `mesh`
+    frames: tuple[ObjectFrame, ...] = ()  # published with the object's own
 
     def __post_init__(self) -> None:
         where = f"object {self.object_id} ({self.name})"

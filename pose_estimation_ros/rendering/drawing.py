@@ -73,7 +73,8 @@ def draw_poses(rgb: np.ndarray, camera: Camera, poses: Sequence[PoseLike], catal
         if mask is not None:
             _draw_contour(image, mask, color)
         anchor = _draw_box(image, camera, pose.camera_from_object, model, color, thickness)
-        _draw_axes(image, camera, pose.camera_from_object, model, thickness + 1)
+        _draw_axes(image, camera, pose.camera_from_object, 0.5 * model.diameter_m, thickness + 1)
+        draw_frames(image, camera, pose.camera_from_object, model, thickness + 1)
         track_id = getattr(pose, "track_id", None)
         number = "" if track_id is None else f" {track_id}"
         if anchor is not None:
@@ -105,11 +106,17 @@ def _draw_box(
     return np.array([pixels[:, 0].mean(), pixels[:, 1].min()])
 
 
-def _draw_axes(image: np.ndarray, camera: Camera, pose: np.ndarray, model: ObjectModel, thickness: int) -> None:
+def draw_frames(image: np.ndarray, camera: Camera, pose: np.ndarray, model: ObjectModel, thickness: int = 2) -> None:
+    """Draw the axes of the frames on an object into an image (H, W, 3) uint8, half as long as its own."""
+    for item in model.frames:
+        _draw_axes(image, camera, pose @ item.object_from_frame, 0.25 * model.diameter_m, thickness)
+
+
+def _draw_axes(image: np.ndarray, camera: Camera, pose: np.ndarray, length_m: float, thickness: int) -> None:
     origin = pose[:3, 3]
     # The farthest tip first, so that the axis that points to the viewer lies on top.
     for axis in sorted(range(3), key=lambda column: -pose[2, column]):
-        tip = origin + 0.5 * model.diameter_m * pose[:3, axis]
+        tip = origin + length_m * pose[:3, axis]
         _draw_segment(image, camera, origin, tip, AXIS_COLORS[axis], thickness)
 
 

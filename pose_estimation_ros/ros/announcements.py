@@ -71,21 +71,27 @@ class Announcements:
         if self._inputs is None or self._has_warned or time.monotonic() - self._well_s < PATIENCE_S:
             return
         self._has_warned = True
-        missing = self._inputs.missing()
-        topic = self._inputs.image_topic if missing is None else self._inputs.info_topic
-        problem = f"no image on {topic}" if missing is None else missing
-        publishers = self._node.count_publishers(topic)
-        others = "" if publishers else self._others_of_type(topic)
-        self._node.get_logger().warning(f"{problem} for {PATIENCE_S:g} s ({publishers} publishers){others}")
+        self._node.get_logger().warning(absence(self._node, self._inputs, f"for {PATIENCE_S:g} s"))
 
-    def _others_of_type(self, topic: str) -> str:
-        """List topics with the same messages, one of which may be meant."""
-        graph = dict(self._node.get_topic_names_and_types())
-        own = self._node.get_fully_qualified_name() + "/"
-        kinds = set(graph.get(topic, []))
-        found = [
-            name
-            for name, types in sorted(graph.items())
-            if kinds & set(types) and not name.startswith(own) and self._node.count_publishers(name)
-        ]
-        return f"; topics with such messages: {', '.join(found)}" if found else ""
+
+def absence(node: Node, inputs: Inputs, duration: str) -> str:
+    """Say what has not come, for how long, who could send it, and where nobody does, which topic may be meant."""
+    missing = inputs.missing()
+    topic = inputs.image_topic if missing is None else inputs.info_topic
+    problem = f"no image on {topic}" if missing is None else missing
+    publishers = node.count_publishers(topic)
+    others = "" if publishers else _others_of_type(node, topic)
+    return f"{problem} {duration} ({publishers} publishers){others}"
+
+
+def _others_of_type(node: Node, topic: str) -> str:
+    """List topics with the same messages, one of which may be meant."""
+    graph = dict(node.get_topic_names_and_types())
+    own = node.get_fully_qualified_name() + "/"
+    kinds = set(graph.get(topic, []))
+    found = [
+        name
+        for name, types in sorted(graph.items())
+        if kinds & set(types) and not name.startswith(own) and node.count_publishers(name)
+    ]
+    return f"; topics with such messages: {', '.join(found)}" if found else ""

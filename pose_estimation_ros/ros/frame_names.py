@@ -21,3 +21,8 @@ def frame_prefix(setting: str, namespace: str) -> str:
 def child_frame(prefix: str, name: str, track_id: int) -> str:
     """Return the TF frame of a tracked object: `<prefix><name>_<track id>`."""
     return f"{prefix}{name}_{track_id}"
+
+
+def frame_on_object(object_frame: str, name: str) -> str:
+    """Return the TF frame of a place on an object; the slash keeps it apart from all frames of objects."""
+    return f"{object_frame}/{name}"

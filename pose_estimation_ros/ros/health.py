@@ -22,11 +22,14 @@ class Situation:
     missing: str | None = None  # why the newest image waits for its camera_info
     pose_count: int = 0  # of the newest frame
     reason: str | None = None  # why that has no poses
+    on_demand: bool = False  # images come only when somebody calls ~/detect
     warnings: tuple[str, ...] = ()  # what should be mended although the node works
 
     @property
     def is_silent(self) -> bool:
-        """Tell whether images have stopped to come."""
+        """Tell whether images have stopped to come although they are wanted."""
+        if self.on_demand:
+            return False
         return self.silent_s is None or self.silent_s > SILENCE_S
 
     @property
@@ -58,7 +61,10 @@ def _judge(situation: Situation) -> tuple[int, str]:
     if situation.problem:
         return ERROR, situation.problem
     count = situation.pose_count
-    return OK, f"{count} objects" if count else (situation.reason or "no objects")
+    found = f"{count} objects" if count else (situation.reason or "no objects")
+    if situation.on_demand:
+        return OK, "ready for a call of ~/detect" + ("" if situation.silent_s is None else f"; newest image: {found}")
+    return OK, found
 
 
 def _silence(situation: Situation) -> str:

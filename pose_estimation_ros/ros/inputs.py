@@ -15,6 +15,7 @@ from pose_estimation_ros.ros.messages import stamp_to_ns
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+    from rclpy.subscription import Subscription
 
 _NEWEST = {"history": HistoryPolicy.KEEP_LAST, "durability": DurabilityPolicy.VOLATILE}
 IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, **_NEWEST)
@@ -23,6 +24,8 @@ INFO_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT, **_NE
 
 class Inputs:
     """Subscribe to image and camera_info, and pass on every image with its camera_info.
+
+    Nothing is subscribed before `open`.
 
     Args:
         node: owner of the subscriptions.
@@ -39,31 +42,55 @@ class Inputs:
         deliver: Callable[[Arrival], None],
     ) -> None:
         self._node = node
-        self._accept = accept
+        self._kind, self._topic = (
+            (CompressedImage, "image/compressed") if image_transport == "compressed" else (Image, "image")
+        )
+        self._accept, self._deliver = accept, deliver
         self._intake = Intake(deliver)
+        self._subscriptions: list[Subscription] = []
+        self._dropped_before = 0
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when simulated time stands still
         self._hold_timer = node.create_timer(WAIT_S, self._on_hold_timeout, clock=steady, autostart=False)
-        # camera_info first: the executor looks at subscriptions in the order of their creation.
-        self._info = node.create_subscription(CameraInfo, "camera_info", self._on_info, INFO_QOS)
-        if image_transport == "compressed":
-            self._image = node.create_subscription(CompressedImage, "image/compressed", self._on_image, IMAGE_QOS)
-        else:
-            self._image = node.create_subscription(Image, "image", self._on_image, IMAGE_QOS)
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the topics are subscribed."""
+        return bool(self._subscriptions)
 
     @property
     def image_topic(self) -> str:
         """Full name of the topic of the images."""
-        return self._image.topic_name
+        return self._node.resolve_topic_name(self._topic)
 
     @property
     def info_topic(self) -> str:
         """Full name of the topic of camera_info."""
-        return self._info.topic_name
+        return self._node.resolve_topic_name("camera_info")
 
     @property
     def dropped(self) -> int:
         """Images that never got a camera_info."""
-        return self._intake.dropped
+        return self._dropped_before + self._intake.dropped
+
+    def open(self) -> None:
+        """Subscribe, unless that has been done."""
+        if self.is_open:
+            return
+        # camera_info first: the executor looks at subscriptions in the order of their creation.
+        self._subscriptions = [
+            self._node.create_subscription(CameraInfo, "camera_info", self._on_info, INFO_QOS),
+            self._node.create_subscription(self._kind, self._topic, self._on_image, IMAGE_QOS),
+        ]
+
+    def close(self) -> None:
+        """Drop the subscriptions, and forget what came: it would be old when they are opened again."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        self._hold_timer.cancel()
+        self._intake.give_up()
+        self._dropped_before = self.dropped
+        self._intake = Intake(self._deliver)
 
     def missing(self) -> str | None:
         """Say why an image waits for its camera_info, None when none does."""
@@ -71,15 +98,13 @@ class Inputs:
         return f"{reason} on {self.info_topic}" if reason else None
 
     def destroy(self) -> None:
-        """Drop the subscriptions."""
-        for subscription in (self._info, self._image):
-            self._node.destroy_subscription(subscription)
+        """Drop the subscriptions for good."""
+        self.close()
         self._node.destroy_timer(self._hold_timer)
-        self._intake.give_up()
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         received_s = time.perf_counter()
-        if not self._accept(message):
+        if not self.is_open or not self._accept(message):  # taken by the executor before it was closed
             return
         self._intake.image(stamp_to_ns(message.header.stamp), message, received_s)
         if self._intake.is_holding:

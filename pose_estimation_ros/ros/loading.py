@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,8 +13,10 @@ import numpy as np
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
 from pose_estimation_ros.data.frame import Frame
+from pose_estimation_ros.node_settings import ON_DEMAND
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.pipeline_settings import RunSettings
 from pose_estimation_ros.ros.parameters import node_settings, run_settings
 
 _PACKAGE, _MODELS = "pose_estimation_ros", "models"  # and where it keeps its bundles
@@ -27,12 +29,21 @@ class PipelineLike(Protocol):
     min_pose_score: float
     objects: tuple[str, ...]
 
+    @property
+    def least_score(self) -> float:
+        """Score below which poses are held back."""
+        ...
+
     def process(self, frame: Frame) -> Any:
         """Return a result with poses, detections, timings_s and reason."""
         ...
 
     def reset_tracks(self) -> None:
         """Forget all tracks."""
+        ...
+
+    def detect_anew(self) -> None:
+        """Detect in the next frame even if objects are followed from frame to frame."""
         ...
 
     def continue_tracks(self, previous: Any) -> None:
@@ -69,12 +80,13 @@ def load_pipeline(given: Mapping[str, Any]) -> LoadedPipeline:
         ValueError: if a parameter does not fit the bundle.
         BundleError: if the bundle or its weights are missing or damaged.
     """
-    bundle = load_bundle(node_settings(given).bundle)  # before the slow imports of the networks
+    own = node_settings(given)
+    bundle = load_bundle(own.bundle)  # before the slow imports of the networks
     settings = run_settings(given, bundle)
     from pose_estimation_ros.debug_images import debug_names, draw_debug_images
     from pose_estimation_ros.pipeline import Pipeline
 
-    pipeline = Pipeline(bundle, settings=settings)
+    pipeline = Pipeline(bundle, settings=without_tracking(settings) if own.processing == ON_DEMAND else settings)
     pipeline.warm_up()
     mesh_dir = settings.pipeline.mesh_dir
     return LoadedPipeline(
@@ -87,6 +99,12 @@ def load_pipeline(given: Mapping[str, Any]) -> LoadedPipeline:
         settings.values(),
         {role: entry.sha256 for role, entry in bundle.networks.items()},
     )
+
+
+def without_tracking(settings: RunSettings) -> RunSettings:
+    """Return settings with which every frame stands for itself: between two calls everything may have moved."""
+    alone = settings.pipeline.tracking.model_copy(update={"enabled": False, "mode": "detect"})
+    return replace(settings, pipeline=settings.pipeline.model_copy(update={"tracking": alone}))
 
 
 def mesh_uris(bundle: Bundle, mesh_dir: Path | None) -> dict[str, str]:

@@ -36,7 +36,7 @@ def marker_array(
         gone: tracks that had markers before and have none now; their markers are deleted.
         catalog: the objects.
         mesh_uris: where viewers find the mesh, by object name; objects without one get no mesh marker.
-        lifetime_s: after which viewers drop markers that nobody has sent again.
+        lifetime_s: after which viewers drop markers that nobody has sent again; 0 for never.
     """
     lifetime = Duration(seconds=lifetime_s).to_msg()
     markers = [marker for track in sorted(gone) for marker in _deletions(header, track)]

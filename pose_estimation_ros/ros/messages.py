@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.ros.ecosystem import quaternions_from_matrices
-from pose_estimation_ros.ros.frame_names import child_frame
+from pose_estimation_ros.ros.frame_names import child_frame, frame_on_object
 
 try:
     from vision_msgs.msg import (
@@ -22,7 +22,9 @@ try:
         Detection2DArray,
         Detection3D,
         Detection3DArray,
+        LabelInfo,
         ObjectHypothesisWithPose,
+        VisionClass,
     )
 except ImportError as error:
     raise ImportError(f"{error}: source scripts/env.sh, or the setup file of your ROS 2 workspace, first") from error
@@ -47,26 +49,31 @@ def pose_message(position: np.ndarray, quaternion: np.ndarray) -> Pose:
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
-def stamped_transforms(header: Header, poses: Sequence[Any], prefix: str) -> list[TransformStamped]:
-    """Build the transforms from the camera frame to every object.
+def stamped_transforms(header: Header, poses: Sequence[Any], catalog: Catalog, prefix: str) -> list[TransformStamped]:
+    """Build the transforms from the camera frame to every object, and from the objects to their own frames.
 
     Args:
-        header: header of the image; its frame is the parent of all.
+        header: header of the image; its frame is the parent of all objects.
         poses: ObjectPose values with name, track_id and camera_from_object (4, 4) in metres.
+        catalog: the objects.
         prefix: put before the child frames.
     """
-    transforms = []
+    of_objects, of_frames = [], []
     for pose, quaternion in zip(poses, quaternions_of(poses), strict=True):
-        placed = pose_message(pose.camera_from_object[:3, 3], quaternion)
-        translation = Vector3(x=placed.position.x, y=placed.position.y, z=placed.position.z)
-        transforms.append(
-            TransformStamped(
-                header=header,
-                child_frame_id=child_frame(prefix, pose.name, pose.track_id),
-                transform=Transform(translation=translation, rotation=placed.orientation),
-            )
-        )
-    return transforms
+        name = child_frame(prefix, pose.name, pose.track_id)
+        of_objects.append(_stamped(header, name, pose.camera_from_object, quaternion))
+        on_object = Header(stamp=header.stamp, frame_id=name)
+        for item in catalog[pose.object_index].frames:
+            turned = quaternions_from_matrices(item.object_from_frame[None])[0]
+            of_frames.append(_stamped(on_object, frame_on_object(name, item.name), item.object_from_frame, turned))
+    return of_objects + of_frames
+
+
+def _stamped(header: Header, child: str, parent_from_child: np.ndarray, quaternion: np.ndarray) -> TransformStamped:
+    placed = pose_message(parent_from_child[:3, 3], quaternion)
+    translation = Vector3(x=placed.position.x, y=placed.position.y, z=placed.position.z)
+    transform = Transform(translation=translation, rotation=placed.orientation)
+    return TransformStamped(header=header, child_frame_id=child, transform=transform)
 
 
 def detections_3d(header: Header, poses: Sequence[Any], catalog: Catalog, prefix: str) -> Detection3DArray:
@@ -110,6 +117,12 @@ def detections_2d(
         frame = _frame_of(detection, poses, prefix)
         items.append(Detection2D(header=header, results=results, bbox=box, id=frame))
     return Detection2DArray(header=header, detections=items)
+
+
+def label_info(header: Header, catalog: Catalog, threshold: float) -> LabelInfo:
+    """Build a vision_msgs/LabelInfo: the objects' names, numbered as in the bundle, and the least score of poses."""
+    classes = [VisionClass(class_id=index, class_name=model.name) for index, model in enumerate(catalog)]
+    return LabelInfo(header=header, class_map=classes, threshold=threshold)
 
 
 def _frame_of(detection: Detection, poses: Sequence[Any], prefix: str) -> str:

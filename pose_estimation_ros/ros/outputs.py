@@ -10,7 +10,7 @@ import numpy as np
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, Detection3DArray
+from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.ros.diagnostics import Problem
@@ -20,20 +20,35 @@ from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.marker_lifetime import MarkerLifetime
 from pose_estimation_ros.ros.markers import Track, marker_array
-from pose_estimation_ros.ros.messages import detections_2d, detections_3d, stamp_to_ns, stamped_transforms
+from pose_estimation_ros.ros.messages import (
+    detections_2d,
+    detections_3d,
+    label_info,
+    stamp_to_ns,
+    stamped_transforms,
+)
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
 
 def reliable(depth: int) -> QoSProfile:
-    """Return the quality of service of everything the node publishes."""
+    """Return the quality of service of what comes anew with every image."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
         reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.VOLATILE,
     )
+
+
+# Of what holds until something new is said: whoever subscribes later gets the newest message, too.
+LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 
 
 OVERLAY = "overlay"
@@ -51,22 +66,26 @@ class Outputs:
         node: owner of the publishers.
         loaded: catalog and meshes of the objects.
         frame_prefix: put before the child frames on TF.
+        on_demand: a result holds until the next one: it is latched, and its markers stay.
     """
 
-    def __init__(self, node: Node, loaded: LoadedPipeline, frame_prefix: str) -> None:
+    def __init__(self, node: Node, loaded: LoadedPipeline, frame_prefix: str, on_demand: bool = False) -> None:
         self._node = node
         self._loaded = loaded
         self.frame_prefix = frame_prefix
         self._tf = transform_broadcaster(node)
         self._collisions = FrameCollisions(node)
-        self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", reliable(10))
-        self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", reliable(10))
-        self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(10))
+        of_results = LATCHED if on_demand else reliable(10)
+        self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", of_results)
+        self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", of_results)
+        self._markers = node.create_publisher(MarkerArray, "~/markers", of_results)
+        self._labels = node.create_publisher(LabelInfo, "~/labels", LATCHED)
+        self._threshold: float | None = None  # that was published with the labels
         self._images: dict[str, Any] = {}
         self._publish_images_of(loaded)
         self._sent_stamps_ns: deque[int] = deque(maxlen=1000)
         self._marked: set[Track] = set()
-        self._lifetime = MarkerLifetime()
+        self._lifetime = None if on_demand else MarkerLifetime()
         self._last_header = Header()
 
     def replace(self, loaded: LoadedPipeline) -> None:
@@ -76,8 +95,15 @@ class Outputs:
         if gone:
             self._delete_markers(gone)
         self._marked -= gone
-        self._loaded = loaded
+        self._loaded, self._threshold = loaded, None
         self._publish_images_of(loaded)
+
+    def publish_labels(self, threshold: float) -> None:
+        """Publish the names of the objects and the least score of poses, unless that has been done."""
+        if threshold != self._threshold:
+            self._threshold = threshold
+            header = Header(stamp=self._node.get_clock().now().to_msg())
+            self._labels.publish(label_info(header, self._loaded.catalog, threshold))
 
     def _publish_images_of(self, loaded: LoadedPipeline) -> None:
         """Have a publisher for every image that a pipeline draws, and no other; those that are needed still stay."""
@@ -103,7 +129,7 @@ class Outputs:
             text = f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
             return Problem("tf stamp", text)
         self._sent_stamps_ns.append(stamp_ns)
-        transforms = stamped_transforms(header, poses, self.frame_prefix)
+        transforms = stamped_transforms(header, poses, self._loaded.catalog, self.frame_prefix)
         self._collisions.sent(transforms)
         self._tf.sendTransform(transforms)
         return None
@@ -120,7 +146,7 @@ class Outputs:
         self._detections_3d.publish(detections_3d(header, result.poses, catalog, prefix))
         self._detections_2d.publish(detections_2d(header, result.detections, result.poses, catalog, prefix))
         tracks = {(pose.name, pose.track_id) for pose in result.poses}
-        lifetime_s = self._lifetime.next_s()
+        lifetime_s = 0.0 if self._lifetime is None else self._lifetime.next_s()
         gone = self._marked - tracks
         self._markers.publish(marker_array(header, result.poses, gone, catalog, self._loaded.mesh_uris, lifetime_s))
         self._marked, self._last_header = tracks, header
@@ -150,6 +176,6 @@ class Outputs:
     def destroy(self) -> None:
         """Destroy the publishers, and what listens to /tf."""
         self._collisions.destroy()
-        always = (self._tf.pub_tf, self._detections_3d, self._detections_2d, self._markers)
+        always = (self._tf.pub_tf, self._detections_3d, self._detections_2d, self._markers, self._labels)
         for publisher in (*always, *self._images.values()):
             self._node.destroy_publisher(publisher)

@@ -17,6 +17,7 @@ from pose_estimation_ros.objects.bundle import BundleError
 from pose_estimation_ros.objects.bundle_differences import differences
 from pose_estimation_ros.ros.announcements import Announcements
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
+from pose_estimation_ros.ros.detect_service import DetectService
 from pose_estimation_ros.ros.diagnostics import Problem, Problems, Statistics, exception_kind
 from pose_estimation_ros.ros.frame_names import frame_prefix
 from pose_estimation_ros.ros.inputs import Inputs
@@ -68,6 +69,7 @@ class PoseNode(LifecycleNode):
         self._status = StatusPublisher(self, self._settings, self._statistics, self._problems, self._reloader)
         waiting = ReentrantCallbackGroup()  # everything else goes on while the service waits for its answer
         self.create_service(Trigger, "~/reload", self._on_reload, callback_group=waiting)
+        self._detect = DetectService(self, self._settings, self._why_no_image)
         if self._settings["autostart"]:
             self._autostart_timer = self.create_timer(0.0, self._on_autostart, clock=steady)
 
@@ -87,7 +89,7 @@ class PoseNode(LifecycleNode):
             loaded = self._pipeline_factory(self._declared.given)
             self._adopt_settings(loaded)
             prefix = frame_prefix(self._settings["frame_prefix"], self.get_namespace())
-            self._outputs = Outputs(self, loaded, prefix)
+            self._outputs = Outputs(self, loaded, prefix, self._detect.is_on_demand)
         except Exception as error:  # whatever is wrong with a bundle, the node lives
             if self._has_lost_cuda(error):
                 return TransitionCallbackReturn.ERROR
@@ -97,7 +99,13 @@ class PoseNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._loaded = loaded
         self._processor = FrameProcessor(
-            loaded, self._outputs, self._settings, self._statistics, self._complain, self._announcements.poses
+            loaded,
+            self._outputs,
+            self._settings,
+            self._statistics,
+            self._complain,
+            self._announcements.poses,
+            self._detect.calls,
         )
         names = ", ".join(model.name for model in loaded.catalog)
         self.get_logger().info(f"ready after {time.perf_counter() - start_s:.1f} s, objects: {names}")
@@ -123,12 +131,15 @@ class PoseNode(LifecycleNode):
         return differences(before.catalog, loaded.catalog, before.weights, loaded.weights)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start the worker and subscribe."""
+        """Start the worker, and subscribe unless images are taken on demand alone."""
         assert self._processor is not None
         self._worker = Worker(self._processor.handle, self._on_pipeline_error)
         self._worker.start()
-        self._inputs = Inputs(self, self._settings["image_transport"], self._accept_image, self._worker.put)
-        self._announcements.begin(self._inputs)
+        self._inputs = Inputs(self, self._settings["image_transport"], self._accept_image, self._deliver)
+        self._detect.begin(self._inputs)
+        if not self._detect.is_on_demand:
+            self._inputs.open()
+            self._announcements.begin(self._inputs)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -165,6 +176,7 @@ class PoseNode(LifecycleNode):
             self._worker.stop()
         self._dropped_before = self.frames_dropped
         self._worker = self._inputs = None
+        self._detect.end("the node was deactivated before an image was processed")
         self._complain(None)  # what was wrong with an image is past
         if self._outputs is not None and self.context.ok():
             self._outputs.clear_markers()
@@ -191,6 +203,11 @@ class PoseNode(LifecycleNode):
             return True
         self._statistics.ignored()
         return False
+
+    def _deliver(self, arrival: Arrival) -> None:
+        if self._worker is not None:
+            self._worker.put(arrival)
+            self._detect.image_came(arrival.received_s)
 
     def _on_pipeline_error(self, error: Exception) -> None:
         if self.context.ok():
@@ -225,6 +242,8 @@ class PoseNode(LifecycleNode):
         response.message = "enabled" if request.data else "disabled: images are ignored"
         if self._processor is not None:
             self._processor.set_enabled(request.data)
+            if not request.data:
+                self._detect.calls.refuse("disabled by ~/enable before an image was processed")
             self._complain(None)  # what was wrong before is past
         else:
             response.message = f"node is {self.state}"
@@ -236,6 +255,12 @@ class PoseNode(LifecycleNode):
         if self._processor is not None:
             self._processor.request_reset()
         return response
+
+    def _why_no_image(self) -> str:
+        """Say why no image would be processed now; empty where one would."""
+        if self._processor is None or self._inputs is None:
+            return f"node is {self.state}: activate it first"
+        return "" if self._processor.is_enabled else "disabled by ~/enable: enable it first"
 
     async def _on_reload(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._processor is None:

@@ -12,7 +12,9 @@ import numpy as np
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.rendering.drawing import draw_poses
 from pose_estimation_ros.ros.camera_info import camera_from_info
+from pose_estimation_ros.ros.detect_calls import DetectCalls
 from pose_estimation_ros.ros.diagnostics import FrameTimes, Problem, Statistics
+from pose_estimation_ros.ros.frame_names import child_frame
 from pose_estimation_ros.ros.images import compressed_to_rgb, image_to_rgb
 from pose_estimation_ros.ros.input_error import InputError
 from pose_estimation_ros.ros.intake import Arrival
@@ -47,6 +49,7 @@ class FrameProcessor:
         statistics: told what became of every frame.
         complain: called with the problem when a frame or its transforms could not be used, with None when all is well.
         on_poses: called with the poses of every frame that is published.
+        calls: of ~/detect, answered by what became of a frame.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class FrameProcessor:
         statistics: Statistics,
         complain: Callable[[Problem | None], None],
         on_poses: Callable[[Sequence[Any]], None],
+        calls: DetectCalls,
     ) -> None:
         self._loaded = loaded
         self._pipeline, self._catalog = loaded.pipeline, loaded.catalog
@@ -65,6 +69,8 @@ class FrameProcessor:
         self._statistics = statistics
         self._complain = complain
         self._on_poses = on_poses
+        self._calls = calls
+        outputs.publish_labels(self._pipeline.least_score)
         self._last_stamp_ns: int | None = None
         self._reset_wanted = threading.Event()
         self.between_frames = threading.Lock()  # a frame in work holds it
@@ -90,6 +96,7 @@ class FrameProcessor:
         loaded.pipeline.continue_tracks(self._pipeline)
         self._outputs.replace(loaded)
         self._loaded, self._pipeline, self._catalog = loaded, loaded.pipeline, loaded.catalog
+        self._outputs.publish_labels(self._pipeline.least_score)
 
     def handle(self, arrival: Arrival, waited_s: float) -> None:
         """Process one image; one that cannot be used is counted and complained about."""
@@ -103,12 +110,17 @@ class FrameProcessor:
             self._forget_result()
             self._statistics.refused()
             self._complain(Problem(error.kind, str(error)))
+            self._calls.answer(arrival.received_s, False, f"the image is refused: {error}")
             return
         self._prepare(frame)
+        if self._calls.wait_for(arrival.received_s):
+            self._pipeline.detect_anew()
         try:
             result = self._pipeline.process(frame)
-        except Exception:
+        except Exception as error:
             self._forget_result()
+            text = f"{type(error).__name__} while processing the image: {error}"
+            self._calls.answer(arrival.received_s, False, text)
             raise
         header = arrival.image.header
         problem = None
@@ -120,11 +132,22 @@ class FrameProcessor:
                 problem = self._outputs.publish_tf(header, result.poses)
             latency_s = time.perf_counter() - arrival.received_s
             self._outputs.publish_poses(header, result)
+        told = self._told(header, result) + ("" if problem is None else f"; {problem.text}")
+        self._calls.answer(arrival.received_s, bool(result.poses), told)
         self._on_poses(result.poses)
         self._publish_drawings(header, frame, result)
         self.reason, self.pose_count, self.tracks = result.reason, len(result.poses), result.tracks
         self._statistics.processed(FrameTimes(latency_s, waited_s, dict(result.timings_s)))
         self._complain(problem)
+
+    def _told(self, header: Any, result: Any) -> str:
+        """Say what was found in an image, or why nothing."""
+        when = f"in the image of {header.stamp.sec}.{header.stamp.nanosec:09d}"
+        if not result.poses:
+            return f"no objects {when}: {result.reason or 'no poses'}"
+        frames = [child_frame(self._outputs.frame_prefix, pose.name, pose.track_id) for pose in result.poses]
+        scored = [f"{frame} {pose.score:.2f}" for frame, pose in zip(frames, result.poses, strict=True)]
+        return f"{len(scored)} objects {when}: {', '.join(scored)}"
 
     def _forget_result(self) -> None:
         """Note that the newest image gave nothing: what an older one showed counts no more."""
@@ -154,6 +177,7 @@ class FrameProcessor:
         """Apply what changed since the last frame: thresholds, objects, a reset, a clock that went back."""
         self._pipeline.score_threshold = self._parameters["detector.score_threshold"]
         self._pipeline.min_pose_score = self._parameters["pose.score_threshold"]
+        self._outputs.publish_labels(self._pipeline.least_score)
         self._pipeline.objects = tuple(self._parameters["objects"])
         went_back = self._last_stamp_ns is not None and frame.stamp_ns < self._last_stamp_ns - CLOCK_JUMP_NS
         if went_back:

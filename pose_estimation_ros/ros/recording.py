@@ -45,8 +45,11 @@ class Recording:
             )
 
     def add_tf(self, message: Any, receive_ns: int) -> None:
-        """Take a TFMessage."""
+        """Take a TFMessage; of the objects' own frames, which are children of the objects', nothing is kept."""
+        sent = {item.child_frame_id for item in message.transforms}
         for item in message.transforms:
+            if item.header.frame_id in sent:
+                continue
             frame = self._frame(stamp_to_ns(item.header.stamp))
             frame["tf_receive_ns"] = frame["tf_receive_ns"] or receive_ns
             frame["transforms"][item.child_frame_id] = matrix_of(item.transform.translation, item.transform.rotation)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 
+from pose_estimation_ros.node_settings import ON_DEMAND
 from pose_estimation_ros.ros.diagnostics import Problems, Statistics, diagnostic_array
 from pose_estimation_ros.ros.frame_names import child_frame
 from pose_estimation_ros.ros.health import Situation, judge
@@ -88,7 +89,8 @@ class StatusPublisher:
             inputs.missing(),
             processor.pose_count,
             processor.reason,
-            warnings,
+            on_demand=self._parameters["processing"] == ON_DEMAND,
+            warnings=warnings,
         )
 
 
@@ -101,4 +103,5 @@ def track_values(tracks: Sequence[Any], prefix: str) -> dict[str, str]:
         values[f"{key} age_s"] = f"{item.age_s:.1f}"
         values[f"{key} unseen_s"] = f"{item.unseen_s:.1f}"
         values[f"{key} frames"] = str(item.frames)
+        values[f"{key} alternatives"] = str(item.alternatives)
     return values

@@ -17,21 +17,29 @@ class _TrackingSignal:
     Source: Trigg and Leach, Exponential smoothing with an adaptive response rate, 1967; here for vectors.
     """
 
-    memory: float
+    settings: FilterSettings
     mean: np.ndarray = field(default_factory=lambda: np.zeros(3))
     size: float = 0.0
+    averaged: int = 1  # estimates of an object at rest that the mean is of
 
-    def gain(self, error: np.ndarray) -> float:
-        self.mean = (1.0 - self.memory) * self.mean + self.memory * error
-        self.size = (1.0 - self.memory) * self.size + self.memory * float(np.linalg.norm(error))
-        return float(np.linalg.norm(self.mean)) / self.size if self.size > 0.0 else 1.0
+    def gain(self, error: np.ndarray, at_rest: bool) -> float:
+        """Return the gain for an estimate; at rest that of a plain mean, as long as the errors look like chance."""
+        memory = self.settings.error_memory
+        self.mean = (1.0 - memory) * self.mean + memory * error
+        self.size = (1.0 - memory) * self.size + memory * float(np.linalg.norm(error))
+        signal = float(np.linalg.norm(self.mean)) / self.size if self.size > 0.0 else 1.0
+        self.averaged = self.averaged + 1 if at_rest and signal < self.settings.rest_signal else 1
+        if self.averaged > 1:
+            return max(1.0 / self.averaged, self.settings.min_rest_gain)
+        return max(signal, self.settings.min_gain)
 
 
 class PoseFilter:
     """Exponential smoothing of position and rotation whose gain adapts itself.
 
-    On a static scene noise is averaged away; as soon as the errors point the same way, the filter follows without
-    lag; after a jump or a pause it takes the new pose as it is. There is no noise level to tune.
+    On a static scene noise is averaged away, most where it is known that the camera rests; as soon as the errors point
+    the same way, the filter follows without lag; after a jump or a pause it takes the new pose as it is. There is no
+    noise level to tune.
 
     `covariance` is that of `pose`: what the estimates' errors leave of them, see `blended`, and the square of what
     separates the pose from the newest estimate, by which it may lag behind. It is None from when an estimate without
@@ -62,11 +70,23 @@ class PoseFilter:
         self.pose = np.array(pose, dtype=np.float64)
         self.covariance = self._of_chance = covariance
         self._stamp_ns = stamp_ns
-        self._shifts = _TrackingSignal(self._settings.error_memory)
-        self._turns = _TrackingSignal(self._settings.error_memory)
+        self._shifts = _TrackingSignal(self._settings)
+        self._turns = _TrackingSignal(self._settings)
 
-    def update(self, estimate: np.ndarray, stamp_ns: int, covariance: np.ndarray | None = None) -> np.ndarray:
-        """Take in the estimate (4, 4) of a frame, with its covariance (6, 6), and return the smoothed pose (4, 4)."""
+    def update(
+        self, estimate: np.ndarray, stamp_ns: int, covariance: np.ndarray | None = None, at_rest: bool = False
+    ) -> np.ndarray:
+        """Take in the estimate of a frame.
+
+        Args:
+            estimate: pose (4, 4).
+            stamp_ns: when the image was taken, nanoseconds.
+            covariance: of the estimate, (6, 6); None where unknown.
+            at_rest: most of what is seen stands still: this may be averaged over many frames.
+
+        Returns:
+            The smoothed pose (4, 4).
+        """
         settings = self._settings
         shift = estimate[:3, 3] - self.pose[:3, 3]
         turn = Rotation.from_matrix(estimate[:3, :3] @ self.pose[:3, :3].T).as_rotvec()
@@ -78,14 +98,18 @@ class PoseFilter:
             self.restart(estimate, stamp_ns, covariance)
             return self.pose
         smoothed = np.eye(4)
-        of_turns = max(self._turns.gain(turn), settings.min_gain)
+        of_turns = self._turns.gain(turn, at_rest)
         smoothed[:3, :3] = Rotation.from_rotvec(of_turns * turn).as_matrix() @ self.pose[:3, :3]
-        of_shifts = max(self._shifts.gain(shift), settings.min_gain)
+        of_shifts = self._shifts.gain(shift, at_rest)
         smoothed[:3, 3] = self.pose[:3, 3] + of_shifts * shift
         self.pose, self._stamp_ns = smoothed, stamp_ns
         gain = np.repeat(np.clip([of_shifts, of_turns], 0.0, 1.0), 3)
         self._take_in(covariance, gain, np.concatenate([shift, turn]))
         return self.pose
+
+    def carry(self, pose: np.ndarray) -> None:
+        """Go on from another pose (4, 4) that nothing was seen of, such as the old one after a motion of the camera."""
+        self.pose = np.array(pose, dtype=np.float64)
 
     def _take_in(self, covariance: np.ndarray | None, gain: np.ndarray, step: np.ndarray) -> None:
         self._of_chance = blended(self._of_chance, covariance, gain)

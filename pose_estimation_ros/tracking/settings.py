@@ -14,11 +14,41 @@ class FilterSettings(Settings):
         0.2, "Share of the newest error in the running averages that decide the gain.", gt=0.0, le=1.0
     )
     min_gain: float = setting(0.1, "Share of a new estimate that always comes through.", gt=0.0, le=1.0)
+    min_rest_gain: float = setting(
+        0.05,
+        "The same while the camera rests, which is known where three or more instances stay where they are: poses are "
+        "then averaged over so many frames as this goes into 1.",
+        gt=0.0,
+        le=1.0,
+    )
+    rest_signal: float = setting(
+        0.7,
+        "Share of the newest errors that points the same way from which an instance moves although the camera rests.",
+        gt=0.0,
+        le=1.0,
+    )
     jump_diameters: float = setting(
         0.5, "After a longer step in one frame, in diameters, smoothing starts afresh.", gt=0.0
     )
     jump_rad: float = setting(0.6, "After a larger turn in one frame, radians, smoothing starts afresh.", gt=0.0)
     gap_s: float = setting(1.0, "After a longer pause, seconds, smoothing starts afresh.", gt=0.0)
+
+
+class ModeSettings(Settings):
+    """When estimates of an instance at rest are of another pose, and which one is held where they alternate."""
+
+    enabled: bool = setting(
+        True,
+        "Keep the pose of an instance at rest for one frame whose estimate is elsewhere, and hold the better one of "
+        "poses that alternate. false takes every estimate; so does smoothing none.",
+    )
+    radius_diameters: float = setting(0.15, "Estimates within this distance, in diameters, are of one pose.", gt=0.0)
+    radius_rad: float = setting(0.25, "And within this angle, radians.", gt=0.0)
+    settled_hits: int = setting(3, "An instance rests when so many estimates were of one pose.", ge=1, le=1000)
+    memory: float = setting(0.95, "Share of the evidence for a pose that is left a frame later.", gt=0.0, lt=1.0)
+    margin: float = setting(
+        2.0, "One that alternates is held instead from so many times the evidence for the held one.", ge=1.0
+    )
 
 
 class TrackerSettings(Settings):
@@ -30,10 +60,17 @@ class TrackerSettings(Settings):
     gate_diameters: float = setting(
         3.0, "Farthest that an instance moves from one frame to the next, in diameters.", gt=0.0
     )
+    static_gate_diameters: float = setting(
+        1.0,
+        "The same where three or more instances move alike, and so show how the camera moves: farthest from where an "
+        "instance then should be.",
+        gt=0.0,
+    )
     smoothing: Literal["none", "light", "strong"] = setting(
         "light", "none publishes every pose as it was estimated; strong averages over about three times as many frames."
     )
     filter: FilterSettings = FilterSettings()
+    modes: ModeSettings = ModeSettings()
 
 
 class FollowingSettings(Settings):

@@ -16,3 +16,4 @@ class TrackState:
     age_s: float  # since the image in which it was first seen
     unseen_s: float  # since the image in which it was last seen
     frames: int  # in which it was seen
+    alternatives: int = 0  # poses between which and the published one its estimates alternate

@@ -14,7 +14,9 @@ from pose_estimation_ros.geometry.symmetry import canonicalise, symmetry_transfo
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.tracking.association import associate
+from pose_estimation_ros.tracking.common_motion import common_motion
 from pose_estimation_ros.tracking.filter import PoseFilter
+from pose_estimation_ros.tracking.modes import PoseModes, Verdict
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.settings import FilterSettings, TrackerSettings
 from pose_estimation_ros.tracking.track_state import TrackState
@@ -26,8 +28,11 @@ _STRONGER = 3.0
 class _Track:
     track_id: int
     filter: PoseFilter
+    modes: PoseModes
     began_ns: int
     seen_ns: int
+    expected: np.ndarray  # (4, 4), where it is in the newest frame, seen or not, if only the camera has moved
+    estimate: np.ndarray  # (4, 4), the same of its newest estimate, whether that was believed or not
     hits: int = 1
     missed: int = 0
 
@@ -36,8 +41,9 @@ class Tracker:
     """Give every object instance a number that stays, and smooth its pose.
 
     Numbers count per object from 0; a number is free again when its instance is lost, so that the only mug of a scene
-    is mug 0 whenever it is seen. Of the poses of a symmetric object that look the same, the one nearest to the pose
-    before is taken, so that it neither flips nor spins.
+    is mug 0 whenever it is seen. Where most instances move alike, the camera has moved: the others are expected to have
+    done so, too, and an estimate far from that is another instance. Of the poses of a symmetric object that look the
+    same, the one nearest to the expected one is taken, so that it neither flips nor spins.
 
     Args:
         catalog: the known objects.
@@ -50,6 +56,7 @@ class Tracker:
         self._transforms = [object_symmetries(model) for model in catalog]
         self._tracks: dict[int, list[_Track]] = {}
         self._stamp_ns = 0  # of the newest frame
+        self._is_at_rest = False  # the camera, among things of which most are
 
     @property
     def states(self) -> list[TrackState]:
@@ -69,6 +76,7 @@ class Tracker:
             (self._stamp_ns - track.began_ns) / 1e9,
             (self._stamp_ns - track.seen_ns) / 1e9,
             track.hits,
+            track.modes.alternatives,
         )
 
     def reset(self) -> None:
@@ -101,26 +109,43 @@ class Tracker:
         by_object: dict[int, list[int]] = {index: [] for index in self._tracks}
         for position, hypothesis in enumerate(hypotheses):
             by_object.setdefault(hypothesis.object_index, []).append(position)
+        gate_diameters = self._expect(hypotheses)
         chosen: dict[int, _Track] = {}
         for index, positions in by_object.items():
-            own = self._update_object(index, [hypotheses[position] for position in positions], stamp_ns)
+            own = self._update_object(index, [hypotheses[position] for position in positions], stamp_ns, gate_diameters)
             chosen.update(zip(positions, own, strict=True))
         return [
-            object_pose(self._catalog, _smoothed(hypotheses[position], track.filter), detections, track.track_id)
+            object_pose(self._catalog, _smoothed(hypotheses[position], track), detections, track.track_id)
             for position, track in sorted(chosen.items())
             if track.hits >= self._settings.min_hits
         ]
 
-    def _update_object(self, index: int, hypotheses: list[PoseHypothesis], stamp_ns: int) -> list[_Track]:
+    def _expect(self, hypotheses: Sequence[PoseHypothesis]) -> float:
+        """Say where all instances are expected in this frame; return how far from that one may be, in diameters."""
+        known = [(index, track.expected) for index, tracks in self._tracks.items() for track in tracks]
+        found = [(item.object_index, np.asarray(item.camera_from_object, dtype=np.float64)) for item in hypotheses]
+        motion = common_motion(known, found, self._catalog, self._transforms)
+        self._is_at_rest = motion is not None and bool((motion == np.eye(4)).all())
+        if motion is None:
+            return self._settings.gate_diameters
+        for tracks in self._tracks.values():
+            for track in tracks:
+                track.expected, track.estimate = motion @ track.expected, motion @ track.estimate
+                track.modes.carry(motion)
+        return min(self._settings.gate_diameters, self._settings.static_gate_diameters)
+
+    def _update_object(
+        self, index: int, hypotheses: list[PoseHypothesis], stamp_ns: int, gate_diameters: float
+    ) -> list[_Track]:
         """Return the track of every hypothesis of one object; age and drop the tracks without one."""
         tracks = self._tracks.setdefault(index, [])
         poses = [np.asarray(item.camera_from_object, dtype=np.float64) for item in hypotheses]
         transforms = self._transforms[index]
-        reach_m = self._settings.gate_diameters * self._catalog[index].diameter_m
-        pairs = associate([track.filter.pose for track in tracks], poses, transforms, reach_m)
+        reach_m = gate_diameters * self._catalog[index].diameter_m
+        pairs = associate([track.estimate for track in tracks], poses, transforms, reach_m)
         found = {column: tracks[row] for row, column in pairs}
         for column, track in found.items():
-            self._follow(track, _equivalent(hypotheses[column], transforms, track.filter.pose), stamp_ns)
+            self._follow(track, _equivalent(hypotheses[column], transforms, track.expected), stamp_ns)
         seen = {id(track) for track in found.values()}
         self._tracks[index] = tracks = [track for track in tracks if id(track) in seen or self._keeps(track, stamp_ns)]
         # New instances get their numbers best first.
@@ -130,11 +155,24 @@ class Tracker:
 
     def _follow(self, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> None:
         pose, covariance = hypothesis.camera_from_object, hypothesis.covariance
-        if self._settings.smoothing != "none":
-            track.filter.update(pose, stamp_ns, covariance)
-        else:
+        verdict = self._verdict(track, hypothesis, stamp_ns)
+        if verdict == "held":
+            track.filter.update(pose, stamp_ns, covariance, self._is_at_rest)
+        elif verdict == "switched":
             track.filter.restart(pose, stamp_ns, covariance)
+        else:
+            track.filter.carry(track.expected)
+        track.expected, track.estimate = track.filter.pose, np.asarray(pose, dtype=np.float64)
         track.seen_ns, track.missed, track.hits = stamp_ns, 0, track.hits + 1
+
+    def _verdict(self, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> Verdict:
+        """Decide what becomes of an estimate: it is smoothed, replaces what was, or is not taken."""
+        if self._settings.smoothing == "none":
+            return "switched"
+        is_recent = stamp_ns - track.seen_ns <= self._settings.filter.gap_s * 1e9
+        if not self._settings.modes.enabled or not is_recent:
+            return "held"
+        return track.modes.take(hypothesis.camera_from_object, track.expected, hypothesis.score)
 
     def _keeps(self, track: _Track, stamp_ns: int) -> bool:
         track.missed += 1
@@ -151,7 +189,8 @@ class Tracker:
             filter_settings(self._settings),
             hypothesis.covariance,
         )
-        tracks.append(_Track(free, smoother, stamp_ns, stamp_ns))
+        modes = PoseModes(smoother.pose, hypothesis.score, self._catalog[index].diameter_m, self._settings.modes)
+        tracks.append(_Track(free, smoother, modes, stamp_ns, stamp_ns, smoother.pose, smoother.pose))
         return tracks[-1]
 
 
@@ -166,8 +205,11 @@ def _equivalent(
     return replace(hypothesis, camera_from_object=pose, covariance=covariance)
 
 
-def _smoothed(hypothesis: PoseHypothesis, smoother: PoseFilter) -> PoseHypothesis:
-    return replace(hypothesis, camera_from_object=smoother.pose, covariance=smoother.covariance)
+def _smoothed(hypothesis: PoseHypothesis, track: _Track) -> PoseHypothesis:
+    pose, covariance = track.filter.pose, track.filter.covariance
+    if covariance is not None and track.modes.alternatives:
+        covariance = covariance + track.modes.spread(pose)
+    return replace(hypothesis, camera_from_object=pose, covariance=covariance)
 
 
 def filter_settings(settings: TrackerSettings) -> FilterSettings:
@@ -211,11 +253,11 @@ def object_pose(
 def untracked(
     catalog: Catalog, hypotheses: Sequence[PoseHypothesis], detections: Sequence[Detection]
 ) -> list[ObjectPose]:
-    """Take the estimates as they are, numbered per object in their order."""
+    """Take the estimates as they are, in their order; number 0 of every object is the one that scores best."""
     counts: dict[int, int] = {}
-    poses = []
-    for hypothesis in hypotheses:
-        number = counts.get(hypothesis.object_index, 0)
-        counts[hypothesis.object_index] = number + 1
-        poses.append(object_pose(catalog, hypothesis, detections, number))
-    return poses
+    numbers = {}
+    for position in sorted(range(len(hypotheses)), key=lambda item: -hypotheses[item].score):
+        index = hypotheses[position].object_index
+        numbers[position] = counts.get(index, 0)
+        counts[index] = numbers[position] + 1
+    return [object_pose(catalog, item, detections, numbers[position]) for position, item in enumerate(hypotheses)]

@@ -88,7 +88,16 @@ def test_the_parameter_file_names_the_bundle(rows, bundle, write):
 
 def test_groups_are_listed_alone(rows, refusal):
     assert list(rows("tracking.filter")) == [
-        f"tracking.filter.{name}" for name in ("error_memory", "min_gain", "jump_diameters", "jump_rad", "gap_s")
+        f"tracking.filter.{name}"
+        for name in (
+            "error_memory",
+            "min_gain",
+            "min_rest_gain",
+            "rest_signal",
+            "jump_diameters",
+            "jump_rad",
+            "gap_s",
+        )
     ]
     assert rows("attention", "--changed") == {}
     assert refusal("atention").startswith("no setting begins with 'atention'; expected one of attention, autostart")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.objects.bundle import (
     BUNDLE_FILE,
@@ -63,6 +64,57 @@ def test_what_is_saved_comes_back(bundle):
         assert new.bounds_m == old.bounds_m and new.continuous_symmetries == old.continuous_symmetries
         for ours, theirs in zip(new.discrete_symmetries, old.discrete_symmetries, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+QUARTER = Rotation.from_euler("z", 90.0, degrees=True).as_matrix()
+
+
+def test_frames_on_objects_are_read_in_degrees_or_as_quaternions_and_come_back(bundle):
+    half = float(np.sqrt(0.5))
+    frames = {
+        "handle": {"translation_m": [0.02, 0.0, 0.1], "rpy_deg": [0.0, 0.0, 90.0]},
+        "lid": {"quaternion_xyzw": [0.0, 0.0, half, half]},
+        "rim": {"translation_m": [0.0, 0.0, 0.04]},
+    }
+    rewrite(bundle, lambda content: content["objects"][0].update(frames=frames))
+    once = load_bundle(bundle.path)
+    save_bundle(once)
+    for loaded in (once, load_bundle(bundle.path)):
+        handle, lid, rim = loaded.catalog[0].frames
+        assert [handle.name, lid.name, rim.name] == ["handle", "lid", "rim"]
+        assert loaded.catalog[1].frames == ()
+        np.testing.assert_allclose(handle.object_from_frame[:3, :3], QUARTER, atol=1e-12)
+        np.testing.assert_allclose(lid.object_from_frame[:3, :3], QUARTER, atol=1e-12)
+        np.testing.assert_allclose(handle.object_from_frame[:3, 3], [0.02, 0.0, 0.1])
+        np.testing.assert_array_equal(rim.object_from_frame[:3, :3], np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ({"grasp/handle": {}}, "grasp/handle"),
+        ({"0": {}}, "objects.0.frames.0"),
+        ({"handle": {"translation": [0.0, 0.0, 0.1]}}, "frames.handle.translation = "),
+        ({"handle": {"translation_m": [20.0, 0.0, 100.0]}}, "frame handle: translation_m = .* within 5"),
+        ({"handle": {"translation_m": [float("nan"), 0.0, 0.0]}}, "frames.handle.translation_m.0 = nan"),
+        ({"handle": {"rpy_deg": [0.0, 0.0]}}, "frames.handle.rpy_deg"),
+        ({"handle": {"quaternion_xyzw": [0.0, 0.0, 0.0, 0.0]}}, "unit quaternion"),
+        ({"handle": {"quaternion_xyzw": [0.0, 0.0, 0.0, 1.0], "rpy_deg": [0.0, 0.0, 9.0]}}, "not both"),
+    ],
+)
+def test_frames_that_are_none_are_refused_by_name(bundle, frames, said):
+    rewrite(bundle, lambda content: content["objects"][0].update(frames=frames))
+    with pytest.raises(BundleError, match=said):
+        load_bundle(bundle.path)
+
+
+def test_a_key_that_comes_twice_is_refused(bundle):
+    file = bundle.path / BUNDLE_FILE
+    text = file.read_text()
+    assert text.count("frames: {}") == 2
+    file.write_text(text.replace("frames: {}", "frames: {handle: {}, lid: {}, handle: {}}"))
+    with pytest.raises(BundleError, match="'handle' is there twice"):
+        load_bundle(bundle.path)
 
 
 def test_weights_come_back_in_half_precision(bundle):

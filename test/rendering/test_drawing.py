@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from pose_estimation_ros.geometry.camera import Camera
-from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
+from pose_estimation_ros.objects.catalog import Catalog, ObjectFrame, ObjectModel
 from pose_estimation_ros.rendering.drawing import BOX_EDGES, box_corners, color_of, draw_poses
 
 CAMERA = Camera(np.array([[500.0, 0.0, 159.5], [0.0, 500.0, 119.5], [0.0, 0.0, 1.0]]), 320, 240)
@@ -30,6 +31,22 @@ def test_box_edges_are_drawn_where_the_corners_project():
         patch = image[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].astype(int)
         assert np.abs(patch - 128).max() > 60, (x, y)
     assert (image[119 + 60 :] == 128).all()  # nothing far below
+
+
+def test_frames_on_an_object_are_drawn_where_they_are():
+    right = np.eye(4)
+    right[0, 3] = 0.2
+    catalog = Catalog((replace(CATALOG[0], frames=(ObjectFrame("handle", right),)),))
+    plain, image = (draw_poses(GREY, CAMERA, [pose(1.0)], item) for item in (CATALOG, catalog))
+    v, u = np.nonzero((image != plain).any(axis=2))
+    length_m = 0.25 * 0.1733
+    reach = 500.0 * length_m  # of the axes x and y in pixels; z points away, towards the centre of the image
+    leftmost = 159.5 + 100.0 / (1.0 + length_m)
+    assert (
+        leftmost - 4.0 < u.min() < leftmost + 4.0
+        and 159.5 + 100.0 + reach - 4.0 < u.max() < 159.5 + 100.0 + reach + 4.0
+    )
+    assert v.min() > 119.5 - 4.0 and 119.5 + reach - 4.0 < v.max() < 119.5 + reach + 4.0
 
 
 def test_input_is_left_alone_and_no_pose_draws_nothing():

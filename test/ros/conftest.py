@@ -79,10 +79,15 @@ class FakePipeline:
     frames: list[Frame] = field(default_factory=list)
     thresholds: list[float] = field(default_factory=list)
     resets: int = 0
+    detected_anew: int = 0
     drawn: int = 0
     drawing_s: float = 0.0
     error: Exception | None = None  # raised by the next frame
     debug_names: tuple[str, ...] = ("votes", "glances")
+
+    @property
+    def least_score(self) -> float:
+        return max(self.min_pose_score, 0.0)
 
     def draw_debug(self, result: Any, names: Collection[str]) -> dict[str, np.ndarray]:
         self.drawn += 1
@@ -115,6 +120,9 @@ class FakePipeline:
 
     def reset_tracks(self) -> None:
         self.resets += 1
+
+    def detect_anew(self) -> None:
+        self.detected_anew += 1
 
     def continue_tracks(self, previous: Any) -> None:
         self.previous = previous
@@ -164,6 +172,7 @@ class Bench:
         self._executors[1].add_node(self.client)
         self._threads = [threading.Thread(target=executor.spin, daemon=True) for executor in self._executors]
         self.received: dict[str, list[Any]] = {}
+        self._clients: dict[str, Any] = {}
         for topic, message_type in (
             ("/tf", TFMessage),
             ("/pose_estimation/detections", Detection3DArray),
@@ -216,11 +225,15 @@ class Bench:
         return next((item.value for item in status.values if item.key == key), "") if status else ""
 
     def call(self, service_type: type, name: str, request: Any) -> Any:
-        client = self.client.create_client(service_type, name)
-        assert client.wait_for_service(WAIT_S), name
-        future = client.call_async(request)
+        future = self.call_async(service_type, name, request)
         self.wait(future.done, f"an answer of {name}")
         return future.result()
+
+    def call_async(self, service_type: type, name: str, request: Any) -> Any:
+        if name not in self._clients:
+            self._clients[name] = self.client.create_client(service_type, name)
+            assert self._clients[name].wait_for_service(WAIT_S), name
+        return self._clients[name].call_async(request)
 
     def close(self) -> None:
         for executor in self._executors:

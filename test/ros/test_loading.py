@@ -8,7 +8,9 @@ import pytest
 
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, NetworkEntry, PosePrior, save_bundle
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
-from pose_estimation_ros.ros.loading import load_pipeline, mesh_uri, mesh_uris
+from pose_estimation_ros.pipeline_settings import resolve_run
+from pose_estimation_ros.ros.loading import load_pipeline, mesh_uri, mesh_uris, without_tracking
+from pose_estimation_ros.settings import Layer
 
 CUBE = ObjectModel(1, "cube", 0.1733, ((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05)), Path("cube.ply"))
 
@@ -44,6 +46,15 @@ def test_damaged_weights_file_is_named(tmp_path):
     (tmp_path / "detector.safetensors").write_bytes(b"half a download")
     with pytest.raises(BundleError, match="detector.safetensors: sha256 .* the file is damaged"):
         load_pipeline(parameters(tmp_path))
+
+
+def test_on_demand_every_frame_stands_for_itself_and_nothing_else_changes():
+    wanted = {"tracking.mode": "refine", "tracking.min_hits": 3, "refiner": "attention"}
+    settings = resolve_run(None, [Layer("test", wanted)])
+    alone = without_tracking(settings)
+    changed = {name for name, value in alone.values().items() if value != settings.values()[name]}
+    assert changed == {"tracking.enabled", "tracking.mode"}
+    assert (alone.pipeline.tracking.enabled, alone.pipeline.tracking.mode) == (False, "detect")
 
 
 def test_gpu_that_is_not_there_is_refused(tmp_path):

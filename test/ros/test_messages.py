@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,14 +11,19 @@ pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: 
 
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
 
 from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.objects.catalog import Catalog, ObjectFrame
 from pose_estimation_ros.ros.messages import (
     detections_2d,
     detections_3d,
     quaternions_of,
     stamped_transforms,
 )
+from pose_estimation_ros.ros.recording import Recording
+
+from .conftest import make_pose, rigid
 
 HEADER = Header(frame_id="camera_optical")
 
@@ -29,8 +36,8 @@ def as_matrix(pose) -> np.ndarray:
     return matrix
 
 
-def test_transforms_place_the_objects_in_the_camera(poses):
-    transforms = stamped_transforms(HEADER, poses, "arm/")
+def test_transforms_place_the_objects_in_the_camera(poses, catalog):
+    transforms = stamped_transforms(HEADER, poses, catalog, "arm/")
     assert [item.child_frame_id for item in transforms] == ["arm/box_1", "arm/can_2"]
     first = transforms[0].transform
     assert (first.translation.x, first.translation.y, first.translation.z) == (0.1, -0.05, 0.8)
@@ -38,6 +45,35 @@ def test_transforms_place_the_objects_in_the_camera(poses):
     half = np.sqrt(0.5)
     assert [first.rotation.x, first.rotation.y, first.rotation.z, first.rotation.w] == pytest.approx([0, 0, half, half])
     assert transforms[1].header == HEADER
+
+
+def test_frames_of_an_object_are_children_of_every_instance_of_it_and_of_no_other(poses, catalog):
+    lid = ObjectFrame("lid", rigid("x", 90.0, (0.0, 0.02, 0.05)))
+    box = replace(catalog[0], frames=(lid, ObjectFrame("grip", rigid("z", 0.0, (0.1, 0.0, 0.0)))))
+    second = make_pose(0, "box", 2, rigid("y", 30.0, (0.3, 0.0, 0.9)))
+    placed = stamped_transforms(HEADER, [*poses, second], Catalog((box, catalog[1])), "arm/")
+    assert [(item.header.frame_id, item.child_frame_id) for item in placed] == [
+        ("camera_optical", "arm/box_1"),
+        ("camera_optical", "arm/can_2"),
+        ("camera_optical", "arm/box_2"),
+        ("arm/box_1", "arm/box_1/lid"),
+        ("arm/box_1", "arm/box_1/grip"),
+        ("arm/box_2", "arm/box_2/lid"),
+        ("arm/box_2", "arm/box_2/grip"),
+    ]
+    assert {(item.header.stamp.sec, item.header.stamp.nanosec) for item in placed} == {(0, 0)}
+    first = placed[3].transform
+    assert (first.translation.x, first.translation.y, first.translation.z) == (0.0, 0.02, 0.05)
+    half = np.sqrt(0.5)
+    assert [first.rotation.x, first.rotation.y, first.rotation.z, first.rotation.w] == pytest.approx([half, 0, 0, half])
+
+
+def test_a_recording_keeps_objects_and_not_their_frames(poses, catalog):
+    box = replace(catalog[0], frames=(ObjectFrame("lid", np.eye(4)),))
+    recording = Recording()
+    placed = stamped_transforms(HEADER, poses, Catalog((box, catalog[1])), "")
+    recording.add_tf(TFMessage(transforms=placed), 7)
+    assert recording.frames[0]["transforms"].keys() == {"box_1", "can_2"}
 
 
 def test_quaternions_are_those_of_scipy(poses):
@@ -58,7 +94,7 @@ def test_detection_pose_is_the_mesh_and_box_centre_is_the_box(poses, catalog):
 
 
 def test_detections_are_joined_with_transforms_by_their_ids(poses, catalog):
-    frames = [item.child_frame_id for item in stamped_transforms(HEADER, poses, "arm/")]
+    frames = [item.child_frame_id for item in stamped_transforms(HEADER, poses, catalog, "arm/")]
     assert [item.id for item in detections_3d(HEADER, poses, catalog, "arm/").detections] == frames
 
 
@@ -79,6 +115,6 @@ def test_boxes_of_all_detections_come_out_with_the_track_where_there_is_one(pose
 
 
 def test_nothing_seen_is_an_empty_array_with_the_header(catalog):
-    assert stamped_transforms(HEADER, [], "") == []
+    assert stamped_transforms(HEADER, [], catalog, "") == []
     message = detections_3d(HEADER, [], catalog, "")
     assert (message.header, message.detections) == (HEADER, [])

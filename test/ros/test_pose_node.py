@@ -42,14 +42,14 @@ def test_image_comes_out_as_tf_detections_and_markers_with_its_header(make_bench
 
 
 def test_diagnostics_tell_of_every_instance_also_of_those_that_are_not_seen(make_bench, pipeline):
-    pipeline.tracks = [TrackState("box", 1, "seen", 12.34, 0.0, 99), TrackState("can", 2, "unseen", 5.0, 0.26, 7)]
+    pipeline.tracks = [TrackState("box", 1, "seen", 12.34, 0.0, 99, 1), TrackState("can", 2, "unseen", 5.0, 0.26, 7)]
     bench = make_bench(frame_prefix="left/")
     bench.wait_until_connected()
     bench.send(image(1), info(1))
     bench.wait(lambda: bench.value("track left/can_2 state") == "unseen", "the states")
-    keys = ("state", "age_s", "unseen_s", "frames")
-    assert [bench.value(f"track left/box_1 {key}") for key in keys] == ["seen", "12.3", "0.0", "99"]
-    assert [bench.value(f"track left/can_2 {key}") for key in keys] == ["unseen", "5.0", "0.3", "7"]
+    keys = ("state", "age_s", "unseen_s", "frames", "alternatives")
+    assert [bench.value(f"track left/box_1 {key}") for key in keys] == ["seen", "12.3", "0.0", "99", "1"]
+    assert [bench.value(f"track left/can_2 {key}") for key in keys] == ["unseen", "5.0", "0.3", "7", "0"]
 
 
 def test_nothing_seen_gives_empty_detections_no_tf_deleted_markers_and_a_reason(make_bench):

@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 rclpy = pytest.importorskip("rclpy")
@@ -16,7 +17,7 @@ from std_srvs.srv import Trigger  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, load_bundle, save_bundle  # noqa: E402
-from pose_estimation_ros.objects.catalog import Catalog, ObjectModel  # noqa: E402
+from pose_estimation_ros.objects.catalog import Catalog, ObjectFrame, ObjectModel  # noqa: E402
 from pose_estimation_ros.ros.loading import LoadedPipeline, mesh_uris  # noqa: E402
 from pose_estimation_ros.ros.parameters import node_settings, run_settings  # noqa: E402
 
@@ -75,6 +76,30 @@ def test_an_object_that_was_added_is_known_after_a_reload_and_tracks_go_on(make_
     old, new = factory.pipelines
     assert (len(old.frames), len(new.frames)) == (1, 1)
     assert new.previous is old
+
+
+def test_frames_that_were_placed_are_published_after_a_reload_as_long_as_their_object_is_and_tracks_go_on(
+    make_bench, factory, bundle
+):
+    bench = make_bench(factory, bundle=str(bundle.path))
+    bench.wait_until_connected()
+    send_until_processed(bench, 1)
+    lid = np.eye(4)
+    lid[2, 3] = 0.05
+    box = replace(bundle.catalog[0], frames=(ObjectFrame("lid", lid),))
+    save_bundle(replace(bundle, catalog=Catalog((box, bundle.catalog[1]))))
+    assert reload(bench).message.endswith("; objects: box, can; other frames: box")
+    send_until_processed(bench, 2)
+    bench.wait(lambda: len(bench.received["tf"]) == 2, "transforms")
+    before, after = ([item.child_frame_id for item in message.transforms] for message in bench.received["tf"])
+    assert (before, after) == (["box_1", "can_2"], ["box_1", "can_2", "box_1/lid"])
+    placed = bench.received["tf"][1].transforms[2]
+    assert (placed.header.frame_id, placed.header.stamp.sec) == ("box_1", 2)
+    assert placed.transform.translation.z == 0.05
+    factory.pipelines[-1].poses = factory.poses[1:]  # the box has gone
+    send_until_processed(bench, 3)
+    bench.wait(lambda: len(bench.received["tf"]) == 3, "transforms")
+    assert [item.child_frame_id for item in bench.received["tf"][2].transforms] == ["can_2"]
 
 
 def test_markers_of_an_object_that_is_gone_are_deleted(make_bench, factory, bundle):

@@ -49,6 +49,34 @@ def test_noise_on_a_static_scene_is_at_least_halved_without_bias():
     assert np.abs(smoothed[:, :3].mean(axis=0)).max() < 0.001
 
 
+def test_at_rest_many_frames_are_averaged():
+    rng = np.random.default_rng(0)
+    truth = _pose([0.1, -0.05, 0.8], [1.0, 0.4, -2.0])
+    smoother = PoseFilter(_noisy(truth, rng), 0, DIAMETER_M)
+    errors = []
+    for index in range(1, 400):
+        result = smoother.update(_noisy(truth, rng), index * FRAME_NS, at_rest=True)
+        errors.append([*(result[:3, 3] - truth[:3, 3]), _angle(result, truth)])
+    settled = np.array(errors)[20:]
+    assert (settled[:, :3].std(axis=0) < 0.3 * 0.005).all()
+    assert settled[:, 3].mean() < 0.3 * 0.03 * np.sqrt(8.0 / np.pi)
+
+
+@pytest.mark.parametrize("step_m", [0.001, 0.003, 0.01, 0.03])
+@pytest.mark.parametrize("seed", range(4))
+def test_one_that_moves_while_the_camera_rests_is_followed(step_m, seed):
+    rng = np.random.default_rng(seed)
+    smoother = PoseFilter(_pose([0, 0, 1.0]), 0, DIAMETER_M)
+    for index in range(1, 100):
+        smoother.update(_noisy(_pose([0, 0, 1.0]), rng), index * FRAME_NS, at_rest=True)
+    lags = []
+    for index in range(1, 60):
+        truth = _pose([step_m * index, 0, 1.0])
+        result = smoother.update(_noisy(truth, rng), (99 + index) * FRAME_NS, at_rest=True)
+        lags.append(truth[0, 3] - result[0, 3])
+    assert np.abs(lags[8:]).mean() < 0.008  # with estimates that are off by 0.005 themselves
+
+
 def test_steady_motion_is_followed_without_lag():
     smoother = PoseFilter(_pose([0, 0, 1.0]), 0, DIAMETER_M)
     for index in range(1, 30):

@@ -1,0 +1,118 @@
+"""Count the numbers that true instances get while a sequence is played several times.
+
+    python benchmarks/identities.py --bundle models/demo --loops 3
+
+From the end of the sequence to its beginning the camera jumps. The networks run once for every image, which gives the
+same poses in every loop; the tracker runs over all loops. A pose is a true instance's if it lies within half a diameter
+of it, symmetries taken into account, and nearest in sum; others are false. A number is stolen when it was another true
+instance's when that was last seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from tqdm import tqdm
+
+from pose_estimation_ros.data.bop import BopDataset, BopImage
+from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
+from pose_estimation_ros.geometry.symmetry import symmetric_distance
+from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.tracking.object_pose import ObjectPose
+from pose_estimation_ros.tracking.tracker import Tracker, object_symmetries
+
+FRAME_NS = 100_000_000
+NEAR_DIAMETERS = 0.5
+FALSE = -1  # instance of a pose that is no true one's
+
+Found = tuple[list[PoseHypothesis], list[Detection]]
+
+
+def main() -> None:
+    """Run the benchmark and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="models/demo")
+    parser.add_argument("--bop", type=Path, help="default: the bundle's own sequence")
+    parser.add_argument("--mesh-dir", type=Path)
+    parser.add_argument("--refiner", help="default: the bundle's")
+    parser.add_argument("--loops", type=int, default=3)
+    add_result_option(parser)
+    arguments = parser.parse_args()
+    origin = origin_of("python benchmarks/identities.py")
+    bundle = load_bundle(arguments.bundle)
+    dataset = BopDataset(arguments.bop or bundle.path / "sequence", "test")
+    pipeline = Pipeline(
+        bundle, refiner=arguments.refiner, mesh_dir=arguments.mesh_dir, settings={"tracking.enabled": False}
+    )
+    found = [estimated(pipeline, dataset, image) for image in tqdm(dataset.images, unit="img", disable=None)]
+    tracker = Tracker(bundle.catalog, pipeline.settings.pipeline.tracking)
+    figures = counted(tracker, bundle.catalog, dataset.images * arguments.loops, found * arguments.loops)
+    Rows().add(loops=arguments.loops, images=len(dataset.images), **figures)
+    if arguments.result:
+        write_result(arguments.result, origin, {"loops": arguments.loops, "images": len(dataset.images), **figures})
+
+
+def estimated(pipeline: Pipeline, dataset: BopDataset, image: BopImage) -> Found:
+    """Return the poses of one image as a tracker takes them."""
+    poses = pipeline.process(dataset.frame(image)).poses
+    detections = [Detection(item.object_index, item.score, item.box) for item in poses]
+    hypotheses = [
+        PoseHypothesis(item.object_index, row, item.camera_from_object, item.score, covariance=item.covariance)
+        for row, item in enumerate(poses)
+    ]
+    return hypotheses, detections
+
+
+def counted(tracker: Tracker, catalog: Catalog, images: list[BopImage], found: list[Found]) -> dict[str, float]:
+    """Run the tracker over the frames and compare the numbers with the true instances."""
+    symmetries = [object_symmetries(model) for model in catalog]
+    numbers: dict[tuple[int, int], list[int]] = defaultdict(list)  # of true instances, frame by frame
+    owners: dict[tuple[int, int], int] = {}  # the true instances that numbers were last of
+    stolen = false = 0
+    for number, (image, (hypotheses, detections)) in enumerate(zip(images, found, strict=True)):
+        poses = tracker.update(hypotheses, detections, number * FRAME_NS)
+        for pose, instance in zip(poses, true_instances(poses, image, catalog, symmetries), strict=True):
+            if instance == FALSE:
+                false += 1
+                continue
+            key = (pose.object_index, pose.track_id)
+            stolen += owners.get(key, instance) != instance
+            owners[key] = instance
+            numbers[pose.object_index, instance].append(pose.track_id)
+    return {
+        "instances": len(numbers),
+        "numbers_per_instance": float(np.mean([len(set(item)) for item in numbers.values()])),
+        "switches": sum(int(np.count_nonzero(np.diff(item))) for item in numbers.values()),
+        "stolen": stolen,
+        "false_poses": false,
+    }
+
+
+def true_instances(
+    poses: list[ObjectPose], image: BopImage, catalog: Catalog, symmetries: list[np.ndarray]
+) -> list[int]:
+    """Return the position in the ground truth of the instance that each pose is of, FALSE where it is of none."""
+    reach = np.full((len(poses), len(image.ground_truth)), np.inf)
+    for row, pose in enumerate(poses):
+        model = catalog[pose.object_index]
+        for column, truth in enumerate(image.ground_truth):
+            if truth.object_id == model.object_id:
+                _, metres = symmetric_distance(
+                    truth.camera_from_object, pose.camera_from_object, symmetries[pose.object_index]
+                )
+                reach[row, column] = metres / model.diameter_m
+    cost = np.where(reach < NEAR_DIAMETERS, reach, 1e3)
+    chosen = {row: column for row, column in zip(*linear_sum_assignment(cost), strict=True) if cost[row, column] < 1e3}
+    return [int(chosen.get(row, FALSE)) for row in range(len(poses))]
+
+
+if __name__ == "__main__":
+    main()
