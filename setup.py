@@ -76,6 +76,7 @@ setup(
             for name in (
                 "attention",
                 "corners",
+                "hands",
                 "heatmaps",
                 "mask_rcnn",
                 "nemo",
