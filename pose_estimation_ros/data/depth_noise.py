@@ -1,7 +1,7 @@
 """What structured-light cameras do to depth: shadows of the projector, steps of disparity, torn edges, holes.
 
-After Khoshelham and Elberink, "Accuracy and Resolution of Kinect Depth Data", Sensors 2012 (disparity, its steps and the
-error that grows with the squared distance) and Handa et al., ICRA 2014 (edges displaced before disparity is rounded).
+After Khoshelham and Elberink, "Accuracy and Resolution of Kinect Depth Data", Sensors 2012 (disparity, its steps and
+the error that grows with the squared distance) and Handa et al., ICRA 2014 (edges displaced before it is rounded).
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def _torn(depth: Tensor, share: float, generator: torch.Generator) -> Tensor:
 def _shadows(depth: Tensor, focal_baseline: Tensor) -> Tensor:
     """Find pixels (B, H, W) that the projector does not reach, since something nearer stands in its way.
 
-    A point in column u is lit from column u - focal_baseline / depth of the projector. These columns grow with u, unless a
-    nearer surface further right is lit from the same ones.
+    A point in column u is lit from column u - focal_baseline / depth of the projector. These columns grow with u,
+    unless a nearer surface further right is lit from the same ones.
     """
     column = torch.arange(depth.shape[2]) - focal_baseline / depth
     least_to_the_right = column.flip(2).cummin(dim=2).values.flip(2)
@@ -74,7 +74,7 @@ def _shadows(depth: Tensor, focal_baseline: Tensor) -> Tensor:
 
 
 def _slopes(depth: Tensor, focal: Tensor) -> Tensor:
-    """Return the tangent of the angle between the surface and the image, 0 beside edges."""
+    """Return the tangent of the angle between the surface and the image, 0 beside what was not measured."""
     finite = torch.where(torch.isinf(depth), 0.0, depth)
     padded = F.pad(finite[:, None], (0, 1, 0, 1), mode="replicate")[:, 0]
     across, down = padded[:, :-1, 1:] - finite, padded[:, 1:, :-1] - finite

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+NEAREST_PART_M = 0.12  # the search for a hand begins with what is at most so far behind the nearest point
+
 
 def crop_cubes(
     depth: Tensor, intrinsics: Tensor, centre: Tensor, side: Tensor, size: int, roll: Tensor | None = None
@@ -21,7 +23,7 @@ def crop_cubes(
         centre: of the cubes in camera axes, metres, shape (B, 3).
         side: of the cubes in metres, shape (B,).
         size: of the crops in pixels.
-        roll: by which the crops are turned in the image, radians, clockwise as seen, shape (B,); not at all where absent.
+        roll: by which what is seen is turned in the crops, radians, clockwise, shape (B,); not at all where absent.
 
     Returns:
         Crops (B, 1, size, size): -1 at the near end of the cube and before it, 1 at its far end, behind it, outside the

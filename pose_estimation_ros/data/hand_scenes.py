@@ -10,7 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from pose_estimation_ros.data.depth_noise import DepthNoise, add_depth_noise
-from pose_estimation_ros.data.hand_crops import crop_cubes, depth_points, nearest_part, points_to_cube, settle_centre
+from pose_estimation_ros.data.hand_crops import (
+    NEAREST_PART_M,
+    crop_cubes,
+    depth_points,
+    nearest_part,
+    points_to_cube,
+    settle_centre,
+)
 from pose_estimation_ros.data.hand_skeleton import (
     HandShapes,
     Skeletons,
@@ -21,11 +28,12 @@ from pose_estimation_ros.data.hand_skeleton import (
 )
 from pose_estimation_ros.data.hand_skin import cover
 from pose_estimation_ros.data.nyu_hand import PALM
+from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.rendering.spheres import sphere_depth
 
 _WINDOW_PX, _WINDOW_M = 96, 0.38  # side of the images that are drawn, and what it is at the palm
+_REACH_M = 0.16  # of a hand from the palm, about
 _COARSE = 3  # one pixel of so many, along each axis, is enough for a rough centre
-NEAREST_PART_M = 0.12  # what lies at most so far behind the nearest point is where the search for the hand begins
 
 
 class HandSceneConfig(BaseModel):
@@ -111,10 +119,30 @@ def draw_scenes(count: int, config: HandSceneConfig, generator: torch.Generator)
     """Draw depth images of so many hands, some as cameras with noise see them."""
     shapes, skeletons, intrinsics = sample_hands(count, config, generator)
     depth = sphere_depth(*cover(shapes, skeletons), intrinsics, _WINDOW_PX, _WINDOW_PX)
-    noisy = torch.rand(count, generator=generator) < config.noisy_share
+    return HandScenes(_seen(depth, intrinsics, config, generator), intrinsics, skeletons.joints)
+
+
+def draw_frames(count: int, config: HandSceneConfig, camera: Camera, generator: torch.Generator) -> HandScenes:
+    """Draw depth images of one camera, each with a hand that is wholly inside, as far as its size allows."""
+    shapes, skeletons, _ = sample_hands(count, config, generator)
+    intrinsics = torch.from_numpy(camera.intrinsics).float()
+    size = torch.tensor([camera.width, camera.height], dtype=torch.float32)
+    focal, distance = intrinsics[[0, 1], [0, 1]], skeletons.joints[:, PALM, 2:]
+    margin = torch.minimum(focal * _REACH_M / distance, 0.5 * size)
+    pixel = margin + (size - 2.0 * margin) * torch.rand(count, 2, generator=generator)
+    shift = torch.cat([(pixel - intrinsics[:2, 2]) / focal * distance, torch.zeros(count, 1)], dim=1)
+    skeletons = skeletons.moved(torch.eye(3).expand(count, 3, 3), shift)
+    every = intrinsics.expand(count, 3, 3)
+    depth = sphere_depth(*cover(shapes, skeletons), every, camera.height, camera.width)
+    return HandScenes(_seen(depth, every, config, generator), every, skeletons.joints)
+
+
+def _seen(depth: Tensor, intrinsics: Tensor, config: HandSceneConfig, generator: torch.Generator) -> Tensor:
+    """Return the images, a share of them as cameras with noise see them."""
+    noisy = torch.rand(len(depth), generator=generator) < config.noisy_share
     if bool(noisy.any()):
         depth[noisy] = add_depth_noise(depth[noisy], intrinsics[noisy], config.noise, generator)
-    return HandScenes(depth, intrinsics, skeletons.joints)
+    return depth
 
 
 def cut_crops(scenes: HandScenes, config: HandCropConfig, generator: torch.Generator) -> HandCrops:

@@ -1,7 +1,7 @@
 """A kinematic model of right hands: proportions, angles within anatomical limits, and where bones and joints are then.
 
-The hand's frame has its origin between the wrist's two joints: x to the thumb's side, y along the straight fingers, z out
-of the palm. Sizes are those of a large man's hand; `sample_shapes` makes others of it.
+The hand's frame has its origin between the wrist's two joints: x to the thumb's side, y along the straight fingers, z
+out of the palm. Sizes are those of a large man's hand; `sample_shapes` makes others of it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ FLEXED = 4  # fingers that bend about one axis; the thumb, last, has its own
 _MM = 1e-3
 _KNUCKLES = torch.tensor([[27.0, 112.0, 0.0], [7.0, 115.0, -3.0], [-13.0, 108.0, -2.0], [-31.0, 96.0, 3.0]]) * _MM
 _THUMB_ROOT = torch.tensor([20.0, 22.0, 7.0]) * _MM
-# Proximal, middle and distal phalanx; of the thumb metacarpal bone, proximal and distal phalanx. They end 8 mm below the
-# tip of the skin, where the tip's joint is.
+# Proximal, middle and distal phalanx; of the thumb metacarpal bone, proximal and distal phalanx. They end inside the
+# skin, where the tip's joint is.
 _BONES = (
     torch.tensor([[45.0, 27.0, 23.0], [49.0, 31.0, 25.0], [45.0, 29.0, 24.0], [36.0, 21.0, 22.0], [54.0, 42.0, 26.0]])
     * _MM

@@ -1,7 +1,7 @@
 """Skin over the bones of a hand: spheres so close to each other that their hull is smooth.
 
-Fingers are spheres moved along bones while their radius changes, palm, web of the thumb and forearm spheres moved across
-sheets between two bones. Spheres need no mesh and no blending, and any articulation keeps the skin closed.
+Fingers are spheres moved along bones while their radius changes; palm, web of the thumb and forearm are spheres moved
+across sheets between two bones. They need no mesh and no blending, and any articulation keeps the skin closed.
 """
 
 from __future__ import annotations

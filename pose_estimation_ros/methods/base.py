@@ -139,7 +139,7 @@ class Training:
     # object. None: it can learn no further object.
     object_rows: Mapping[str, int] | None = field(default_factory=dict)
 
-    # "module:function" of a folder that makes a bundle without networks, where none needs meshes; else they are its start.
+    # "module:function" of a folder that makes a bundle for a network that needs no meshes. None: it needs some.
     new_bundle: str | None = None
 
     # "module:attribute", an `Adaptation`: how the network goes on learning from photographs. None: it cannot.

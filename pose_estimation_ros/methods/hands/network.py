@@ -142,7 +142,9 @@ class HandNet(nn.Module):
             ValueError: if the crops have another size.
         """
         if crops.shape[1:] != (1, self.size, self.size):
-            raise ValueError(f"HandNet: crops of shape {tuple(crops.shape[1:])}, expected (1, {self.size}, {self.size})")
+            raise ValueError(
+                f"HandNet: crops of shape {tuple(crops.shape[1:])}, expected (1, {self.size}, {self.size})"
+            )
         out = F.max_pool2d(self.stem(crops), 2)
         out = F.relu(self.norm(self.stages(out)))
         return F.relu(self.inner(F.relu(self.enter(out.flatten(1)))))
