@@ -55,6 +55,7 @@ setup(
     entry_points={
         "console_scripts": [
             "pose_node = pose_estimation_ros.ros.start:main",
+            "hands_node = pose_estimation_ros.ros.start:hands",
             "pose_play = pose_estimation_ros.ros.play_node:main",
             "pose_rviz = pose_estimation_ros.ros.rviz:main",
             "pose_record = pose_estimation_ros.ros.record_node:main",

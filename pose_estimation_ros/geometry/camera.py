@@ -106,8 +106,8 @@ class Camera:
 
         size = self.width, self.height
         lens = self.intrinsics, np.asarray(self.distortion)
-        maps = self._lens_model.initUndistortRectifyMap(*lens, np.eye(3), self.intrinsics, size, cv2.CV_32FC1)
-        return cv2.remap(depth, *maps, cv2.INTER_NEAREST)
+        columns, rows = self._lens_model.initUndistortRectifyMap(*lens, np.eye(3), self.intrinsics, size, cv2.CV_32FC1)
+        return cv2.remap(depth, columns, rows, cv2.INTER_NEAREST)
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Project camera-frame points (N, 3) in metres to pixels (N, 2); at or behind the camera gives NaN."""

@@ -88,6 +88,11 @@ class HandFinder:
         ]
         return self._kept(hands, timings)
 
+    def warm_up(self) -> None:
+        """Run the network once, so that the first image does not take longer than others."""
+        nothing = torch.full((2, 2), torch.inf)
+        self.joints_at(nothing, torch.eye(3), torch.tensor([[0.0, 0.0, 0.5]]))
+
     def _kept(self, hands: list[Hand], timings: dict[str, float]) -> HandResult:
         whole = [hand for hand in hands if hand.inside >= self.settings.min_inside]
         kept = [hand for hand in whole if hand.score >= self.settings.min_score]

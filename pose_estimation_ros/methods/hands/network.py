@@ -94,6 +94,9 @@ class HandNet(nn.Module):
         ValueError: if the size is not such a multiple.
     """
 
+    prior_mean: Tensor
+    prior_basis: Tensor
+
     def __init__(
         self,
         objects: int = 1,
