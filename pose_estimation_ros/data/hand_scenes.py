@@ -31,7 +31,7 @@ from pose_estimation_ros.data.nyu_hand import PALM
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.rendering.spheres import sphere_depth
 
-_WINDOW_PX, _WINDOW_M = 96, 0.38  # side of the images that are drawn, and what it is at the palm
+_WINDOW_PX, _WINDOW_M = 152, 0.6  # side of the images that are drawn, and what it is at the palm: hand and forearm
 _REACH_M = 0.16  # of a hand from the palm, about
 _COARSE = 3  # one pixel of so many, along each axis, is enough for a rough centre
 

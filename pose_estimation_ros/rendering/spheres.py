@@ -5,20 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_HALF_SIZES = (
-    2,
-    3,
-    4,
-    5,
-    6,
-    8,
-    10,
-    14,
-    20,
-    28,
-    40,
-    64,
-)  # pixels from a window's centre to its edge; the least that will do
+# Pixels from a window's centre to its edge; the least that will do is taken.
+_HALF_SIZES = (2, 3, 4, 5, 6, 8, 10, 14, 20, 28, 40, 64, 100, 160, 250)
 
 
 def sphere_depth(centres: Tensor, radii: Tensor, intrinsics: Tensor, height: int, width: int) -> Tensor:
