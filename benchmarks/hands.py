@@ -1,6 +1,6 @@
 """Measure a hand network on depth renderings of hands it has never seen, from the whole image to the joints.
 
-    python benchmarks/hands.py --bundle models/hands [--frames 400]
+    python benchmarks/hands.py --bundle models/hands [--frames 200]
 
 Proportions vary more than in the training. Three cameras: one without noise, one with the noise of the training, and
 one with more noise, of other strength in every part. No true centre is used: hands are searched for.
@@ -41,7 +41,7 @@ def main() -> None:
     """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="hands")
-    parser.add_argument("--frames", type=int, default=400, help="of every camera")
+    parser.add_argument("--frames", type=int, default=200, help="of every camera")
     add_result_option(parser)
     arguments = parser.parse_args()
     origin = origin_of("python benchmarks/hands.py")

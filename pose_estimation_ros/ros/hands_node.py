@@ -65,7 +65,8 @@ class HandsNode(LifecycleNode):
         self._announcements = Announcements(self)
         self._numbers = HandNumbers()
         self._dropped_before = 0
-        self._hand_count, self._reason = 0, None
+        self._hand_count = 0
+        self._reason: str | None = None  # why the newest image has no hands
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when simulated time stands still
         self.create_timer(self._settings.diagnostics_period_s, self.publish_diagnostics, clock=steady)
@@ -86,7 +87,7 @@ class HandsNode(LifecycleNode):
             self._finder = self._finder_factory(self._given)
             self._outputs = HandOutputs(self, frame_prefix(self._settings.frame_prefix, self.get_namespace()))
         except Exception as error:  # whatever is wrong with a bundle, the node lives
-            self._complain(Problem("configure", f"not configured: {error or type(error).__name__}"))
+            self._complain(Problem("configure", f"not configured: {str(error) or type(error).__name__}"))
             self.publish_diagnostics()
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
