@@ -77,7 +77,8 @@ def train_hands(run: TrainingRun, recipe: HandRecipe) -> Bundle:
     architecture = {**recipe.network, "size": recipe.crops.size, "components": recipe.components}
     network = build_network(HandNet, 1, **architecture)
     draw = HandCropDraw(recipe.scenes, recipe.crops)
-    network.set_prior(*fit_prior(prior_joints(recipe), recipe.components))
+    if not (run.resume and (run.folder / "checkpoint.pt").is_file()):  # which has it
+        network.set_prior(*fit_prior(prior_joints(recipe), recipe.components))
     network = network.to(device).to(memory_format=torch.channels_last).train()
     trainer = Trainer(
         network,

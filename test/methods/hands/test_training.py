@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pose_estimation_ros.data.hand_scenes import HandCropDraw
 from pose_estimation_ros.methods.hands.network import HandNet
 from pose_estimation_ros.methods.hands.training import TRIAL, HandRecipe, HandStep, new_bundle, train_hands
 from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.training.pause import Pause
 from pose_estimation_ros.training.trainer import TrainingRun
 
 RECIPE = HandRecipe.model_validate(TRIAL.recipe)
@@ -41,6 +43,15 @@ def test_the_command_makes_a_bundle_without_meshes(tmp_path: Path, capsys: pytes
     )
     assert main([*command, "--config", str(tmp_path / "recipe.yaml"), "--device", "cpu"]) == 0
     assert [model.name for model in load_bundle(tmp_path / "b").catalog] == ["hand"]
+
+
+def test_a_training_that_goes_on_has_the_prior_and_the_weights_of_one_that_never_stopped(tmp_path: Path):
+    whole, parts = (TrainingRun(new_bundle(tmp_path / name), tmp_path / f"run_{name}") for name in ("whole", "parts"))
+    recipe = RECIPE.model_copy(update={"samples": 32})
+    train_hands(replace(parts, pause=Pause(16)), recipe)
+    found = [train_hands(run, recipe) for run in (whole, replace(parts, resume=True))]
+    first, second = (bundle.weights("hands") for bundle in found)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_arguments_that_follow_from_the_recipe_are_refused(tmp_path: Path):
