@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.data.hand_crops import crop_cubes, points_from_cube
+from pose_estimation_ros.data.nyu_hand import PALM
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.hands.localisation import find_centres
@@ -120,13 +121,14 @@ class HandFinder:
         crops = self._crops(depth, intrinsics, centres, side)
         with autocast(self.device):
             palm = self.network.centre(crops.to(self.device)).float().cpu()
-        refined = points_from_cube(self._mirrored(palm)[:, None], intrinsics, centres, side)[:, 0]
-        crops = self._crops(depth, intrinsics, refined, side)
-        with autocast(self.device):
-            found = self.network(crops.to(self.device), is_real=self.settings.domain == "real").float().cpu()
-        scores = _share_allowed(found, crops)
-        joints = points_from_cube(self._mirrored(found), intrinsics, refined, side)
-        return joints.double().numpy(), scores.numpy()
+        centre = points_from_cube(self._mirrored(palm)[:, None], intrinsics, centres, side)[:, 0]
+        for _ in range(self.settings.passes):
+            crops = self._crops(depth, intrinsics, centre, side)
+            with autocast(self.device):
+                found = self.network(crops.to(self.device), is_real=self.settings.domain == "real").float().cpu()
+            joints = points_from_cube(self._mirrored(found), intrinsics, centre, side)
+            centre = joints[:, PALM]
+        return joints.double().numpy(), _share_allowed(found, crops).numpy()
 
     def _crops(self, depth: Tensor, intrinsics: Tensor, centre: Tensor, side: Tensor) -> Tensor:
         crops = crop_cubes(depth, intrinsics, centre, side, self.network.size)

@@ -142,6 +142,14 @@ def test_left_hands_are_right_ones_in_the_mirror():
         assert np.allclose(left, right * [-1.0, 1.0, 1.0], atol=0.02)  # crops take the nearest pixel
 
 
+def test_later_passes_look_about_the_palm_that_was_found():
+    depth, _ = frames(1)
+    first, later = (random_network(passes=count).find(depth[0], CAMERA).hands[0].joints for count in (1, 2))
+    moved = later - first
+    # A network that says the same of every crop finds its joints about a centre that has moved by its palm.
+    assert np.linalg.norm(moved, axis=1).min() > 1e-3
+
+
 def test_wrong_input_is_named():
     with pytest.raises(ValueError, match=r"shape \(10, 10\), expected \(240, 320\)"):
         random_network().find(np.zeros((10, 10)), CAMERA)
