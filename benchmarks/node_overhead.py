@@ -84,8 +84,8 @@ def measure(images: int, rate_hz: float, pipeline_s: float) -> dict[str, Any]:
     from diagnostic_msgs.msg import DiagnosticArray
     from tf2_msgs.msg import TFMessage
 
+    from pose_estimation_ros.data.image_sources import PlayedImage
     from pose_estimation_ros.geometry.camera import Camera
-    from pose_estimation_ros.ros.image_sources import PlayedImage
     from pose_estimation_ros.ros.messages import stamp_to_ns
     from pose_estimation_ros.ros.play_node import PlayNode
 

@@ -324,6 +324,10 @@ class Pipeline:
         settings, method = self.settings.pipeline.second_looks, self.backend_method
         if self.refiner is None or not settings.enabled or (method is not None and method.searches):
             return estimated, refined
+        chances = None
+        if self.verifier is not None and settings.hopeless_below > 0.0:
+            with watch.stage("verification"):
+                chances = self.verifier.probabilities(frame, detections, estimated, refined).tolist()
         return look_again(
             detections,
             estimated,
@@ -331,6 +335,7 @@ class Pipeline:
             lambda changed: self._estimate(frame, changed, watch),
             lambda changed, tried: self._refine(frame, changed, tried, watch, thorough=False),
             settings,
+            chances,
         )
 
     def _verify(self, trace: Trace, watch: Stopwatch) -> list[PoseHypothesis]:

@@ -5,6 +5,7 @@
 #   bash scripts/test.sh test/ros     only these tests, or any other arguments for pytest
 #   bash scripts/test.sh --slow       the tests marked slow too
 #
+# TEST_PROCESSES=N runs as many tests at a time, 0 all of them in one process; as many as there are cores, at most four, if not set.
 # POSE_PRECISION=float32 or =bfloat16 runs networks in that format on any processor; both must pass.
 set -uo pipefail
 
@@ -18,6 +19,8 @@ source scripts/env.sh || exit 1
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
 
+cores="$(nproc)"
+processes="${TEST_PROCESSES:-$((cores < 4 ? cores : 4))}"
 marker="not slow"
 arguments=()
 for argument in "$@"; do
@@ -41,7 +44,7 @@ check mypy mypy
 
 # Above the summary of pytest, so that its last line stays the last line.
 if [ "${#failed[@]}" -gt 0 ]; then echo "FAILED before pytest: ${failed[*]}"; fi
-timeout --kill-after=20 "${TEST_TIMEOUT_S:-1100}" python -m pytest -q ${marker:+-m "$marker"} -rs --durations=10 "${arguments[@]}"
+timeout --kill-after=20 "${TEST_TIMEOUT_S:-1100}" python -m pytest -q -n "$processes" --dist loadgroup ${marker:+-m "$marker"} -rs --durations=10 "${arguments[@]}"
 status=$?
 if [ "$status" -eq 124 ]; then echo "pytest: stopped after ${TEST_TIMEOUT_S:-1100} s (TEST_TIMEOUT_S)"; fi
 [ "${#failed[@]}" -eq 0 ] || exit 1

@@ -31,6 +31,19 @@ def pytest_configure() -> None:
         raise pytest.UsageError(str(error)) from error
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell pytest-xdist which tests stay in one process: those of a method's trained networks, and those of ROS."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_process_group(item)))
+
+
+def _process_group(item: pytest.Item) -> str:
+    trained = getattr(item, "callspec", None) and item.callspec.params.get("case")
+    if isinstance(trained, str):
+        return f"{item.path.parent}:{trained}"
+    return str(item.path.parent if item.path.parent.name == "ros" else item.path)
+
+
 TINY_CAMERA = Camera(np.array([[150.0, 0.0, 79.5], [0.0, 150.0, 59.5], [0.0, 0.0, 1.0]]), 160, 120)
 CUBE_CORNERS = 0.05 * np.array(list(product((-1.0, 1.0), repeat=3)))
 WEDGE_CORNERS = np.array([[-0.06, -0.02, -0.03], [0.06, -0.02, -0.03], [-0.06, 0.03, -0.03], [-0.05, -0.02, 0.04]])

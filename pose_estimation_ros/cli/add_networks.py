@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pose_estimation_ros.methods.base import Kind
 from pose_estimation_ros.methods.registry import find_training, methods_of, trained_networks
+from pose_estimation_ros.objects.bounded_yaml import read_yaml
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, BundleError, find_bundle
 from pose_estimation_ros.objects.bundle_file import BundleFile, NetworkEntry
 from pose_estimation_ros.objects.score_entry import ScoreEntry
@@ -61,7 +62,7 @@ def generic_networks(name: str | Path, needed: bool) -> GenericNetworks | None:
             "bundle with a trained network `attention` (--generic lmo)"
         ) from error
     try:
-        content = BundleFile.model_validate(yaml.safe_load((path / BUNDLE_FILE).read_text()))
+        content = BundleFile.model_validate(read_yaml(path / BUNDLE_FILE))
     except (ValueError, yaml.YAMLError) as error:
         raise BundleError(f"{path / BUNDLE_FILE}: {error}") from error
     found = {role: entry for role, entry in content.networks.items() if is_generic(role)}

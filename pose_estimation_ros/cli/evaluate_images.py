@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection
+from typing import TypeVar
 
-from pose_estimation_ros.data.bop import BopDataset, BopImage, BopTarget, read_targets
+from pose_estimation_ros.data.bop import BopDataset, BopTarget, read_targets
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
+
+Image = TypeVar("Image")
 
 
 def open_dataset(arguments: argparse.Namespace) -> BopDataset:
@@ -26,7 +29,7 @@ def open_dataset(arguments: argparse.Namespace) -> BopDataset:
     return dataset
 
 
-def slice_images(images: list[BopImage], option: str, text: str) -> list[BopImage]:
+def slice_images(images: list[Image], option: str, text: str) -> list[Image]:
     """Return the images that A:B[:STEP] names.
 
     Raises:

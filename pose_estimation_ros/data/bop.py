@@ -22,7 +22,7 @@ TARGETS_FILE = "test_targets_bop19.json"
 MIN_VISIBILITY = 0.1  # BOP scores only instances that are at least this visible
 _MM = 1000.0  # millimetres per metre
 _IMAGE_FOLDERS = ("rgb", "gray")
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _files_by_id(scene: Path, folders: tuple[str, ...]) -> dict[int, Path]:
             return {
                 int(path.stem): path
                 for path in sorted((scene / folder).iterdir())
-                if path.suffix.lower() in _IMAGE_SUFFIXES and path.stem.isdigit()
+                if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdigit()
             }
     return {}
 

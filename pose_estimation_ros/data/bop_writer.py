@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,20 +26,32 @@ class BopWriter:
         split: name of the split's folder.
         scene_id: number of the scene.
         image_suffix: format of the colour images, `.png` (exact) or `.jpg` (small).
+        resume: go on with the scene as it is on the disk.
+
+    Raises:
+        ValueError: if what is on the disk cannot be gone on with.
 
     Example:
         >>> with BopWriter(Path("out/demo"), scene_id=1) as writer:  # doctest: +SKIP
         ...     writer.add(rgb, camera, [(1, camera_from_object)], masks_visible)
     """
 
-    def __init__(self, root: str | Path, split: str = "test", scene_id: int = 1, image_suffix: str = ".png") -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "test",
+        scene_id: int = 1,
+        image_suffix: str = ".png",
+        resume: bool = False,
+    ) -> None:
         self.root = Path(root)
         self.scene_id = scene_id
         self._suffix = image_suffix
         self.folder = self.root / split / f"{scene_id:06d}"
-        self._cameras: dict[str, Any] = {}
-        self._truth: dict[str, Any] = {}
-        self._info: dict[str, Any] = {}
+        names = ("camera", "gt", "gt_info")
+        found = [_read_object(self.folder / f"scene_{name}.json") if resume else {} for name in names]
+        self._cameras, self._truth, self._info = found
+        self._resumed = bool(self._cameras)
         self._size: tuple[int, int] | None = None
 
     def __enter__(self) -> BopWriter:
@@ -57,6 +70,7 @@ class BopWriter:
         masks_full: np.ndarray | None = None,
         depth_m: np.ndarray | None = None,
         image_id: int | None = None,
+        copy_of: Path | None = None,
     ) -> int:
         """Write one image with its ground truth.
 
@@ -67,7 +81,8 @@ class BopWriter:
             masks_visible: (n, H, W) bool, visible pixels; without them no boxes and no visibility are written.
             masks_full: (n, H, W) bool, pixels of the whole silhouette; the visible ones where absent.
             depth_m: (H, W) depth along z in metres, zero where unknown.
-            image_id: number of the image; counts up from 0.
+            image_id: number of the image; counts up from 0. One that is there already is replaced.
+            copy_of: file that holds `rgb`; it is copied instead of encoding the pixels anew.
 
         Returns:
             The number of the image.
@@ -78,8 +93,13 @@ class BopWriter:
         self._check(rgb, camera, poses, masks_visible, masks_full)
         image_id = len(self._cameras) if image_id is None else image_id
         key = str(image_id)
+        self.remove(image_id)
         self._size = (camera.width, camera.height)
-        _imwrite(self.folder / "rgb" / f"{image_id:06d}{self._suffix}", rgb[..., ::-1])
+        if copy_of is None:
+            _imwrite(self.folder / "rgb" / f"{image_id:06d}{self._suffix}", rgb[..., ::-1])
+        else:
+            (self.folder / "rgb").mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(copy_of, self.folder / "rgb" / f"{image_id:06d}{copy_of.suffix.lower()}")
         if depth_m is not None:
             units = np.clip(np.round(depth_m * (_MM / DEPTH_SCALE_MM)), 0, 65535).astype(np.uint16)
             _imwrite(self.folder / "depth" / f"{image_id:06d}.png", units)
@@ -94,22 +114,37 @@ class BopWriter:
                 _imwrite(self.folder / "mask" / name, whole.astype(np.uint8) * 255)
         return image_id
 
+    def remove(self, image_id: int) -> bool:
+        """Take an image out of the scene; return whether it was there."""
+        if self._cameras.pop(str(image_id), None) is None:
+            return False
+        self._truth.pop(str(image_id), None)
+        self._info.pop(str(image_id), None)
+        for folder in ("rgb", "depth", "mask", "mask_visib"):
+            for path in (self.folder / folder).glob(f"{image_id:06d}[._]*"):
+                path.unlink()
+        return True
+
     def close(self) -> None:
         """Write the JSON files; the targets of other scenes are kept."""
-        if self._size is None:
+        if self._size is None and not self._resumed:
             raise ValueError(f"{self.folder}: no image was added")
         _write_json(self.folder / "scene_camera.json", self._cameras)
         _write_json(self.folder / "scene_gt.json", self._truth)
-        if self._info:
+        if self._info or self._resumed:
             _write_json(self.folder / "scene_gt_info.json", self._info)
-        matrix = np.reshape(next(iter(self._cameras.values()))["cam_K"], (3, 3))
-        general = {"width": self._size[0], "height": self._size[1], "fx": matrix[0, 0], "fy": matrix[1, 1]}
-        general |= {"cx": matrix[0, 2], "cy": matrix[1, 2], "depth_scale": DEPTH_SCALE_MM}
-        _write_json(self.root / "camera.json", general)
+        if self._size is not None and self._cameras:
+            self._write_camera(*self._size)
         path = self.root / TARGETS_FILE
         others = json.loads(path.read_text()) if path.is_file() else []
         targets = [entry for entry in others if entry["scene_id"] != self.scene_id] + self._targets()
         _write_json(path, sorted(targets, key=lambda entry: (entry["scene_id"], entry["im_id"], entry["obj_id"])))
+
+    def _write_camera(self, width: int, height: int) -> None:
+        matrix = np.reshape(next(iter(self._cameras.values()))["cam_K"], (3, 3))
+        general = {"width": width, "height": height, "fx": matrix[0, 0], "fy": matrix[1, 1]}
+        general |= {"cx": matrix[0, 2], "cy": matrix[1, 2], "depth_scale": DEPTH_SCALE_MM}
+        _write_json(self.root / "camera.json", general)
 
     def _targets(self) -> list[dict[str, int]]:
         targets = []
@@ -200,6 +235,16 @@ def _imwrite(path: Path, pixels: np.ndarray) -> None:
     options = [cv2.IMWRITE_JPEG_QUALITY, 90] if path.suffix == ".jpg" else []
     if not cv2.imwrite(str(path), pixels, options):
         raise OSError(f"{path}: could not be written")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a {type(content).__name__}, expected an object with an entry for every image")
+    return content
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -73,7 +73,7 @@ def levenberg_marquardt(matches: Matches, pose: np.ndarray, translation_prior: T
         hessian, gradient = hessian + place.hessian, gradient + place.gradient
         scale = np.diag(np.diag(hessian) + 1e-12 * np.trace(hessian))
         step = np.linalg.solve(hessian + damping * scale, -gradient)
-        candidate = _moved(pose, step)
+        candidate = moved_pose(pose, step)
         residuals_next, in_camera_next, rotated_next = residuals_of(matches, candidate)
         lengths_next = matches.weights * np.sqrt((residuals_next**2).sum(axis=0))
         place_next = _placement(translation_prior, matches.intrinsics, candidate)
@@ -109,7 +109,7 @@ def _placement(translation_prior: TranslationPrior | None, intrinsics: np.ndarra
     inverse = 1.0 / np.append(translation_prior.pixel_deviation, translation_prior.log_depth_deviation)
     residual = np.append(residuals[:, 0], np.log(depth / translation_prior.depth_m)) * inverse
     by_depth = np.array([0.0, 0.0, 1.0, rotated[1, 0], -rotated[0, 0], 0.0]) / depth
-    jacobian = np.column_stack([_jacobian(intrinsics, in_camera, rotated)[:, :, 0], by_depth]) * inverse
+    jacobian = np.column_stack([projection_jacobian(intrinsics, in_camera, rotated)[:, :, 0], by_depth]) * inverse
     return _Term(0.5 * float(residual @ residual), jacobian @ residual, jacobian @ jacobian.T)
 
 
@@ -121,12 +121,12 @@ def _normal_equations(
     matches: Matches, residuals: np.ndarray, in_camera: np.ndarray, rotated: np.ndarray, robust: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return J^T W J (6, 6) and J^T W r (6,) for increments x y z rx ry rz in camera axes about the origin."""
-    jacobian = _jacobian(matches.intrinsics, in_camera, rotated)
+    jacobian = projection_jacobian(matches.intrinsics, in_camera, rotated)
     weighted = (jacobian * (robust * matches.weights**2)).reshape(6, -1)
     return weighted @ jacobian.reshape(6, -1).T, weighted @ residuals.reshape(-1)
 
 
-def _jacobian(intrinsics: np.ndarray, in_camera: np.ndarray, rotated: np.ndarray) -> np.ndarray:
+def projection_jacobian(intrinsics: np.ndarray, in_camera: np.ndarray, rotated: np.ndarray) -> np.ndarray:
     """Return the derivative (6, 2, N) of the projections by translation and by rotation, X = exp(w) R p + t."""
     inverse = 1.0 / in_camera[2]
     jacobian = np.empty((6, 2, in_camera.shape[1]))
@@ -141,7 +141,8 @@ def _jacobian(intrinsics: np.ndarray, in_camera: np.ndarray, rotated: np.ndarray
     return jacobian
 
 
-def _moved(pose: np.ndarray, step: np.ndarray) -> np.ndarray:
+def moved_pose(pose: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return a pose (4, 4) after an increment x y z rx ry rz in camera axes about the object's origin."""
     moved = np.eye(4)
     moved[:3, :3] = cv2.Rodrigues(step[3:])[0] @ pose[:3, :3]
     moved[:3, 3] = pose[:3, 3] + step[:3]

@@ -15,6 +15,7 @@ from pose_estimation_ros.geometry.transfer import to_device, to_host
 from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, BundleError
+from pose_estimation_ros.objects.network_building import build_network
 
 MAX_ASPECT = 2  # height over width of what the network sees at full width
 
@@ -95,9 +96,9 @@ def load_segmenter(bundle: Bundle, role: str, classes: int, device: torch.device
         BundleError: if the bundle has no such network, or its weights do not fit.
     """
     entry = bundle.network(role)
-    network = _build_network(bundle, role, classes, entry.architecture)
+    weights = bundle.weights(role)
     try:
-        network.load_state_dict(bundle.weights(role))
+        network = build_network(lambda: _build_network(bundle, role, classes, entry.architecture), weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise BundleError(

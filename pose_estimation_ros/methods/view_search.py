@@ -9,6 +9,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+
+from pose_estimation_ros.networks import light_torchvision  # noqa: F401  comes before torchvision
+
+# isort: split
 from torchvision.ops import box_iou
 
 from pose_estimation_ros.data.frame import Detection
@@ -79,6 +83,14 @@ class Candidates(NamedTuple):
         return self.similarity.amax(dim=0, keepdim=True) - self.similarity if len(self.poses) else self.similarity
 
 
+class Shortlist(NamedTuple):
+    """The poses of one object that look likeliest in small renderings, best first."""
+
+    poses: Tensor  # (K, 4, 4)
+    deficit: Tensor  # (K,) see `Candidates`
+    comparisons: int  # that it took
+
+
 class Found(NamedTuple):
     """The pose of one object."""
 
@@ -135,46 +147,55 @@ class ViewSearch:
         return self._placed(picture, detections, similarities, rotations)
 
     @torch.inference_mode()
-    def best(
-        self,
-        picture: Picture,
-        detection: Detection,
-        candidates: Candidates,
-        finished: int,
-        stages: int,
-        similarity_margin: float,
-    ) -> Found | None:
-        """Compare candidates, ever fewer of them and ever more closely; None where all fail.
-
-        All are compared in small renderings, the shortlist once more, as boxes that are off need two steps, `compared`
-        of them at the full size, and the last ones several times.
+    def shortlist(self, picture: Picture, detection: Detection, candidates: Candidates) -> Shortlist:
+        """Compare candidates in small renderings, the likelier ones twice, as boxes that are off need two steps.
 
         Args:
             picture: the image.
             detection: what is looked for.
-            candidates: poses to begin with.
+            candidates: poses to begin with, at least one.
+        """
+        comparison, settings = self.comparison, self.settings
+        poses, deficit, spent = candidates.poses, candidates.deficit, 0
+        side = (comparison.network.coarse_sizes or (comparison.size,))[0]
+        for kept in (settings.shortlist, settings.compared):
+            trace, known, broken = comparison.run(picture, self._index(detection, poses), poses, [side])
+            spent += len(poses)
+            cost = self.cost(picture, detection, self.fits(trace), known[-1], broken, deficit)
+            order = cost.topk(min(kept, len(cost)), largest=False).indices
+            poses, deficit = known[-1][order], deficit[order]
+        return Shortlist(poses, deficit, spent)
+
+    @torch.inference_mode()
+    def best(
+        self,
+        picture: Picture,
+        detection: Detection,
+        shortlist: Shortlist,
+        finished: int,
+        stages: int,
+        similarity_margin: float,
+    ) -> Found | None:
+        """Compare the likeliest poses at the full size, the best of them to the end; None where all fail.
+
+        Args:
+            picture: the image.
+            detection: what is looked for.
+            shortlist: poses to begin with.
             finished: how many are compared to the end.
             stages: how often these are.
             similarity_margin: see `chosen_updates`.
         """
-        if not len(candidates.poses):
-            return None
-        comparison, poses, deficit, spent = self.comparison, candidates.poses, candidates.deficit, 0
-        index = torch.full((len(poses),), detection.object_index, device=self.device)
-        coarse = (comparison.network.coarse_sizes or (comparison.size,))[0]
-        settings, size = self.settings, comparison.size
-        for side, kept in ((coarse, settings.shortlist), (coarse, settings.compared), (size, finished)):
-            trace, known, broken = comparison.run(picture, index[: len(poses)], poses, [side])
-            spent += len(poses)
-            fits = self.fits(trace)
-            cost = self.cost(picture, detection, fits, known[-1], broken, deficit)
-            order = cost.topk(min(kept, len(cost)), largest=False).indices
-            poses, deficit, fits = known[-1][order], deficit[order], fits[:, order]
-        index = index[: len(poses)]
+        comparison, size, poses = self.comparison, self.comparison.size, shortlist.poses
+        first, known, broken = comparison.run(picture, self._index(detection, poses), poses, [size])
+        fits = self.fits(first)
+        cost = self.cost(picture, detection, fits, known[-1], broken, shortlist.deficit)
+        order = cost.topk(min(finished, len(cost)), largest=False).indices
+        poses, deficit, fits = known[-1][order], shortlist.deficit[order], fits[:, order]
+        index = self._index(detection, poses)
         last, known, broken = comparison.run(picture, index, poses, [size] * stages)
         chosen = chosen_updates(last, None, similarity_margin)
-        rows = torch.arange(len(poses), device=self.device)
-        found = known[chosen, rows]
+        found = known[chosen, torch.arange(len(poses), device=self.device)]
         fits = torch.cat([fits, self.fits(last)])
         cost = self.cost(picture, detection, fits, found, broken, deficit)
         place = cost.argmin(dim=0, keepdim=True)
@@ -189,8 +210,11 @@ class ViewSearch:
             cost[best],
             torch.full_like(cost, math.nan)[best] if similarity is None else similarity[best],
             chosen_covariances(last, known, comparison.centre[index], chosen)[best],
-            spent + len(poses) * stages,
+            shortlist.comparisons + len(shortlist.poses) + len(poses) * stages,
         )
+
+    def _index(self, detection: Detection, poses: Tensor) -> Tensor:
+        return torch.full((len(poses),), detection.object_index, device=self.device)
 
     def fits(self, stages: Sequence[Stage]) -> Tensor:
         """Return how little poses fit the image by N comparisons, of images of one size (N, B)."""

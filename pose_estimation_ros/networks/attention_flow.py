@@ -47,8 +47,8 @@ def solve_updates(
     """
     streams, cells = share.shape[1], points.shape[-1]
     before = _repeated(points.flatten(2), streams) / 2.0  # (B * streams, 3, n) diameters
-    wanted = _repeated(flow.flatten(2).transpose(1, 2), streams)
-    weights = share.flatten(0, 1)[:, :, None, None]
+    wanted = _repeated(flow.flatten(2), streams)
+    weights = share.flatten(0, 1)[:, None, :]
     far, wide = _repeated(distance, streams), _repeated(extent, streams)
     usual = constant(TYPICAL_ERRORS, before)
     hold = stiffness.exp()
@@ -58,17 +58,18 @@ def solve_updates(
         prediction = update * usual
         after = matrix_from_axis_angle(prediction[:, 3:]) @ before
         moved = point_flow(before, after, prediction[:, :2], prediction[:, 2], far, wide, cells)
+        missed = wanted - moved.transpose(1, 2)
         ratio = prediction[:, 2].exp()
-        jacobian = flow_jacobian(after, far * ratio, wide * ratio, cells) * usual  # (B * streams, n, 2, 6)
-        weighted = jacobian * weights
-        normal = torch.einsum("bnij,bnik->bjk", weighted, jacobian) + held
-        right = torch.einsum("bnij,bni->bj", weighted, wanted - moved) - hold * update
+        jacobian = flow_jacobian(after, far * ratio, wide * ratio, cells) * usual[:, None, None]
+        weighted = (jacobian * weights[:, None]).flatten(2)  # (B * streams, 6, 2 n)
+        normal = weighted @ jacobian.flatten(2).transpose(1, 2) + held
+        right = (weighted @ missed.flatten(1)[:, :, None])[:, :, 0] - hold * update
         change = _solved(normal, right)
         turned = matrix_from_axis_angle(change[:, 3:] * usual[3:]) @ matrix_from_axis_angle(prediction[:, 3:])
         turn = axis_angle_from_matrix(turned) / usual[3:]
         update = torch.cat([update[:, :3] + change[:, :3], turn], dim=1)
-    rest = wanted - moved - torch.einsum("bnij,bj->bni", jacobian, change)
-    covariance = _covariance(normal.detach(), (weights[..., 0] * rest.square()).sum(dim=(1, 2)).detach())
+    rest = missed - (change[:, None] @ jacobian.flatten(2)).unflatten(2, (2, -1))[:, 0]
+    covariance = _covariance(normal.detach(), (weights * rest.square()).sum(dim=(1, 2)).detach())
     return Updates((update * usual).unflatten(0, (-1, streams)), covariance * torch.outer(usual, usual))
 
 
@@ -139,14 +140,19 @@ def point_flow(
 
 
 def flow_jacobian(points: Tensor, distance: Tensor, extent: Tensor, cells: int) -> Tensor:
-    """Return how points (B, 3, n), in diameters, move by shift, distance and rotation: (B, n, 2, 6), in cells."""
+    """Return how points (B, 3, n), in diameters, move by shift, distance and rotation: (B, 6, 2, n), in cells."""
     x, y, z = points.unbind(1)
     depth = (distance[:, None] + z).clamp(min=0.1)
-    focal = (cells * distance / extent)[:, None]
-    zero, one = torch.zeros_like(x), torch.ones_like(x)
-    near = focal / depth
-    across = torch.stack([cells * one, zero, -near * x * distance[:, None] / depth, -near * x * y / depth], dim=-1)
-    down = torch.stack([zero, cells * one, -near * y * distance[:, None] / depth, -near * (z + y * y / depth)], dim=-1)
-    rest_across = torch.stack([near * (z + x * x / depth), -near * y], dim=-1)
-    rest_down = torch.stack([near * x * y / depth, near * x], dim=-1)
-    return torch.stack([torch.cat([across, rest_across], -1), torch.cat([down, rest_down], -1)], dim=2)
+    near = (cells * distance / extent)[:, None] / depth
+    right, below, behind = x / depth, y / depth, -near * (distance[:, None] / depth)
+    zero, one = torch.zeros_like(x), torch.full_like(x, cells)
+    mixed = near * x * below
+    rows = (
+        one, zero,
+        zero, one,
+        behind * x, behind * y,
+        -mixed, -near * (z + y * below),
+        near * (z + x * right), mixed,
+        -near * y, near * x,
+    )  # fmt: skip
+    return torch.stack(rows, dim=1).unflatten(1, (6, 2))

@@ -13,6 +13,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pose_estimation_ros.networks import light_torchvision  # noqa: F401  comes before torchvision
+
+# isort: split
 from torchvision.models import resnet50
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN

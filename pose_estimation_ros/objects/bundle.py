@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import yaml
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
+from pose_estimation_ros.objects.bounded_yaml import read_yaml
 from pose_estimation_ros.objects.bundle_file import (
     BundleFile,
     NetworkEntry,
@@ -26,11 +28,13 @@ from pose_estimation_ros.objects.bundle_file import (
     object_from_entry,
 )
 from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.objects.limits import MAX_WEIGHTS_BYTES, read_bounded
 from pose_estimation_ros.objects.mesh import Mesh, load_mesh
+from pose_estimation_ros.objects.mesh_limits import refuse_files_outside
+from pose_estimation_ros.objects.network_building import Network, build_network
 from pose_estimation_ros.objects.score_entry import ScoreEntry
 
 BUNDLE_FILE = "bundle.yaml"
-Network = TypeVar("Network", bound=nn.Module)
 
 
 class BundleError(ValueError):
@@ -70,8 +74,11 @@ class Bundle:
         model = self.catalog[index]
         return [self._find_mesh(index, name, mesh_dir) for name in (model.mesh, *model.instances)]
 
+    def _mesh_folder(self, mesh_dir: Path | None) -> Path | None:
+        return mesh_dir if mesh_dir is not None else (self.path / self.meshes if self.meshes else None)
+
     def _find_mesh(self, index: int, name: Path, mesh_dir: Path | None) -> Path:
-        folder = mesh_dir if mesh_dir is not None else (self.path / self.meshes if self.meshes else None)
+        folder = self._mesh_folder(mesh_dir)
         hint = f" {self.mesh_source}" if self.mesh_source else ""
         if folder is None:
             raise BundleError(
@@ -88,12 +95,19 @@ class Bundle:
 
         Raises:
             BundleError: if a file is not there.
-            ValueError: if a mesh cannot be used or is not of the size that the catalog says.
+            ValueError: if a mesh cannot be used, is not of the size that the catalog says, or names files outside
+                its folder.
         """
         return [
-            load_mesh(self.mesh_path(index, mesh_dir), model.mesh_unit, None if model.instances else model.diameter_m)
+            self._load(self.mesh_path(index, mesh_dir), index, mesh_dir, None if model.instances else model.diameter_m)
             for index, model in enumerate(self.catalog)
         ]
+
+    def _load(self, path: Path, index: int, mesh_dir: Path | None, diameter_m: float | None = None) -> Mesh:
+        folder = self._mesh_folder(mesh_dir)
+        assert folder is not None  # the file was found in it
+        refuse_files_outside(path, folder)
+        return load_mesh(path, self.catalog[index].mesh_unit, diameter_m)
 
     def load_instances(self, mesh_dir: Path | None = None) -> list[list[Mesh]]:
         """Load all meshes of every object and category, metres; the first of each is that of `load_meshes`.
@@ -104,29 +118,36 @@ class Bundle:
         """
         first = self.load_meshes(mesh_dir)
         return [
-            [mesh, *(load_mesh(path, model.mesh_unit) for path in self.instance_paths(index, mesh_dir)[1:])]
-            for index, (model, mesh) in enumerate(zip(self.catalog, first, strict=True))
+            [mesh, *(self._load(path, index, mesh_dir) for path in self.instance_paths(index, mesh_dir)[1:])]
+            for index, mesh in enumerate(first)
         ]
 
     def weights(self, role: str) -> dict[str, Tensor]:
         """Load the weights of a network in float32, after checking their sha256.
 
         Raises:
-            BundleError: if the role is unknown, or the file is missing or damaged.
+            BundleError: if the role is unknown, or the file is missing, damaged or too large.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
         entry = self.network(role)
         path = self.path / entry.file
         if not path.is_file():
             raise BundleError(f"{path}: weights of network {role!r} not found; restore the file or run pose_train")
-        content = path.read_bytes()
+        try:
+            content = read_bounded(path, MAX_WEIGHTS_BYTES)
+        except ValueError as error:
+            raise BundleError(str(error)) from error
         digest = hashlib.sha256(content).hexdigest()
         if digest != entry.sha256:
             raise BundleError(
                 f"{path}: sha256 {digest[:12]}…, expected {entry.sha256[:12]}… from {BUNDLE_FILE}; the file is damaged"
             )
-        tensors = load(content)
+        try:
+            tensors = load(content)
+        except SafetensorError as error:
+            raise BundleError(f"{path}: not a safetensors file: {error}") from error
         return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
 
     def load_network(self, role: str, make: Callable[..., Network], device: torch.device) -> Network:
@@ -142,8 +163,7 @@ class Bundle:
         """
         entry = self.network(role)
         try:
-            network = make(len(self.catalog), **entry.architecture)
-            network.load_state_dict(self.weights(role))
+            network = build_network(lambda: make(len(self.catalog), **entry.architecture), self.weights(role))
         except (TypeError, RuntimeError) as error:
             raise BundleError(f"{self.path / entry.file}: weights do not fit the architecture: {error}") from error
         return network.to(device).to(memory_format=torch.channels_last).eval()
@@ -195,13 +215,13 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     path = find_bundle(name_or_path)
     file = path / BUNDLE_FILE
     try:
-        content = yaml.safe_load(file.read_text())
+        content = read_yaml(file)
         parsed = BundleFile.model_validate(content)
         catalog = Catalog(tuple(object_from_entry(entry) for entry in parsed.objects))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{file}: {where} = {first.get('input')!r}: {first['msg']}") from error
+        raise BundleError(f"{file}: {where} = {_short(first.get('input'))}: {first['msg']}") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise BundleError(f"{file}: {error}") from error
     return Bundle(
@@ -217,6 +237,11 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         settings=parsed.settings,
         scores=tuple(parsed.scores),
     )
+
+
+def _short(value: Any) -> str:
+    """Return what a value looks like, on one line whatever its size."""
+    return repr(value) if isinstance(value, (int, float)) else reprlib.repr(value)
 
 
 def save_bundle(bundle: Bundle) -> None:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectModel
+from pose_estimation_ros.objects.limits import (
+    MAX_ARCHITECTURE,
+    MAX_INPUT_SIZE_PX,
+    MAX_INSTANCES,
+    MAX_OBJECTS,
+    MAX_SYMMETRIES,
+    require_inside,
+)
 from pose_estimation_ros.objects.score_entry import ScoreEntry
+
+_Inside = Annotated[str, AfterValidator(require_inside)]  # a path below the folder that it is relative to
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ContinuousSymmetryEntry(_Strict):
@@ -27,14 +37,15 @@ class ObjectEntry(_Strict):
     """One object as written in bundle.yaml."""
 
     id: int
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-    mesh: str
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200)
+    mesh: _Inside
     mesh_unit: Literal["m", "cm", "mm"] = "m"
     diameter_m: float
     bounds_m: tuple[tuple[float, float, float], tuple[float, float, float]]
-    discrete_symmetries: list[tuple[float, ...]] = []
-    continuous_symmetries: list[ContinuousSymmetryEntry] = []
-    instances: list[str] = []  # of a category: further meshes, in the frame and the unit of `mesh`
+    discrete_symmetries: list[tuple[float, ...]] = Field(default=[], max_length=MAX_SYMMETRIES)
+    continuous_symmetries: list[ContinuousSymmetryEntry] = Field(default=[], max_length=MAX_SYMMETRIES)
+    # Of a category: further meshes, in the frame and the unit of `mesh`.
+    instances: list[_Inside] = Field(default=[], max_length=MAX_INSTANCES)
 
 
 class PosePrior(_Strict):
@@ -73,13 +84,28 @@ class PosePrior(_Strict):
 class NetworkEntry(_Strict):
     """One network of the bundle: where its weights are and how they came about."""
 
-    file: str
+    file: _Inside
     sha256: str
     architecture: dict[str, Any] = {}  # keyword arguments of the network's constructor
-    input_size: int
+    input_size: int = Field(gt=0, le=MAX_INPUT_SIZE_PX)
     training: dict[str, Any] = {}  # recipe, seed, samples seen
     metrics: dict[str, Any] = {}  # measured numbers with the command that made them
     licence: str = "Apache-2.0"
+
+    @field_validator("architecture")
+    @classmethod
+    def _is_of_moderate_size(cls, architecture: dict[str, Any]) -> dict[str, Any]:
+        _refuse_large_numbers(architecture)
+        return architecture
+
+
+def _refuse_large_numbers(value: Any) -> None:
+    """Refuse numbers, anywhere in lists and mappings, that would make a network without end."""
+    if isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_large_numbers(item)
+    elif isinstance(value, (int, float)) and not abs(value) <= MAX_ARCHITECTURE:
+        raise ValueError(f"{value!r}: expected numbers of at most {MAX_ARCHITECTURE}")
 
 
 class BundleFile(_Strict):
@@ -88,10 +114,10 @@ class BundleFile(_Strict):
     name: str
     description: str = ""
     licence: str = "Apache-2.0"
-    meshes: str | None = "meshes"  # folder inside the bundle; null where meshes are not shipped
+    meshes: _Inside | None = "meshes"  # folder inside the bundle; null where meshes are not shipped
     mesh_source: str = ""  # where a user gets meshes that are not shipped
     pose_prior: PosePrior = PosePrior()
-    objects: list[ObjectEntry]
+    objects: list[ObjectEntry] = Field(max_length=MAX_OBJECTS)
     networks: dict[str, NetworkEntry] = {}
     settings: dict[str, Any] = {}  # by method or group, in place of the defaults: {pix2pose: {inlier_error: 0.3}}
     scores: list[

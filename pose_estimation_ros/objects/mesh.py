@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pose_estimation_ros.objects.catalog import UNITS_M
+from pose_estimation_ros.objects.mesh_limits import refuse_large_mesh, refuse_many
 from pose_estimation_ros.objects.textured_ply import read_textured_ply, texture_file
 
 _log = logging.getLogger(__name__)
 GREY = 0.6  # colour of meshes without any
+FORMATS = (".ply", ".obj", ".stl", ".off")
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,15 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
 
     Raises:
         FileNotFoundError: if the file is missing.
-        ValueError: if the file has no triangles, or its size does not fit the diameter or a plausible object.
+        ValueError: if the file has no triangles, is too large, holds values that are not finite, or its size does not
+            fit the diameter or a plausible object.
     """
     raw = _read(path, unit)
     if _has_texture(Path(path)):
         textured = mesh_of_ply(Path(path), unit)
         if not any_size:
             check_scale(textured.vertices, Path(path), unit, diameter_m)
-        return textured
+        return _finite(textured, Path(path))
     if not raw.has_vertex_normals():
         raw.compute_vertex_normals()
     vertices = np.asarray(raw.vertices, dtype=np.float32) * np.float32(UNITS_M[unit])
@@ -67,7 +70,21 @@ def load_mesh(path: Path | str, unit: str = "m", diameter_m: float | None = None
         texture = np.ascontiguousarray(np.asarray(raw.textures[0])[::-1, :, :3], dtype=np.float32) / 255.0
     normals = np.asarray(raw.vertex_normals, dtype=np.float32)
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    return Mesh(vertices, np.asarray(raw.triangles, dtype=np.int64), normals, colors, corner_uv, texture)
+    faces = np.asarray(raw.triangles, dtype=np.int64)
+    return _finite(Mesh(vertices, faces, normals, colors, corner_uv, texture), Path(path))
+
+
+def _finite(mesh: Mesh, path: Path) -> Mesh:
+    """Return a mesh whose normals are zero where they are none, as files have them for faces without area.
+
+    Raises:
+        ValueError: if colours or texture coordinates are not finite.
+    """
+    for name, values in (("colours", mesh.colors), ("texture coordinates", mesh.corner_uv)):
+        if values is not None and not np.isfinite(values).all():
+            raise ValueError(f"{path}: contains NaN or infinite {name}")
+    is_normal = np.isfinite(mesh.normals).all(axis=1, keepdims=True)
+    return mesh if is_normal.all() else replace(mesh, normals=np.where(is_normal, mesh.normals, np.float32(0.0)))
 
 
 def mesh_of_ply(path: Path, unit: str) -> Mesh:
@@ -126,13 +143,16 @@ def load_vertices(path: Path | str, unit: str = "m", diameter_m: float | None = 
 
 def _read(path: Path | str, unit: str) -> Any:
     """Read a file as Open3D's triangle mesh, in the file's own unit."""
-    import open3d
-
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: mesh not found")
     if unit not in UNITS_M:
         raise ValueError(f"{path}: unit {unit!r}, expected one of {', '.join(UNITS_M)}")
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path}: {path.suffix or 'no ending'}: expected a mesh, one of {', '.join(FORMATS)}")
+    refuse_large_mesh(path)
+    import open3d
+
     raw = open3d.io.read_triangle_mesh(str(path), enable_post_processing=path.suffix.lower() == ".obj")
     if not raw.has_triangles():
         raise ValueError(f"{path}: no triangles; expected a triangle mesh")
@@ -141,6 +161,7 @@ def _read(path: Path | str, unit: str) -> Any:
     faces = np.asarray(raw.triangles)
     if faces.min() < 0 or faces.max() >= len(raw.vertices):
         raise ValueError(f"{path}: a face names vertex {faces.max()}, expected 0 to {len(raw.vertices) - 1}")
+    refuse_many(path, 0, len(faces))
     return raw
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pose_estimation_ros.objects.textured_ply import texture_file
 
+_LONGEST_LINE = 5_000  # bytes; a path has 4,096
+
 
 def companion_files(path: Path) -> list[Path]:
     """Return the material files and textures that a mesh names and that are there."""
@@ -41,3 +43,28 @@ def _named_in(path: Path, keyword: str) -> list[str]:
                     whole = rest.strip()
                     names.append(whole if (path.parent / whole).is_file() else whole.split()[-1])
     return names
+
+
+def words_that_are_files(path: Path, keyword: bytes) -> list[Path]:
+    """Return every file that a line starting with a keyword may name: its words from any of them to the last.
+
+    Raises:
+        ValueError: if such a line is longer than any name.
+    """
+    found = []
+    with path.open("rb") as lines:
+        for line in lines:
+            head, *rest = line.split() or [b""]
+            if head.lower().startswith(keyword):
+                if len(line) > _LONGEST_LINE:
+                    raise ValueError(f"{path}: a line of {len(line):,} bytes: expected at most {_LONGEST_LINE:,}")
+                names = [b" ".join(rest[first:]).decode(errors="replace") for first in range(len(rest))]
+                found += [path.parent / name for name in names if _is_file(path.parent / name)]
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a zero in it
+        return False

@@ -12,6 +12,7 @@ import numpy as np
 from pose_estimation_ros.objects.catalog import UNITS_M
 from pose_estimation_ros.objects.mesh import Mesh, check_scale, doubled_areas, load_mesh
 from pose_estimation_ros.objects.mesh_files import named_files
+from pose_estimation_ros.objects.mesh_limits import refuse_large_mesh
 from pose_estimation_ros.objects.mesh_parts import creased, joined
 from pose_estimation_ros.objects.mesh_scene import INSTALL, collada_frame, read_parts
 from pose_estimation_ros.objects.texture_atlas import LARGEST_TEXTURE, limited
@@ -38,7 +39,7 @@ def read_mesh(path: Path, unit: str | None = None, diameter_m: float | None = No
     Raises:
         FileNotFoundError: if the file is not there.
         ModuleNotFoundError: if the format needs trimesh, which is not installed.
-        ValueError: if it is no mesh, has no triangles, or its size is implausible.
+        ValueError: if it is no mesh, has no triangles, is too large, or its size is implausible.
     """
     suffix = path.suffix.lower()
     if not path.is_file():
@@ -47,6 +48,7 @@ def read_mesh(path: Path, unit: str | None = None, diameter_m: float | None = No
         raise ValueError(f"{path}: {suffix or 'no ending'}: expected a mesh, one of {', '.join(FORMATS)}")
     if unit is not None and unit not in UNITS_M:
         raise ValueError(f"{path}: unit {unit!r}, expected one of {', '.join(UNITS_M)}")
+    refuse_large_mesh(path)
     notes = [f"{file.name}, which it names, is not there" for file in named_files(path) if not file.is_file()]
     if suffix in _OWN_UNIT or (suffix == ".obj" and _has_trimesh()):
         scale = None if unit is None and suffix in _OWN_UNIT else UNITS_M[unit or "m"]

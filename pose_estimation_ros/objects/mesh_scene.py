@@ -82,10 +82,8 @@ def collada_frame(path: Path) -> tuple[float, str]:
 
 
 def _scene(path: Path) -> Any:
-    try:
-        import trimesh
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{path}: reading {path.suffix} files needs trimesh: {INSTALL}") from error
+    import trimesh  # takes a while
+
     if path.suffix.lower() == ".dae":
         try:
             import collada  # noqa: F401

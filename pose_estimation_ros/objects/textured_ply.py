@@ -6,22 +6,15 @@ faces, v upwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-_TYPES = {
-    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
-    "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4",
-    "double": "f8", "float64": "f8",
-}  # fmt: skip
-_ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
+from pose_estimation_ros.objects.ply_header import PlyElement, PlyHeader, read_ply_header
+
 _UV_NAMES = (("texture_u", "texture_v"), ("u", "v"), ("s", "t"))
-_LONGEST_HEADER = 100_000  # bytes
 
 
 class TexturedPly(NamedTuple):
@@ -34,20 +27,14 @@ class TexturedPly(NamedTuple):
     texture: np.ndarray  # (H, W, 3) uint8, RGB, the first row is the top one, v = 1
 
 
-@dataclass
-class _Element:
-    name: str
-    count: int
-    properties: list[tuple[str, str, str]] = field(default_factory=list)  # name, type, type of a list's length or ""
-
-
 def texture_file(path: Path) -> Path | None:
     """Return the picture that a PLY file names as its texture, whether it is there or not; None where it names none.
 
     Raises:
         ValueError: if the file is no PLY.
     """
-    return next((path.parent / name for name in _named(_header(path)[0])), None)
+    name = read_ply_header(path).texture
+    return None if name is None else path.parent / name
 
 
 def read_textured_ply(path: Path) -> TexturedPly:
@@ -57,12 +44,11 @@ def read_textured_ply(path: Path) -> TexturedPly:
         FileNotFoundError: if the picture is not there.
         ValueError: if the file is no PLY, is cut short, or has no texture coordinates.
     """
-    lines, start = _header(path)
-    picture = texture_file(path)
-    if picture is None:
+    header = read_ply_header(path)
+    if header.texture is None:
         raise ValueError(f"{path}: names no TextureFile")
-    data = _Data(path, path.read_bytes()[start:], lines)
-    tables = {element.name: data.table(element) for element in _elements(lines, path)}
+    data = _Data(path, path.read_bytes()[header.start :], header)
+    tables = {element.name: data.table(element) for element in header.elements}
     try:
         vertex, face = tables["vertex"], tables["face"]
         polygons = next(face[name] for name in ("vertex_indices", "vertex_index") if name in face)
@@ -82,7 +68,7 @@ def read_textured_ply(path: Path) -> TexturedPly:
     normals = None
     if all(name in vertex for name in ("nx", "ny", "nz")):
         normals = np.stack([np.asarray(vertex[name], dtype=np.float32) for name in ("nx", "ny", "nz")], axis=1)
-    return TexturedPly(vertices, faces, normals, uv.astype(np.float32), read_picture(picture))
+    return TexturedPly(vertices, faces, normals, uv.astype(np.float32), read_picture(path.parent / header.texture))
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -100,48 +86,14 @@ def read_picture(path: Path) -> np.ndarray:
     return np.ascontiguousarray(picture[..., ::-1])
 
 
-def _header(path: Path) -> tuple[list[str], int]:
-    """Return the lines of the header and where the data begin, bytes."""
-    with path.open("rb") as file:
-        head = file.read(_LONGEST_HEADER)
-    end = head.find(b"end_header")
-    after = head.find(b"\n", end)
-    if not head.startswith(b"ply") or end < 0 or after < 0:
-        raise ValueError(f"{path}: no PLY file")
-    return [line.strip() for line in head[:end].decode(errors="replace").splitlines()], after + 1
-
-
-def _named(lines: list[str]) -> Iterator[str]:
-    for line in lines:
-        words = line.split(maxsplit=2)
-        if len(words) == 3 and words[0] == "comment" and words[1].lower() == "texturefile":
-            yield words[2].strip().replace("\\", "/")
-
-
-def _elements(lines: list[str], path: Path) -> list[_Element]:
-    found: list[_Element] = []
-    for words in (line.split() for line in lines):
-        if words[:1] == ["element"] and len(words) == 3:
-            found.append(_Element(words[1], int(words[2])))
-        elif words[:1] == ["property"] and found:
-            kinds = [words[2], words[3]] if words[1] == "list" else ["", words[1]]
-            if any(kind not in _TYPES for kind in kinds if kind):
-                raise ValueError(f"{path}: {' '.join(words)}: expected types of PLY")
-            found[-1].properties.append((words[-1], _TYPES[kinds[1]], _TYPES.get(kinds[0], "")))
-    return found
-
-
 class _Data:
     """Reads one element after the other: a mapping of properties to arrays, or, of ragged lists, lists of arrays."""
 
-    def __init__(self, path: Path, content: bytes, lines: list[str]) -> None:
-        word = next((line.split()[1] for line in lines if line.startswith("format ")), "")
-        if word not in _ORDERS:
-            raise ValueError(f"{path}: format {word!r}, expected one of {', '.join(_ORDERS)}")
-        self.path, self.order, self.content, self.place = path, _ORDERS[word], content, 0
-        self.words = np.array(content.split(), dtype=np.float64) if word == "ascii" else None
+    def __init__(self, path: Path, content: bytes, header: PlyHeader) -> None:
+        self.path, self.order, self.content, self.place = path, header.order, content, 0
+        self.words = np.array(content.split(), dtype=np.float64) if header.is_ascii else None
 
-    def table(self, element: _Element) -> dict[str, np.ndarray | list[np.ndarray]]:
+    def table(self, element: PlyElement) -> dict[str, np.ndarray | list[np.ndarray]]:
         """Read the rows of an element: at once where all are as long as the first, else one by one."""
         if not element.count:
             return {}
@@ -156,7 +108,7 @@ class _Data:
                 found[name].append(value)
         return dict(found)
 
-    def _row(self, element: _Element, place: int) -> tuple[dict[str, np.ndarray], list[int], int]:
+    def _row(self, element: PlyElement, place: int) -> tuple[dict[str, np.ndarray], list[int], int]:
         row, lengths = {}, []
         for name, kind, counter in element.properties:
             length = 1
@@ -178,7 +130,7 @@ class _Data:
             return self.words[place:end]
         return np.frombuffer(self.content[place:end], dtype=self.order + kind)
 
-    def _alike(self, element: _Element, lengths: list[int]) -> dict[str, np.ndarray | list[np.ndarray]] | None:
+    def _alike(self, element: PlyElement, lengths: list[int]) -> dict[str, np.ndarray | list[np.ndarray]] | None:
         """Read all rows if their lists are as long as those of the first row."""
         fields: list[tuple[str, str, int]] = []
         for (name, kind, counter), length in zip(element.properties, lengths, strict=True):

@@ -139,8 +139,9 @@ class RayCaster:
         put("colors", self._surfaces.colors(mesh, face, weights))
         normals = F.normalize(self._surfaces.normals(mesh, face, weights), dim=1)
         away = (normals * flat_directions[rows]).sum(dim=1, keepdim=True) > 0
-        normals = torch.where(away, -normals, normals)
-        put("normals", torch.einsum("nij,nj->ni", poses[image, :3, :3], normals))
+        put("normals", torch.where(away, -normals, normals))
+        # Whole images are turned at once: one small product for each ray would cost more than all of the above.
+        maps["normals"] = maps["normals"] @ poses[:, :3, :3].transpose(1, 2)
 
 
 def _empty_maps(count: int, pixels: int, device: torch.device) -> dict[str, Tensor]:

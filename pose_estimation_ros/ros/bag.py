@@ -99,12 +99,14 @@ class BagWriter:
         self._file.close()
 
 
-def read_messages(path: Path, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, Any]]:
-    """Yield topic, log time in nanoseconds and decoded message, in the order of time."""
+def read_messages(
+    path: Path, topics: Collection[str] | None = None, start_ns: int | None = None, end_ns: int | None = None
+) -> Iterator[tuple[str, int, Any]]:
+    """Yield topic, log time in ns and decoded message, in the order of time, from `start_ns` to before `end_ns`."""
     from mcap.reader import make_reader
     from mcap_ros2.decoder import DecoderFactory
 
     with Path(path).open("rb") as file:
         reader = make_reader(file, decoder_factories=[DecoderFactory()])
-        for _, channel, message, decoded in reader.iter_decoded_messages(topics=topics):
+        for _, channel, message, decoded in reader.iter_decoded_messages(topics, start_ns, end_ns):
             yield channel.topic, message.log_time, decoded

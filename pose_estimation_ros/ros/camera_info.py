@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pose_estimation_ros.data.calibration import FISHEYE_MODEL, PINHOLE_MODELS
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.plausibility import refuse_implausible_distortion, refuse_implausible_field_of_view
 from pose_estimation_ros.ros.input_error import CameraInfoError
@@ -14,8 +15,6 @@ from pose_estimation_ros.ros.input_error import CameraInfoError
 _Lens = tuple[tuple[float, ...], bool]  # Camera's distortion and is_fisheye
 _PLAIN: _Lens = (), False
 _DISTORTION_COUNTS = (4, 5, 8, 12, 14)  # what OpenCV's pinhole model takes
-PINHOLE_MODELS = ("", "plumb_bob", "rational_polynomial", "thin_prism")
-FISHEYE_MODEL = "equidistant"
 
 
 def camera_from_info(message: Any, width: int, height: int, rectified: bool) -> Camera:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 OK, WARN, ERROR = 0, 1, 2
+_FATES = ("received", "processed", "refused", "ignored")  # the node adds those that were dropped
 STAGES = ("detection", "crops", "pose", "refinement", "verification", "tracking", "total")
 
 
@@ -56,6 +57,11 @@ class Statistics:
         with self._lock:
             self.counts["refused"] += 1
 
+    def ignored(self) -> None:
+        """Count an image that came while the node was paused."""
+        with self._lock:
+            self.counts["ignored"] += 1
+
     def processed(self, times: FrameTimes) -> None:
         """Count a frame that went all the way."""
         with self._lock:
@@ -87,7 +93,7 @@ class Statistics:
         rate = self.frames_per_second()
         with self._lock:
             times = list(self._times)
-            values = {f"frames_{key}": str(self.counts[key]) for key in ("received", "processed", "refused")}
+            values = {f"frames_{key}": str(self.counts[key]) for key in _FATES}
         ages = {"image": self.seconds_since_image(), "result": self.seconds_since_result()}
         values.update({f"{name}_age_s": "" if age is None else f"{age:.1f}" for name, age in ages.items()})
         values["fps"] = f"{rate:.2f}"

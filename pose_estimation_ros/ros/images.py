@@ -13,8 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pose_estimation_ros.objects.picture_size import picture_size
 from pose_estimation_ros.ros.ecosystem import cv_bridge
-from pose_estimation_ros.ros.image_size import refuse_large_images, size_of_compressed
+from pose_estimation_ros.ros.image_size import refuse_large_images, refuse_many_scans
 from pose_estimation_ros.ros.input_error import ImageError
 
 
@@ -144,12 +145,14 @@ def compressed_to_rgb(message: Any) -> np.ndarray:
         RGB image (H, W, 3) uint8.
 
     Raises:
-        ImageError: if the data cannot be decoded, or the image is too large.
+        ImageError: if the data cannot be decoded, or the image is too large or too slow to decode.
     """
     data = np.frombuffer(message.data, dtype=np.uint8)
-    size = size_of_compressed(bytes(data))
+    content = bytes(data)
+    size = picture_size(content)
     if size is not None:
         refuse_large_images(*size)
+        refuse_many_scans(content)
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         decoded = cv2.imdecode(data, flags) if size is not None else None

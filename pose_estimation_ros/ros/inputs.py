@@ -62,7 +62,7 @@ class Inputs:
 
     @property
     def dropped(self) -> int:
-        """Images replaced by a newer one while they had no camera_info."""
+        """Images that never got a camera_info."""
         return self._intake.dropped
 
     def missing(self) -> str | None:
@@ -75,6 +75,7 @@ class Inputs:
         for subscription in (self._info, self._image):
             self._node.destroy_subscription(subscription)
         self._node.destroy_timer(self._hold_timer)
+        self._intake.give_up()
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         received_s = time.perf_counter()

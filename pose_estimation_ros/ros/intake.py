@@ -36,7 +36,7 @@ class Intake:
         self._held: tuple[int, Any, float] | None = None
         self._last_stamp_ns: int | None = None
         self._last_was_exact = False
-        self.dropped = 0  # images replaced by a newer one while they had no camera_info
+        self.dropped = 0  # images that never got a camera_info: replaced by a newer one, or given up
 
     @property
     def is_holding(self) -> bool:
@@ -79,6 +79,12 @@ class Intake:
         earlier = [stamp for stamp in self._infos if stamp < self._held[0]]
         if earlier:
             self._release(max(earlier))
+
+    def give_up(self) -> None:
+        """Drop the held image: nothing more will come."""
+        if self._held is not None:
+            self.dropped += 1
+            self._held = None
 
     def missing(self) -> str | None:
         """Say why the held image waits, None when none does."""

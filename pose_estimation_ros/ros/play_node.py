@@ -19,17 +19,9 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from pose_estimation_ros.data.calibration import Calibration, calibration_from_file, calibration_from_numbers
+from pose_estimation_ros.data.image_sources import BopSource, FolderSource, ImageSource, PlayedImage, VideoSource
 from pose_estimation_ros.ros.camera_info import info_from_camera
-from pose_estimation_ros.ros.image_sources import (
-    BopSource,
-    Calibration,
-    FolderSource,
-    ImageSource,
-    PlayedImage,
-    VideoSource,
-    calibration_from_file,
-    calibration_from_numbers,
-)
 from pose_estimation_ros.ros.images import rgb_to_compressed, rgb_to_image
 from pose_estimation_ros.ros.messages import stamp_to_ns
 from pose_estimation_ros.ros.parent_process import end_with_parent

@@ -187,7 +187,10 @@ class PoseNode(LifecycleNode):
     def _accept_image(self, message: Image | CompressedImage) -> bool:
         self._statistics.received()
         self._announcements.image(message)
-        return self._processor is not None and self._processor.is_enabled
+        if self._processor is not None and self._processor.is_enabled:
+            return True
+        self._statistics.ignored()
+        return False
 
     def _on_pipeline_error(self, error: Exception) -> None:
         if self.context.ok():

@@ -114,6 +114,7 @@ class FrameProcessor:
         problem = None
         with self._publishing:
             if not self.is_enabled:
+                self._statistics.ignored()
                 return
             if self._parameters["publish_tf"]:
                 problem = self._outputs.publish_tf(header, result.poses)

@@ -131,24 +131,43 @@ def main(argv: list[str] | None = None) -> int:
     """Record until an interrupt or a time-out; the files are complete either way."""
     arguments = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(remove_ros_args(["pose_record", *arguments])[1:])
-    node = None
+    node, errors = None, []
     try:
         rclpy.init(args=["pose_record", *arguments])
         with until_shutdown():
             node = RecordNode(options.mcap, options.node, options.with_image)
             _spin(node, options)
     except (ValueError, OSError) as error:
-        print(f"pose_record: error: {error}", file=sys.stderr)
-        return 2
+        errors.append(_naming(error, options.mcap))
     finally:
         if node is not None:
-            node.close()
-            if options.json is not None:
-                options.json.parent.mkdir(parents=True, exist_ok=True)
-                options.json.write_text(json.dumps(node.recording.as_json()))
-            node.destroy_node()
+            errors += _finish(node, options.mcap, options.json)
         rclpy.try_shutdown()
-    return 0
+    if errors:
+        print(f"pose_record: error: {errors[0]}", file=sys.stderr)
+    return 2 if errors else 0
+
+
+def _finish(node: RecordNode, mcap_file: Path | None, json_file: Path | None) -> list[Exception]:
+    """Finish both files, each whatever became of the other; return what went wrong."""
+    errors: list[Exception] = []
+    try:
+        node.close()
+    except OSError as error:
+        errors.append(_naming(error, mcap_file))
+    if json_file is not None:
+        try:
+            json_file.parent.mkdir(parents=True, exist_ok=True)
+            json_file.write_text(json.dumps(node.recording.as_json()))
+        except OSError as error:
+            errors.append(_naming(error, json_file))
+    node.destroy_node()
+    return errors
+
+
+def _naming(error: Exception, file: Path | None) -> Exception:
+    """Return an error that names its file: that of a full disk does not."""
+    return OSError(f"{file}: {error.strerror}") if isinstance(error, OSError) and not error.filename else error
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ def look_again(
     estimate: Estimate,
     refine: Refine,
     settings: SecondLookSettings,
+    probability: Sequence[float] | None = None,
 ) -> tuple[list[PoseHypothesis], list[PoseHypothesis]]:
     """Estimate the poses that are in doubt from other boxes, too, and take those that most looks lead to.
 
@@ -49,16 +50,19 @@ def look_again(
         refined: the same, refined.
         estimate: the backend.
         refine: the refiner, in a hurry.
-        settings: which poses are in doubt.
+        settings: which poses are in doubt, and which are hopeless.
+        probability: that the refined poses are right, as far as that is known; None where nothing is known of it.
 
     Returns:
         Estimated and refined poses; of those in doubt, the ones taken, with `agreement`.
     """
     first, last = by_detection(estimated), by_detection(refined)
+    chance = dict(zip(last, [1.0] * len(last) if probability is None else probability, strict=True))
     doubted = [
         number
         for number, item in enumerate(detections)
-        if number not in last or own_score(last[number], item) < settings.below
+        if number not in last
+        or (own_score(last[number], item) < settings.below and chance[number] >= settings.hopeless_below)
     ]
     if not doubted:
         return list(estimated), list(refined)

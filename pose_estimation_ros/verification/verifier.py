@@ -19,7 +19,7 @@ from pose_estimation_ros.verification.duplicates import without_duplicates
 from pose_estimation_ros.verification.evidence import gather_evidence
 from pose_estimation_ros.verification.probability import probabilities
 from pose_estimation_ros.verification.settings import VerificationSettings
-from pose_estimation_ros.verification.silhouettes import SilhouetteRenderer
+from pose_estimation_ros.verification.silhouettes import SilhouetteRenderer, Silhouettes
 
 DEFAULT_THRESHOLD = 0.5  # of probabilities
 _log = logging.getLogger(__name__)
@@ -58,14 +58,30 @@ class Verifier:
         """
         if not hypotheses:
             return []
-        kinds = [item.object_index for item in hypotheses]
-        silhouettes = self._renderer.render(kinds, [item.camera_from_object for item in hypotheses], frame.camera)
+        kinds, settings = [item.object_index for item in hypotheses], self.settings
+        silhouettes = self._silhouettes(frame, hypotheses)
         chances = probabilities(self.entry, gather_evidence(detections, estimated, hypotheses, silhouettes))
-        settings = self.settings
         kept = without_duplicates(
             silhouettes, np.array(kinds), chances, settings.duplicate_overlap, settings.rival_overlap
         )
         return [replace(hypotheses[number], score=float(chances[number])) for number in kept]
+
+    def probabilities(
+        self,
+        frame: Frame,
+        detections: Sequence[Detection],
+        estimated: Sequence[PoseHypothesis],
+        hypotheses: Sequence[PoseHypothesis],
+    ) -> np.ndarray:
+        """Return the probabilities (N,) of all poses, the same thing twice included; arguments as of `verify`."""
+        if not hypotheses:
+            return np.zeros(0)
+        silhouettes = self._silhouettes(frame, hypotheses)
+        return probabilities(self.entry, gather_evidence(detections, estimated, hypotheses, silhouettes))
+
+    def _silhouettes(self, frame: Frame, hypotheses: Sequence[PoseHypothesis]) -> Silhouettes:
+        kinds = [item.object_index for item in hypotheses]
+        return self._renderer.render(kinds, [item.camera_from_object for item in hypotheses], frame.camera)
 
 
 def candidates(found: Sequence[Detection], score_threshold: float, max_poses: int) -> list[Detection]:

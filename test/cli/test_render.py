@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pose_estimation_ros.cli.render import main, read_pose, view_pose
+from pose_estimation_ros.cli.render import main, read_pose
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.mesh import load_mesh
+from pose_estimation_ros.rendering.views import view_pose
 
 
 @pytest.fixture(scope="module")

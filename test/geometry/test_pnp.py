@@ -15,9 +15,9 @@ from pose_estimation_ros.geometry.pnp import solve_pnp, solve_pnp_batch
 from pose_estimation_ros.geometry.pose_refinement import (
     Matches,
     TranslationPrior,
-    _jacobian,
-    _moved,
     _placement,
+    moved_pose,
+    projection_jacobian,
     residuals_of,
 )
 
@@ -123,11 +123,13 @@ def test_jacobian_against_finite_differences():
     pixels, points, pose, _ = _problem(31, 10, noise_px=2.0)
     matches = Matches(pixels, points, np.ones(10), INTRINSICS)
     _, in_camera, rotated = residuals_of(matches, pose)
-    analytic = _jacobian(INTRINSICS, in_camera, rotated)
+    analytic = projection_jacobian(INTRINSICS, in_camera, rotated)
     for column in range(6):
         step = np.zeros(6)
         step[column] = 1e-6
-        numeric = (residuals_of(matches, _moved(pose, step))[0] - residuals_of(matches, _moved(pose, -step))[0]) / 2e-6
+        numeric = (
+            residuals_of(matches, moved_pose(pose, step))[0] - residuals_of(matches, moved_pose(pose, -step))[0]
+        ) / 2e-6
         np.testing.assert_allclose(analytic[column], numeric, rtol=1e-5, atol=1e-4)
 
 
@@ -172,10 +174,10 @@ def test_skewed_intrinsics():
 
 def test_initial_pose_helps_where_chance_fails_and_never_harms():
     pixels, points, pose, _ = _problem(12, 400, noise_px=0.5, outliers=0.9)
-    near = _moved(pose, np.array([0.001, 0, 0.002, 0.01, 0.0, 0.01]))
+    near = moved_pose(pose, np.array([0.001, 0, 0.002, 0.01, 0.0, 0.01]))
     helped = solve_pnp(pixels, points, INTRINSICS, iterations=0, initial=near)
     assert _errors(helped.camera_from_object, pose)[0] < 2.0
-    far = _moved(pose, np.array([0.1, 0, 0.2, 1.0, 0.0, 1.0]))
+    far = moved_pose(pose, np.array([0.1, 0, 0.2, 1.0, 0.0, 1.0]))
     pixels, points, pose, _ = _problem(13, 400, noise_px=0.5, outliers=0.3)
     assert _errors(solve_pnp(pixels, points, INTRINSICS, initial=far).camera_from_object, pose)[0] < 1.0
 
@@ -234,7 +236,7 @@ def test_wrong_arguments_are_named(change, name):
 
 def test_gradient_of_a_placed_point_against_finite_differences():
     generator = np.random.default_rng(5)
-    pose = _moved(np.eye(4), np.array([0.05, -0.03, 0.8, 0.4, -0.2, 0.3]))
+    pose = moved_pose(np.eye(4), np.array([0.05, -0.03, 0.8, 0.4, -0.2, 0.3]))
     translation_prior = TranslationPrior(
         np.array([0.02, 0.01, -0.03]), np.array([300.0, 250.0]), 0.7, np.array([2.0, 3.0]), 0.05
     )
@@ -243,7 +245,7 @@ def test_gradient_of_a_placed_point_against_finite_differences():
         step = np.zeros(6)
         step[axis] = 1e-6
         ahead, behind = (
-            _placement(translation_prior, INTRINSICS, _moved(pose, sign * step)).cost for sign in (1.0, -1.0)
+            _placement(translation_prior, INTRINSICS, moved_pose(pose, sign * step)).cost for sign in (1.0, -1.0)
         )
         assert term.gradient[axis] == pytest.approx((ahead - behind) / 2e-6, rel=1e-5, abs=1e-6)
     direction = generator.normal(size=6)
@@ -252,7 +254,7 @@ def test_gradient_of_a_placed_point_against_finite_differences():
 
 def test_a_placed_point_corrects_the_depth_where_coordinates_shrink():
     generator = np.random.default_rng(6)
-    truth = _moved(np.eye(4), np.array([0.05, -0.03, 0.8, 0.4, -0.2, 0.3]))
+    truth = moved_pose(np.eye(4), np.array([0.05, -0.03, 0.8, 0.4, -0.2, 0.3]))
     points = generator.uniform(-0.05, 0.05, (200, 3))
     in_camera = points @ truth[:3, :3].T + truth[:3, 3]
     pixels = (in_camera @ INTRINSICS.T)[:, :2] / in_camera[:, 2:] + generator.normal(0.0, 0.5, (200, 2))
@@ -269,7 +271,7 @@ def test_a_placed_point_corrects_the_depth_where_coordinates_shrink():
 
 def test_exact_matches_need_no_placed_point():
     generator = np.random.default_rng(7)
-    truth = _moved(np.eye(4), np.array([0.0, 0.02, 0.6, -0.3, 0.5, 0.1]))
+    truth = moved_pose(np.eye(4), np.array([0.0, 0.02, 0.6, -0.3, 0.5, 0.1]))
     points = generator.uniform(-0.05, 0.05, (60, 3))
     in_camera = points @ truth[:3, :3].T + truth[:3, 3]
     pixels = (in_camera @ INTRINSICS.T)[:, :2] / in_camera[:, 2:]

@@ -69,12 +69,14 @@ def test_without_tables_only_what_is_given_is_compared(comparison: RenderCompare
     search = ViewSearch(comparison, None, SETTINGS)
     box = Detection(0, 1.0, np.array([100.0, 60.0, 220.0, 180.0]))
     (nothing,) = search.candidates(PICTURE, [box])
-    assert search.best(PICTURE, box, nothing, 2, 1, 0.0) is None
-    found = search.best(PICTURE, box, nothing.joined(at(comparison, 0.0)), 2, 1, 0.0)
+    assert not len(nothing.poses)
+    shortlist = search.shortlist(PICTURE, box, nothing.joined(at(comparison, 0.0)))
+    assert shortlist.comparisons == 2
+    found = search.best(PICTURE, box, shortlist, 2, 1, 0.0)
     assert found is not None and found.comparisons == 4
     behind = at(comparison, 0.0)
     behind[0, 2, 3] = -0.6
-    assert search.best(PICTURE, box, nothing.joined(behind), 2, 1, 0.0) is None
+    assert search.best(PICTURE, box, search.shortlist(PICTURE, box, nothing.joined(behind)), 2, 1, 0.0) is None
 
 
 def test_tables_are_made_when_they_are_asked_for(bundle: Bundle, comparison: RenderCompare) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import trimesh
 
 from pose_estimation_ros.objects.mesh import Mesh, load_mesh
 from pose_estimation_ros.objects.mesh_files import companion_files
@@ -160,7 +161,6 @@ def obj_of_two_materials(folder: Path) -> Path:
 
 
 def test_obj_with_several_materials_shows_them_all(tmp_path: Path) -> None:
-    pytest.importorskip("trimesh", **NEEDS)
     mesh, _ = read_mesh(obj_of_two_materials(tmp_path), "mm")
     write_mesh(tmp_path / "copy.ply", mesh)
     for item in (mesh, load_mesh(tmp_path / "copy.ply")):
@@ -172,7 +172,6 @@ def test_obj_with_several_materials_shows_them_all(tmp_path: Path) -> None:
 
 
 def test_glb_is_read_with_the_transforms_of_its_scene(tmp_path: Path) -> None:
-    trimesh = pytest.importorskip("trimesh", **NEEDS)
     scene = trimesh.Scene()
     for name, color, shift in (("left", (255, 0, 0, 255), -0.1), ("right", (0, 0, 255, 255), 0.1)):
         part = trimesh.creation.box(extents=(0.04, 0.04, 0.04))
@@ -187,7 +186,6 @@ def test_glb_is_read_with_the_transforms_of_its_scene(tmp_path: Path) -> None:
 
 
 def test_collada_says_its_unit_and_what_is_up(tmp_path: Path) -> None:
-    trimesh = pytest.importorskip("trimesh", **NEEDS)
     pytest.importorskip("collada", **NEEDS)
     part = trimesh.creation.box(extents=(10.0, 20.0, 30.0))
     text = part.export(file_type="dae").decode()
@@ -204,7 +202,6 @@ def test_collada_says_its_unit_and_what_is_up(tmp_path: Path) -> None:
 
 
 def test_stl_gets_edges_where_it_has_some(tmp_path: Path) -> None:
-    trimesh = pytest.importorskip("trimesh", **NEEDS)
     trimesh.creation.box(extents=(80.0, 60.0, 40.0)).export(str(tmp_path / "box.stl"))
     mesh, _ = read_mesh(tmp_path / "box.stl", "mm")
     assert len(mesh.vertices) == 24  # three normals at each of eight corners
@@ -221,8 +218,6 @@ def test_stl_gets_edges_where_it_has_some(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_mesh_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    if name.endswith("glb"):
-        pytest.importorskip("trimesh", **NEEDS)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_mesh(tmp_path / name)

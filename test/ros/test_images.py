@@ -234,3 +234,13 @@ def test_built_messages_read_back_the_same():
     assert np.array_equal(image_to_rgb(built), mirrored)
     flat = np.full((16, 16, 3), (30, 160, 90), dtype=np.uint8)
     assert np.abs(compressed_to_rgb(rgb_to_compressed(flat, header)).astype(int) - flat).max() <= 3
+
+
+def test_jpegs_of_many_scans_are_refused_before_they_are_decoded():
+    """Every scan of a progressive JPEG goes over the whole image: a hundred kilobytes can take hours."""
+    _, encoded = cv2.imencode(".jpg", RGB, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    data = encoded.tobytes()
+    last_scan = data[data.rindex(b"\xff\xda") : -2]
+    bomb = data[:-2] + 200 * last_scan + data[-2:]
+    with pytest.raises(ImageError, match=r"JPEG of 2\d\d scans: expected at most 100"):
+        compressed_to_rgb(SimpleNamespace(format="jpeg", data=array.array("B", bomb)))

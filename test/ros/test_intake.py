@@ -94,3 +94,11 @@ def test_nothing_is_missing_while_an_image_waits_for_the_better_of_two_camera_in
     assert intake.missing() is None
     intake.timeout()
     assert pairs[-1] == ("image 2", "info 1")
+
+
+def test_an_image_that_is_given_up_counts_as_dropped_once():
+    intake, pairs = make()
+    intake.image(1, "image 1", 0.0)
+    intake.give_up()
+    intake.give_up()
+    assert (pairs, intake.dropped, intake.is_holding) == ([], 1, False)

@@ -203,3 +203,24 @@ def test_lack_of_gpu_memory_is_said_and_the_node_goes_on(make_bench, pipeline):
     bench.wait(lambda: "out of memory" in bench.status_message(), "the reason")
     send_until_processed(bench, 2)
     bench.wait(lambda: bench.status_message() == "2 objects", "good diagnostics")
+
+
+def test_every_image_is_accounted_for_across_a_pause_and_a_deactivation(make_bench):
+    bench = make_bench()
+    bench.wait_until_connected()
+    send_until_processed(bench)
+    assert bench.call(SetBool, "/pose_estimation/enable", SetBool.Request(data=False)).success
+    bench.send(image(2), info(2))
+    bench.wait(lambda: bench.value("frames_ignored") == "1", "the image that came while paused")
+    assert bench.call(SetBool, "/pose_estimation/enable", SetBool.Request(data=True)).success
+    bench.image_topic.publish(image(3, encoding="none"))
+    bench.info_topic.publish(info(3))
+    bench.wait(lambda: bench.value("frames_refused") == "1", "the image of no encoding")
+    bench.image_topic.publish(image(0))  # older than every camera_info: it waits
+    bench.wait(lambda: bench.value("frames_received") == "4", "the image that waits")
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+    assert bench.call(ChangeState, "/pose_estimation/change_state", request).success
+    fates = ("processed", "ignored", "refused", "dropped")
+    bench.wait(
+        lambda: [bench.value(f"frames_{name}") for name in fates] == list("1111"), "all four to be accounted for"
+    )

@@ -57,6 +57,20 @@ def test_sure_poses_are_left_alone():
     assert sure.agreement is None
 
 
+def test_hopeless_poses_are_left_alone_where_their_probability_is_known():
+    poses = [pose_at(0.0, 0.1, 0), pose_at(0.0, 0.1, 1)]
+    detections = [Detection(0, 1.0, BOX), Detection(0, 1.0, BOX + 300.0)]
+    for settings, known, looks in (
+        (SETTINGS, [0.9 * SETTINGS.hopeless_below, 1.1 * SETTINGS.hopeless_below], LOOKS),
+        (SETTINGS, None, 2 * LOOKS),
+        (SecondLookSettings(hopeless_below=0.0), [0.0, 0.0], 2 * LOOKS),
+    ):
+        eyes = Looking()
+        look_again(detections, poses, poses, eyes.estimate, eyes.refine, settings, known)
+        assert len(eyes.boxes) == looks
+        assert looks > LOOKS or all(box[0] > 300.0 for box in eyes.boxes)
+
+
 def test_a_detection_without_a_pose_gets_one():
     eyes = Looking(liked=12.0)
     estimated, refined = look_again([Detection(0, 1.0, BOX)], [], [], eyes.estimate, eyes.refine, SETTINGS)

@@ -47,6 +47,10 @@ def test_scores_become_probabilities_and_the_same_thing_stays_once(renderer):
     assert found[0].score == pytest.approx(1.0 / (1.0 + np.exp(-4.0)), abs=0.02)
     assert found[1].score < 0.1
     assert Verifier(ENTRY, renderer).verify(FRAME, detections, [], []) == []
+    chances = Verifier(ENTRY, renderer).probabilities(FRAME, detections, poses, poses)
+    assert chances[[0, 2]].tolist() == [item.score for item in found]
+    assert chances[1] < chances[0]
+    assert not len(Verifier(ENTRY, renderer).probabilities(FRAME, detections, [], []))
 
 
 def test_objects_beside_each_other_and_behind_each_other_stay(renderer):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.data.frame import Detection, Frame
+from pose_estimation_ros.geometry.symmetry import symmetric_distance
 from pose_estimation_ros.geometry.transfer import to_device, to_host
 from pose_estimation_ros.methods.attention.rotation_hypotheses import Outcome, right_angle_rotations, rotated_poses
 from pose_estimation_ros.methods.attention.selection import has_strayed
@@ -34,9 +35,11 @@ from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
+from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.rendering.raycaster import RayCaster
 
 ROLE = "attention"
+_CONFIRMING_SHARE = 0.05  # of the distance, by which poses that are the same are apart at most
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +70,7 @@ class Attention(RenderCompare):
         self.settings = settings or AttentionSettings()
         self.search = ViewSearch(self, tables, self.settings.search)
         self._rotations = right_angle_rotations().to(self.device)
+        self._symmetries = catalog_symmetries(catalog).numpy()
         self.rejections: Counter[str] = Counter()  # how often which object was rejected
 
     @classmethod
@@ -119,7 +123,8 @@ class Attention(RenderCompare):
             hypotheses: poses to start from.
             stages: comparisons, all at the full size, for poses that are near; those of the settings where absent, the
                 coarse ones first.
-            thorough: whether objects in doubt are tried in other rotations.
+            thorough: whether objects in doubt are tried in other rotations, and the start may come back; without, there
+                is one stage less.
 
         Raises:
             ValueError: if `stages` is less than 1.
@@ -128,7 +133,9 @@ class Attention(RenderCompare):
             return []
         index, start = self._start(hypotheses)
         picture, sizes = self.picture(frame), self._sizes(stages)
-        first = None if sizes[0] == self.size else self.similarity_at(picture, index, start)
+        if stages is None and not thorough:
+            sizes = sizes[: max(2, len(sizes) - 1)]
+        first = None if sizes[0] == self.size or not thorough else self.similarity_at(picture, index, start)
         boxes = [detections[item.detection_index] for item in hypotheses]
         outcome = self._outcome(picture, boxes, start, self.run(picture, index, start, sizes), first)
         comparisons = torch.full((len(start),), len(sizes), device=self.device)
@@ -183,24 +190,43 @@ class Attention(RenderCompare):
         doubtful = ~(outcome.log_error <= math.log(settings.retry_error_threshold))
         (chosen,) = to_host(doubtful & torch.isfinite(start).flatten(1).all(dim=1))
         rows = np.flatnonzero(chosen).tolist()
-        doubted = [boxes[row] for row in rows]
-        likely = self.search.candidates(picture, doubted) if doubted else []
-        for row, box, views in zip(rows, doubted, likely, strict=True):
-            found = torch.where(outcome.rejected[row], start[row], outcome.poses[row])[None]
-            turned = rotated_poses(found, self.centre[index[row : row + 1]], self._rotations)[0]
+        if not rows:
+            return outcome, spent
+        doubted, found = (
+            [boxes[row] for row in rows],
+            torch.where(outcome.rejected[:, None, None], start, outcome.poses),
+        )
+        shortlists = []
+        for row, box, views in zip(rows, doubted, self.search.candidates(picture, doubted), strict=True):
+            turned = rotated_poses(found[row][None], self.centre[index[row : row + 1]], self._rotations)[0]
+            shortlists.append(self.search.shortlist(picture, box, views.joined(turned)))
+            spent[row] += shortlists[-1].comparisons
+        confirmed = self._confirmed(doubted, found[rows], torch.stack([item.poses[0] for item in shortlists]))
+        for row, box, shortlist, same in zip(rows, doubted, shortlists, confirmed, strict=True):
+            if same:
+                continue
             tried = self.search.best(
                 picture,
                 box,
-                views.joined(turned),
+                shortlist,
                 settings.rotation_hypotheses,
                 max(1, settings.stages - 2),
                 settings.similarity_margin,
             )
             if tried is None:
                 continue
-            spent[row] += tried.comparisons
+            spent[row] += tried.comparisons - shortlist.comparisons
             outcome = outcome.improved(tried, row, settings.min_cost_gain)
         return outcome, spent
+
+    def _confirmed(self, boxes: Sequence[Detection], poses: Tensor, likeliest: Tensor) -> list[bool]:
+        """Tell for which objects the likeliest poses (B, 4, 4) of all that were tried are those found before."""
+        found, best = to_host(poses.double(), likeliest.double())
+        limit, confirmed = math.radians(self.settings.confirming_deg), []
+        for box, own, other in zip(boxes, found, best, strict=True):
+            angle, way = symmetric_distance(own, other, self._symmetries[box.object_index])
+            confirmed.append(angle < limit and way <= _CONFIRMING_SHARE * float(np.linalg.norm(own[:3, 3])))
+        return confirmed
 
     def _outcome(
         self,

@@ -50,8 +50,15 @@ class Unseen:
         for number, (detection, likely) in enumerate(
             zip(detections, self.search.candidates(picture, detections), strict=True)
         ):
+            if not len(likely.poses):
+                continue
             found = self.search.best(
-                picture, detection, likely, settings.finished, settings.stages, settings.similarity_margin
+                picture,
+                detection,
+                self.search.shortlist(picture, detection, likely),
+                settings.finished,
+                settings.stages,
+                settings.similarity_margin,
             )
             if found is None:
                 continue

@@ -112,6 +112,26 @@ def test_objects_that_are_upside_down_are_turned_back(refiner: Attention, scenes
     np.testing.assert_array_equal(poses, told)  # whoever says how many stages follows objects: they do not turn over
 
 
+def test_poses_that_the_other_rotations_lead_back_to_are_confirmed(refiner: Attention, scenes: list[Scene]) -> None:
+    scene = scenes[0]
+
+    def refined(**changes: float) -> list[PoseHypothesis]:
+        settings = AttentionSettings(retry_error_threshold=1e-6, **changes)
+        tables = refiner.search.tables
+        judge = Attention(
+            refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, settings, tables
+        )
+        return judge.refine(scene.frame, scene.detections, scene.hypotheses)
+
+    alone, confirming, always = refined(rotation_hypotheses=0), refined(), refined(confirming_deg=0.0)
+    confirmed = [few.comparisons < many.comparisons for few, many in zip(confirming, always, strict=True)]
+    assert np.mean(confirmed) >= 0.5
+    for item, plain, kept in zip(confirming, alone, confirmed, strict=True):
+        if kept:
+            np.testing.assert_array_equal(item.camera_from_object, plain.camera_from_object)
+            assert item.comparisons > plain.comparisons
+
+
 def _upside_down(pose: np.ndarray) -> np.ndarray:
     turned = pose.copy()
     turned[:3, :3] = pose[:3, :3] @ Rotation.from_euler("x", 180, degrees=True).as_matrix()

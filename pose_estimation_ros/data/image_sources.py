@@ -9,11 +9,10 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import yaml
 
 from pose_estimation_ros.data.bop import BopDataset
+from pose_estimation_ros.data.calibration import Calibration
 from pose_estimation_ros.geometry.camera import Camera
-from pose_estimation_ros.ros.camera_info import FISHEYE_MODEL, PINHOLE_MODELS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -55,6 +54,32 @@ class BopSource:
             yield PlayedImage(rgb, item.camera, str(item.rgb_path), item.image_id, item.scene_id)
 
 
+def image_paths(folder: Path) -> list[Path]:
+    """Return the images of a folder in the order of their names.
+
+    Raises:
+        ValueError: if there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise ValueError(f"{folder}: no images; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
+    return paths
+
+
+def read_as_taken(path: Path) -> np.ndarray:
+    """Read an image (H, W, 3) uint8 as the camera that was calibrated took it, not turned as its file says.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise ValueError(f"{path}: not a readable image")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
 class FolderSource:
     """The images of a folder in the order of their names.
 
@@ -63,19 +88,15 @@ class FolderSource:
     """
 
     def __init__(self, folder: Path, calibration: Calibration) -> None:
-        if not folder.is_dir():
-            raise ValueError(f"--images {folder}: no such folder")
-        self._paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        try:
+            self._paths = image_paths(folder)
+        except ValueError as error:
+            raise ValueError(f"--images {error}") from error
         self._calibration = calibration
-        if not self._paths:
-            raise ValueError(f"--images {folder}: no images; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
 
     def __iter__(self) -> Iterator[PlayedImage]:
         for number, path in enumerate(self._paths):
-            pixels = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-            if pixels is None:
-                raise ValueError(f"{path}: not a readable image")
-            rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+            rgb = read_as_taken(path)
             yield PlayedImage(rgb, self._calibration.camera(rgb), str(path), number)
 
 
@@ -110,56 +131,3 @@ class VideoSource:
                 number += 1
         finally:
             video.release()
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Intrinsics for images that come without; the size is checked against every image where it is known."""
-
-    intrinsics: np.ndarray  # (3, 3)
-    distortion: tuple[float, ...] = ()
-    size: tuple[int, int] | None = None  # width, height
-    origin: str = "--intrinsics"
-    is_fisheye: bool = False
-
-    def camera(self, rgb: np.ndarray) -> Camera:
-        """Return the camera of an image.
-
-        Raises:
-            ValueError: if the calibration is for another size.
-        """
-        height, width = rgb.shape[:2]
-        if self.size is not None and self.size != (width, height):
-            given = f"{self.size[0]}x{self.size[1]}"
-            raise ValueError(f"{self.origin}: is for {given} pixels, the image has {width}x{height}")
-        return Camera(self.intrinsics, width, height, self.distortion, self.is_fisheye)
-
-
-def calibration_from_numbers(fx: float, fy: float, cx: float, cy: float) -> Calibration:
-    """Return a calibration without distortion from focal lengths and principal point in pixels."""
-    return Calibration(np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]))
-
-
-def calibration_from_file(path: Path) -> Calibration:
-    """Read the YAML file that camera_calibration and camera_info_manager write.
-
-    Raises:
-        ValueError: if a field is missing or the lens is of another model; the message names it.
-    """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
-    try:
-        model = content.get("distortion_model", "plumb_bob")
-        if model not in (*PINHOLE_MODELS, FISHEYE_MODEL):
-            expected = f"plumb_bob, rational_polynomial or {FISHEYE_MODEL}"
-            raise ValueError(f"{path}: distortion_model = {model!r}, expected {expected}")
-        intrinsics = np.asarray(content["camera_matrix"]["data"], dtype=np.float64).reshape(3, 3)
-        distortion = tuple(content.get("distortion_coefficients", {}).get("data", ()))
-        size = content["image_width"], content["image_height"]
-        return Calibration(intrinsics, distortion, size, str(path), model == FISHEYE_MODEL)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path}: {error} missing; expected image_width, image_height, camera_matrix and distortion_coefficients"
-        ) from error

@@ -8,12 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pose_estimation_ros.ros.image_sources import (
-    FolderSource,
-    VideoSource,
-    calibration_from_file,
-    calibration_from_numbers,
-)
+from pose_estimation_ros.data.calibration import calibration_from_file, calibration_from_numbers
+from pose_estimation_ros.data.image_sources import FolderSource, VideoSource
 
 CALIBRATION = calibration_from_numbers(60.0, 61.0, 31.5, 23.5)
 YAML = """
