@@ -56,6 +56,7 @@ setup(
     entry_points={
         "console_scripts": [
             "pose_node = pose_estimation_ros.ros.start:main",
+            "hands_node = pose_estimation_ros.ros.start:hands",
             "pose_play = pose_estimation_ros.ros.play_node:main",
             "pose_view = pose_estimation_ros.ros.view.command:main",
             "pose_rviz = pose_estimation_ros.ros.rviz:main",
@@ -80,6 +81,7 @@ setup(
             for name in (
                 "attention",
                 "corners",
+                "hands",
                 "heatmaps",
                 "mask_rcnn",
                 "nemo",

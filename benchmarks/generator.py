@@ -15,6 +15,7 @@ import torch
 
 from pose_estimation_ros.data.backgrounds import background_pool
 from pose_estimation_ros.data.clutter import clutter_meshes
+from pose_estimation_ros.data.hand_scenes import HandCropConfig, HandCropDraw, HandCrops, HandSceneConfig
 from pose_estimation_ros.data.scenes import SceneBatch, SceneConfig
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
 from pose_estimation_ros.data.view_bank import build_view_bank
@@ -49,13 +50,15 @@ def main() -> None:
     for size in (64, 96, 128):
         draw = crop_maker(bank, backgrounds, CropConfig(size=size), torch.ones(bank.known))
         rows.add(what=f"crops, {size} px", per_second=_rate(draw, batch, arguments.seconds))
+    hands = HandCropDraw(HandSceneConfig(), HandCropConfig())
+    rows.add(what="hands, 64 px", per_second=_rate(hands, 16, arguments.seconds))
     scenes = scene_maker(bank, backgrounds, SceneConfig())
     rows.add(what="scenes, 384x288 px", per_second=_rate(scenes, 4, arguments.seconds))
     if arguments.result:
         write_result(arguments.result, origin, {"rows": rows})
 
 
-def _rate(draw: Draw[CropBatch] | Draw[SceneBatch], batch: int, seconds: float) -> float:
+def _rate(draw: Draw[CropBatch] | Draw[SceneBatch] | Draw[HandCrops], batch: int, seconds: float) -> float:
     """Return samples per second, every batch from a seed of its own as in a training."""
     draw(0, batch)
     made, started = 0, time.perf_counter()

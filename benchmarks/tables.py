@@ -21,7 +21,7 @@ import yaml
 
 from pose_estimation_ros.cli.parameter_files import markdown_table
 from pose_estimation_ros.methods.registry import methods
-from pose_estimation_ros.pipeline_settings import known_settings
+from pose_estimation_ros.settings import list_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "docs/*.md", "pose_estimation_ros/methods/*/README.md", "models/*/README.md")
@@ -207,10 +207,9 @@ def settings_table(name: str) -> str:
     Raises:
         TableError: if there are none.
     """
-    settings = [item for item in known_settings().values() if item.name.startswith(f"{name}.")]
-    if not settings:
+    if name not in methods():
         raise TableError(f"expected one of {', '.join(methods())}")
-    return "\n".join(markdown_table(settings)) + "\n"
+    return "\n".join(markdown_table(list_settings(methods()[name].settings_model(), f"{name}."))) + "\n"
 
 
 if __name__ == "__main__":

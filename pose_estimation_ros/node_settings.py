@@ -48,6 +48,11 @@ class NodeSettings(Settings):
     diagnostics_period_s: float = setting(1.0, "Seconds between two messages on /diagnostics.", ge=0.1, le=60.0)
 
 
+def is_of_all_nodes(name: str) -> bool:
+    """Tell whether every ROS node has a parameter of this name."""
+    return _OF_ALL_NODES.fullmatch(name) is not None
+
+
 def known_parameters() -> dict[str, SettingInfo]:
     """Return every parameter by name: the node's own, the pipeline's, and those of all methods.
 
@@ -67,7 +72,7 @@ def split_parameters(layer: Layer) -> tuple[Layer, Layer]:
     Raises:
         SettingsError: if a name is unknown.
     """
-    values = {name: value for name, value in layer.values.items() if not _OF_ALL_NODES.fullmatch(name)}
+    values = {name: value for name, value in layer.values.items() if not is_of_all_nodes(name)}
     refuse_unknown(values, known_parameters(), layer.origin)
     own = {item.name for item in list_settings(NodeSettings)}
     return (

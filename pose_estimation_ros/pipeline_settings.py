@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pose_estimation_ros.methods.base import Kind
-from pose_estimation_ros.methods.registry import choices, methods
+from pose_estimation_ros.methods.registry import choices, pipeline_methods
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle
 from pose_estimation_ros.settings import (
     Layer,
@@ -109,7 +109,7 @@ def known_settings() -> dict[str, SettingInfo]:
     found = {item.name: item for item in list_settings(PipelineSettings)}
     found |= {name: replace(found[name], choices=choices(kind)) for name, kind in _CHOSEN.items()}
     groups = {name.partition(".")[0] for name in found}
-    for name, method in methods().items():
+    for name, method in pipeline_methods().items():
         if name in groups:
             raise ValueError(f"method {name!r}: there is a setting of that name; expected another name")
         found |= {item.name: item for item in list_settings(method.settings_model(), f"{name}.")}
@@ -129,7 +129,7 @@ def resolve_run(bundle: Bundle | None, layers: Sequence[Layer] = ()) -> RunSetti
     pipeline = resolve(PipelineSettings, everything)
     chosen: dict[str, Settings] = {}
     origins = dict(pipeline.origins)
-    for name, method in methods().items():
+    for name, method in pipeline_methods().items():
         resolved = resolve(method.settings_model(), everything, f"{name}.")
         chosen[name] = resolved.settings
         origins |= resolved.origins

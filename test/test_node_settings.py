@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from pose_estimation_ros.methods.base import Method
-from pose_estimation_ros.methods.registry import methods
+from pose_estimation_ros.methods.registry import pipeline_methods
 from pose_estimation_ros.node_settings import NodeSettings, known_parameters, split_parameters
 from pose_estimation_ros.pipeline_settings import known_settings, resolve_run
 from pose_estimation_ros.settings import DEFAULT, Layer, Settings, SettingsError, list_settings, setting
@@ -40,7 +40,7 @@ def test_parameters_are_the_node_s_the_pipeline_s_and_the_methods():
     known = known_parameters()
     own = [item.name for item in list_settings(NodeSettings)]
     assert list(known) == [*own, *known_settings()]
-    for name, method in methods().items():
+    for name, method in pipeline_methods().items():
         assert {item.name for item in list_settings(method.settings_model(), f"{name}.")} <= set(known)
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,7 @@ def make_toy_node() -> Iterator[Callable[..., Any]]:
     rclpy = pytest.importorskip("rclpy")
     pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: source scripts/env.sh")
     from pose_estimation_ros.ros.loading import load_pipeline
+    from pose_estimation_ros.ros.pose_node import PoseNode
 
     from .ros.conftest import Bench
 
@@ -195,7 +197,7 @@ def make_toy_node() -> Iterator[Callable[..., Any]]:
     benches: list[Bench] = []
 
     def make(**parameters: Any) -> Bench:
-        benches.append(Bench(context, load_pipeline, **parameters))
+        benches.append(Bench(context, partial(PoseNode, load_pipeline), **parameters))
         return benches[-1]
 
     yield make

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pose_estimation_ros.methods.registry import methods
+from pose_estimation_ros.methods.registry import pipeline_methods
 from pose_estimation_ros.node_settings import NodeSettings, known_parameters
 from pose_estimation_ros.pipeline_settings import PipelineSettings
 from pose_estimation_ros.settings import Layer, SettingInfo, SettingsError, dump_yaml, flatten, list_settings, load_yaml
@@ -55,7 +55,7 @@ def _groups(names: Mapping[str, Any]) -> list[_Group]:
         ("Node", _summary(NodeSettings), [item.name for item in list_settings(NodeSettings)]),
         ("Pipeline", _summary(PipelineSettings), [item.name for item in list_settings(PipelineSettings)]),
     ]
-    for name, method in methods().items():
+    for name, method in pipeline_methods().items():
         own = [item for item in known if item.startswith(f"{name}.")]
         parts.append((f"{method.kind.capitalize()} {name}", method.summary, own))
     groups = [_Group(title, summary, [known[name] for name in own if name in names]) for title, summary, own in parts]

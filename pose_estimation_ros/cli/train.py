@@ -9,7 +9,7 @@ from typing import Any
 
 from pose_estimation_ros.cli.recipes import read_recipe
 from pose_estimation_ros.cli.train_set import train_set
-from pose_estimation_ros.methods.base import Training
+from pose_estimation_ros.methods.base import Training, import_object
 from pose_estimation_ros.methods.registry import find_training, trained_networks
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
             return _train_set(parser, arguments)
         training = find_training(arguments.network)
         recipe = read_recipe(training, arguments.config, parse_assignments(arguments.assignments))
-        _train(arguments, training, open_or_create(arguments), recipe)
+        _train(arguments, training, _bundle_for(training, arguments), recipe)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"pose_train: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -127,6 +127,16 @@ def _train(arguments: argparse.Namespace, training: Training, bundle: Bundle, re
     entry = updated.networks[training.role]
     done = "finished" if entry.training.get("finished") else "interrupted; go on with --resume"
     print(f"{updated.path / entry.file}: {entry.training.get('samples')} images seen, {done}")
+
+
+def _bundle_for(training: Training, arguments: argparse.Namespace) -> Bundle:
+    """Load or make the bundle; where the network needs no meshes, a new one has none."""
+    if training.new_bundle is None or (arguments.bundle / BUNDLE_FILE).is_file():
+        return open_or_create(arguments)
+    for option, given in (("--bop", arguments.bop), ("--mesh", arguments.mesh), ("--categories", arguments.categories)):
+        if given:
+            raise ValueError(f"{option}: network {training.role!r} needs no meshes; leave it out")
+    return import_object(training.new_bundle)(arguments.bundle)
 
 
 def open_or_create(arguments: argparse.Namespace) -> Bundle:

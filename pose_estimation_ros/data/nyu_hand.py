@@ -26,8 +26,8 @@ JOINTS = {
     "thumb tip": 24,
     "thumb middle": 25,
     "thumb base": 27,
-    "wrist, thumb side": 30,
-    "wrist, pinky side": 31,
+    "wrist, pinky side": 30,
+    "wrist, thumb side": 31,
     "palm": 32,
 }
 PALM = 13  # its place among them; crops are centred there

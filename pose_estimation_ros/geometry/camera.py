@@ -95,6 +95,20 @@ class Camera:
         undistort = self._lens_model.undistortImage if self.is_fisheye else self._lens_model.undistort
         return undistort(image, self.intrinsics, np.asarray(self.distortion), None, self.intrinsics)
 
+    def undistort_depth(self, depth: np.ndarray) -> np.ndarray:
+        """Resample a depth image (H, W) in the same way, by the nearest pixel; zero where the camera saw nothing.
+
+        The mean of two depths at an edge would be a surface where there is none.
+        """
+        if not self.is_distorted:
+            return depth
+        import cv2
+
+        size = self.width, self.height
+        lens = self.intrinsics, np.asarray(self.distortion)
+        columns, rows = self._lens_model.initUndistortRectifyMap(*lens, np.eye(3), self.intrinsics, size, cv2.CV_32FC1)
+        return cv2.remap(depth, columns, rows, cv2.INTER_NEAREST)
+
     def project(self, points: np.ndarray) -> np.ndarray:
         """Project camera-frame points (N, 3) in metres to pixels (N, 2); at or behind the camera gives NaN."""
         points = np.asarray(points, dtype=np.float64).reshape(-1, 3)

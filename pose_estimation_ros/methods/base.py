@@ -31,7 +31,8 @@ __all__ = [
     "Training",
 ]
 
-Kind = Literal["detector", "backend", "refiner"]
+# Hands are found in depth images, by a node of their own; the others are stages of the pipeline of `pose_node`.
+Kind = Literal["detector", "backend", "refiner", "hands"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,9 @@ class Training:
     # object. None: it can learn no further object.
     object_rows: Mapping[str, int] | None = field(default_factory=dict)
 
+    # "module:function" of a folder that makes a bundle for a network that needs no meshes. None: it needs some.
+    new_bundle: str | None = None
+
     # "module:attribute", an `Adaptation`: how the network goes on learning from photographs. None: it cannot.
     adaptation: str | None = None
 
@@ -159,7 +163,7 @@ class Method:
     summary: str  # one sentence
     paper: str  # where it was published
     settings: str  # "module:Class", a `Settings` model whose defaults are good
-    load: str  # "module:function" of a `LoadContext`; returns a Detector, a Backend or a Refiner
+    load: str  # "module:function" of a `LoadContext`; returns a Detector, a Backend, a Refiner or what finds hands
     roles: tuple[str, ...] = ()  # networks of a bundle that it needs
     training: Training | None = None
     further_trainings: tuple[Training, ...] = ()  # of other networks that it needs and no other method trains

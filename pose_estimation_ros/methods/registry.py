@@ -58,6 +58,11 @@ def _loaded(point: EntryPoint) -> Method | None:
     return method
 
 
+def pipeline_methods() -> dict[str, Method]:
+    """Return those methods by name that are stages of the pipeline of `pose_node`."""
+    return {name: method for name, method in methods().items() if method.kind in ("detector", "backend", "refiner")}
+
+
 def methods_of(kind: Kind) -> dict[str, Method]:
     """Return the methods of one kind by name."""
     return {name: method for name, method in methods().items() if method.kind == kind}

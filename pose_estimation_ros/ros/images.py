@@ -90,9 +90,26 @@ def image_to_rgb(message: Any) -> np.ndarray:
 def _pixels(message: Any, encoding: Encoding) -> np.ndarray:
     """Return a view (H, W, C), or (H, W) for one channel, of the message's data as uint8."""
     height, width, step = message.height, message.width, message.step
+    data = checked_data(message, width * encoding.channels * encoding.depth_bytes)
+    if encoding.depth_bytes == 2:
+        high_byte = 0 if message.is_bigendian else 1
+        data, strides = data[high_byte:], (step, 2 * encoding.channels, 2)
+    else:
+        strides = (step, encoding.channels, 1)
+    view = np.lib.stride_tricks.as_strided(data, (height, width, encoding.channels), strides)
+    view = view if encoding.depth_bytes == 1 else np.ascontiguousarray(view)
+    return view[:, :, 0] if encoding.channels == 1 else view
+
+
+def checked_data(message: Any, row_bytes: int) -> np.ndarray:
+    """Return the data of a sensor_msgs/Image as uint8, with rows of at least so many bytes.
+
+    Raises:
+        ImageError: if width, height, step and data contradict each other.
+    """
+    height, width, step = message.height, message.width, message.step
     if height <= 0 or width <= 0:
         raise ImageError("size", f"image: size {width}x{height}: expected positive width and height")
-    row_bytes = width * encoding.channels * encoding.depth_bytes
     if step < row_bytes:
         raise ImageError(
             "step",
@@ -104,14 +121,7 @@ def _pixels(message: Any, encoding: Encoding) -> np.ndarray:
         raise ImageError(
             "data", f"image: data has {data.size} bytes: expected {step * height} for height {height} and step {step}"
         )
-    if encoding.depth_bytes == 2:
-        high_byte = 0 if message.is_bigendian else 1
-        data, strides = data[high_byte:], (step, 2 * encoding.channels, 2)
-    else:
-        strides = (step, encoding.channels, 1)
-    view = np.lib.stride_tricks.as_strided(data, (height, width, encoding.channels), strides)
-    view = view if encoding.depth_bytes == 1 else np.ascontiguousarray(view)
-    return view[:, :, 0] if encoding.channels == 1 else view
+    return data
 
 
 def _through_cv_bridge(message: Any) -> np.ndarray:

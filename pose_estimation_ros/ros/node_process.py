@@ -6,6 +6,8 @@ A camera image comes in, the poses of all known objects go out on TF, as detecti
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -25,20 +27,31 @@ from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals
 
 def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:
     """Run the node until it is interrupted; return the exit code."""
-    words = sys.argv if argv is None else argv
+    return run_node(sys.argv if argv is None else argv, "pose_node", __doc__, lambda: PoseNode(pipeline_factory))
+
+
+def run_node(words: list[str], program: str, description: str | None, make: Callable[[], Any]) -> int:
+    """Run a node until it is interrupted; return the exit code.
+
+    Args:
+        words: of the command line.
+        program: its first word, as users write it.
+        description: what it does.
+        make: makes the node, which has `release`.
+    """
     node = None
     with ShutdownSignals() as signals:
         try:
-            _begin(words)
+            _begin(words, program, description)
             sys.setswitchinterval(0.001)  # the worker gets the interpreter 1 ms after it asks, not 5
             with until_shutdown():
-                node = PoseNode(pipeline_factory)
+                node = make()
                 refuse_files_for_other_nodes(parameter_files(words), node.get_fully_qualified_name())
                 rclpy.spin(node)
         except KeyboardInterrupt:
             pass  # before rclpy was there
         except (ValueError, ParameterException) as error:
-            print(f"pose_node: error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
         finally:
             signals.ending()
@@ -49,14 +62,14 @@ def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load
     return 0
 
 
-def _begin(words: list[str]) -> None:
+def _begin(words: list[str], program: str, description: str | None) -> None:
     """Look at the command line and start rclpy.
 
     Raises:
         ValueError: if it cannot take an argument, or a parameter file is none.
     """
     try:
-        refuse_other_arguments("pose_node", __doc__, words)
+        refuse_other_arguments(program, description, words)
         rclpy.init(args=words)
     except rclpy_implementation.UnknownROSArgsError as error:
         raise ValueError(unknown_ros_arguments(error)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +13,12 @@ from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.ros.diagnostics import Problem
-from pose_estimation_ros.ros.ecosystem import transform_broadcaster
-from pose_estimation_ros.ros.frame_collisions import FrameCollisions
 from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.marker_lifetime import MarkerLifetime
 from pose_estimation_ros.ros.markers import Track, marker_array
-from pose_estimation_ros.ros.messages import (
-    detections_2d,
-    detections_3d,
-    label_info,
-    stamp_to_ns,
-    stamped_transforms,
-)
+from pose_estimation_ros.ros.messages import detections_2d, detections_3d, label_info, stamped_transforms
+from pose_estimation_ros.ros.transform_sender import TransformSender
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -73,8 +65,7 @@ class Outputs:
         self._node = node
         self._loaded = loaded
         self.frame_prefix = frame_prefix
-        self._tf = transform_broadcaster(node)
-        self._collisions = FrameCollisions(node)
+        self._tf = TransformSender(node)
         of_results = LATCHED if on_demand else reliable(10)
         self._detections_3d = node.create_publisher(Detection3DArray, "~/detections", of_results)
         self._detections_2d = node.create_publisher(Detection2DArray, "~/detections_2d", of_results)
@@ -83,7 +74,6 @@ class Outputs:
         self._threshold: float | None = None  # that was published with the labels
         self._images: dict[str, Any] = {}
         self._publish_images_of(loaded)
-        self._sent_stamps_ns: deque[int] = deque(maxlen=1000)
         self._marked: set[Track] = set()
         self._lifetime = None if on_demand else MarkerLifetime()
         self._last_header = Header()
@@ -115,29 +105,13 @@ class Outputs:
                 self._images[topic] = self._node.create_publisher(Image, f"~/{topic}", reliable(2))
 
     def publish_tf(self, header: Header, poses: list[Any]) -> Problem | None:
-        """Publish the transforms; say why not when TF cannot take them.
-
-        TF refuses an empty parent, and warns of a stamp that it has already.
-        """
-        if not poses:
-            return None
-        if not header.frame_id:
-            text = "image: frame_id is empty: TF needs the name of the camera's frame; no transforms are sent"
-            return Problem("tf frame_id", text)
-        stamp_ns = stamp_to_ns(header.stamp)
-        if stamp_ns in self._sent_stamps_ns:
-            text = f"image: stamp {stamp_ns / 1e9:.6f} came before: transforms are sent once per stamp"
-            return Problem("tf stamp", text)
-        self._sent_stamps_ns.append(stamp_ns)
-        transforms = stamped_transforms(header, poses, self._loaded.catalog, self.frame_prefix)
-        self._collisions.sent(transforms)
-        self._tf.sendTransform(transforms)
-        return None
+        """Publish the transforms; say why not when TF cannot take them."""
+        return self._tf.send(header, stamped_transforms(header, poses, self._loaded.catalog, self.frame_prefix))
 
     @property
     def collision(self) -> str:
         """Which frame somebody else sends, too; empty when none."""
-        return self._collisions.problem
+        return self._tf.collision
 
     def publish_poses(self, header: Header, result: Any) -> None:
         """Publish detections and markers."""
@@ -171,11 +145,11 @@ class Outputs:
 
     def forget_stamps(self) -> None:
         """Allow stamps again that were sent before, after the clock went back."""
-        self._sent_stamps_ns.clear()
+        self._tf.forget_stamps()
 
     def destroy(self) -> None:
         """Destroy the publishers, and what listens to /tf."""
-        self._collisions.destroy()
-        always = (self._tf.pub_tf, self._detections_3d, self._detections_2d, self._markers, self._labels)
+        self._tf.destroy()
+        always = (self._detections_3d, self._detections_2d, self._markers, self._labels)
         for publisher in (*always, *self._images.values()):
             self._node.destroy_publisher(publisher)

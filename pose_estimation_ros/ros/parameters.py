@@ -66,7 +66,7 @@ class NodeParameters:
         self.values = dict(values_of(own)) | run.values()  # of all parameters, by name
         for name, info in self._known.items():
             value = _ros_value(self.values[name], info)
-            node.declare_parameter(name, value, _descriptor(info), ignore_override=True)
+            node.declare_parameter(name, value, descriptor(info, not info.at_run_time), ignore_override=True)
             if isinstance(value, Parameter.Type) and info.at_run_time:
                 node.set_parameters([Parameter(name, value, [])])  # declared without a value
         node.add_pre_set_parameters_callback(self._prepare)
@@ -166,16 +166,17 @@ def _readable_bundle(name: str) -> Bundle | None:
     return bundle
 
 
-def _descriptor(info: SettingInfo) -> ParameterDescriptor:
+def descriptor(info: SettingInfo, read_only: bool) -> ParameterDescriptor:
+    """Describe a parameter: its meaning, what values are good, and whether it may change."""
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-    descriptor = ParameterDescriptor(
-        description=info.description, additional_constraints=info.expected, read_only=not info.at_run_time
+    described = ParameterDescriptor(
+        description=info.description, additional_constraints=info.expected, read_only=read_only
     )
     low, high = info.minimum, info.maximum
     if low is not None and high is not None:
         if info.type is float:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+            described.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
         else:
-            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
-    return descriptor
+            described.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+    return described

@@ -1,10 +1,11 @@
-"""The command pose_node: answers Ctrl-C and SIGTERM from its first line to its last."""
+"""The commands pose_node and hands_node: answer Ctrl-C and SIGTERM from its first line to its last."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 
 from pose_estimation_ros.ros.parent_process import end_with_parent
@@ -13,13 +14,21 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> int:
-    """Run the node, whose modules take seconds to import."""
+    """Run the node `pose_estimation`."""
+    return _run("node_process")
+
+
+def hands() -> int:
+    """Run the node `hands`."""
+    return _run("hands_node")
+
+
+def _run(module: str) -> int:
+    """Run the node of a module, which takes seconds to import."""
     for number in NUMBERS:
         signal.signal(number, _leave)
     end_with_parent()
-    from pose_estimation_ros.ros.node_process import main as run
-
-    code = run()
+    code = import_module(f"pose_estimation_ros.ros.{module}").main()
     for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)  # until the interpreter is gone
     return code

@@ -21,6 +21,7 @@ class Draws(IntEnum):
     BATCHES = 0
     STEPS = 1
     PHOTOS = 2
+    PRIOR = 3
 
 
 def place_seed(seed: int, draws: Draws, *place: int) -> int:

@@ -167,3 +167,16 @@ def test_impossible_cameras_are_refused(arguments, message):
 def test_batch_sizes_must_agree():
     with pytest.raises(ValueError, match="batch sizes 2, 1, 1"):
         project_points(torch.zeros(2, 5, 3), torch.eye(4)[None], torch.eye(3)[None])
+
+
+def test_undistorted_depth_is_made_of_depths_that_were_measured():
+    camera = _camera(PLUMB_BOB)
+    depth = np.full((480, 640), 0.7, dtype=np.float32)
+    depth[:, 400:] = 1.4
+    found = camera.undistort_depth(depth)
+    assert set(np.unique(found)) <= {np.float32(0.0), np.float32(0.7), np.float32(1.4)}
+    moved = camera.undistorted().project(camera.unproject(np.array([[399.5, 60.0]]), np.array([1.0])))[0]
+    assert found[round(moved[1]), round(moved[0]) - 3] == np.float32(0.7)
+    assert found[round(moved[1]), round(moved[0]) + 3] == np.float32(1.4)
+    plain = camera.undistorted()
+    assert plain.undistort_depth(depth) is depth

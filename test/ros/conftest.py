@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -148,9 +149,12 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Any], No
 
 
 class Bench:
-    """A pose node spinning in a thread, and a client that publishes images and keeps what comes out."""
+    """A node spinning in a thread, and a client that publishes images and keeps what comes out.
 
-    def __init__(self, context: Any, factory: Callable, **parameters: Any) -> None:
+    `make` makes the node, whose name is `name`, with the arguments of rclpy's nodes.
+    """
+
+    def __init__(self, context: Any, make: Callable, name: str = "pose_estimation", **parameters: Any) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.node import Node
@@ -160,12 +164,9 @@ class Bench:
         from vision_msgs.msg import Detection2DArray, Detection3DArray
         from visualization_msgs.msg import MarkerArray
 
-        from pose_estimation_ros.ros.pose_node import PoseNode
-
-        overrides = [
-            Parameter(name, value=value) for name, value in {"diagnostics_period_s": 0.1, **parameters}.items()
-        ]
-        self.node = PoseNode(factory, context=context, parameter_overrides=overrides)
+        overrides = [Parameter(key, value=value) for key, value in {"diagnostics_period_s": 0.1, **parameters}.items()]
+        self.name = name
+        self.node = make(context=context, parameter_overrides=overrides)
         self.client = Node("client", context=context)
         self._executors = [SingleThreadedExecutor(context=context) for _ in range(2)]
         self._executors[0].add_node(self.node)
@@ -175,9 +176,9 @@ class Bench:
         self._clients: dict[str, Any] = {}
         for topic, message_type in (
             ("/tf", TFMessage),
-            ("/pose_estimation/detections", Detection3DArray),
-            ("/pose_estimation/detections_2d", Detection2DArray),
-            ("/pose_estimation/markers", MarkerArray),
+            (f"/{name}/detections", Detection3DArray),
+            (f"/{name}/detections_2d", Detection2DArray),
+            (f"/{name}/markers", MarkerArray),
             ("/diagnostics", DiagnosticArray),
         ):
             self.listen(topic, message_type)
@@ -205,7 +206,7 @@ class Bench:
         self.wait(lambda: self.node.state == "active", "an active node")
         topics = (self.image_topic, self.info_topic)
         self.wait(lambda: all(topic.get_subscription_count() for topic in topics), "subscriptions")
-        outputs = ("/tf", "/pose_estimation/detections", "/pose_estimation/markers")
+        outputs = ("/tf", f"/{self.name}/detections", f"/{self.name}/markers")
         self.wait(lambda: all(self.client.count_publishers(topic) for topic in outputs), "publishers")
         time.sleep(0.1)  # discovery is known to one side before the other
 
@@ -262,6 +263,7 @@ def make_bench(domain_id: int, pipeline: FakePipeline, catalog: Catalog) -> Iter
     import rclpy
 
     from pose_estimation_ros.ros.loading import LoadedPipeline
+    from pose_estimation_ros.ros.pose_node import PoseNode
 
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=domain_id)
@@ -271,7 +273,7 @@ def make_bench(domain_id: int, pipeline: FakePipeline, catalog: Catalog) -> Iter
         debug = {"debug_names": pipeline.debug_names, "draw_debug": pipeline.draw_debug}
         loaded = LoadedPipeline(pipeline, catalog, {"box": "file:///box.ply"}, **debug)
         values = {name.replace("__", "."): value for name, value in parameters.items()}
-        benches.append(Bench(context, factory or (lambda _: loaded), **values))
+        benches.append(Bench(context, partial(PoseNode, factory or (lambda _: loaded)), **values))
         return benches[-1]
 
     yield make

@@ -17,7 +17,7 @@ from pose_estimation_ros.data.crops import crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.evaluation.run import true_poses, truth_detections
 from pose_estimation_ros.methods.base import LoadContext, Method, PoseHypothesis, import_object
-from pose_estimation_ros.methods.registry import find_training, methods
+from pose_estimation_ros.methods.registry import find_training, methods, pipeline_methods
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, load_bundle, save_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import Pipeline
@@ -30,7 +30,9 @@ CPU = torch.device("cpu")
 
 def methods_that(fit: Callable[[Method], object]) -> pytest.MarkDecorator:
     """Mark a test that is for some methods only."""
-    return pytest.mark.parametrize("case", [name for name, item in methods().items() if fit(item)], indirect=True)
+    return pytest.mark.parametrize(
+        "case", [name for name, item in pipeline_methods().items() if fit(item)], indirect=True
+    )
 
 
 @dataclass(frozen=True)

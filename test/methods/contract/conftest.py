@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pose_estimation_ros.methods.registry import methods
+from pose_estimation_ros.methods.registry import methods, pipeline_methods
 
 from .case import Case, make_case
 
@@ -24,7 +24,7 @@ def cases(tiny_bop: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
     return trained
 
 
-@pytest.fixture(params=list(methods()))
+@pytest.fixture(params=list(pipeline_methods()))
 def case(request: pytest.FixtureRequest, cases: Callable[[str], Case]) -> Case:
-    """Return every method, or those that `methods_that` chose, ready to be loaded."""
+    """Return every method of the pipeline, or those that `methods_that` chose, ready to be loaded."""
     return cases(request.param)

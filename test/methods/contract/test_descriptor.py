@@ -24,7 +24,7 @@ UNIT = re.compile(rf"(?:, | in )({'|'.join(UNITS)})\b")
 @every_method
 def test_name_kind_summary_and_paper_are_there(method: Method):
     assert re.fullmatch("[a-z][a-z0-9_]*", method.name)  # names of topics and parameters are made of it
-    assert method.kind in ("detector", "backend", "refiner")
+    assert method.kind in ("detector", "backend", "refiner", "hands")
     assert re.fullmatch(r"[A-Z][^.]+\.", method.summary), "expected one sentence"
     assert method.paper.strip()
     assert method.kind != "detector" or method.drawing is None, "nothing calls the drawing of a detector"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pose_estimation_ros.methods.base import Method
-from pose_estimation_ros.methods.registry import methods
+from pose_estimation_ros.methods.registry import methods, pipeline_methods
 from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.objects.bundle import load_bundle
 
@@ -114,7 +114,7 @@ def test_detectors_wait_no_more_the_more_they_find(case: Case, loaded: Callable,
     assert device.count <= WAITS_IN_A_LIBRARY, (len(found), device.waits)
 
 
-@pytest.fixture(params=[name for name, item in methods().items() if item.training is not None])
+@pytest.fixture(params=[name for name, item in pipeline_methods().items() if item.training is not None])
 def trained(request: pytest.FixtureRequest) -> Method:
     return methods()[request.param]
 

@@ -1,0 +1,184 @@
+"""DeepPrior++: a residual network that regresses hand joints through a prior, and a small one that centres the crop.
+
+Oberweger and Lepetit, "DeepPrior++: Improving Fast and Accurate 3D Hand Pose Estimation", ICCV workshops 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pose_estimation_ros.data.nyu_hand import JOINTS
+from pose_estimation_ros.networks.feature_mapping import FeatureMapping
+
+_OUTPUTS = 3 * len(JOINTS)
+_CENTRE_CHANNELS, _CENTRE_FEATURES = 16, 128
+_SCALES = (1, 2, 4)  # the crop, and the middle half and quarter of it along each axis
+
+
+class Bottleneck(nn.Module):
+    """Residual block, normalised before its convolutions (He et al., ECCV 2016)."""
+
+    def __init__(self, enter: int, leave: int, stride: int) -> None:
+        super().__init__()
+        inner = leave // 4
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in (enter, inner, inner))
+        self.convolutions = nn.ModuleList(
+            [
+                nn.Conv2d(enter, inner, 1, stride, bias=False),
+                nn.Conv2d(inner, inner, 3, 1, 1, bias=False),
+                nn.Conv2d(inner, leave, 1, bias=False),
+            ]
+        )
+        self.shortcut = nn.Conv2d(enter, leave, 1, stride, bias=False) if enter != leave or stride > 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, enter, H, W) to (B, leave, H / stride, W / stride)."""
+        out = F.relu(self.norms[0](x))
+        kept = x if self.shortcut is None else self.shortcut(out)
+        for norm, convolution in zip([None, *self.norms[1:]], self.convolutions, strict=True):
+            out = convolution(out if norm is None else F.relu(norm(out)))
+        return kept + out
+
+
+class CentreNet(nn.Module):
+    """Regress the palm from a crop about a place nearby, looking at three scales."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        side = size // 16
+        self.scales = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(1, 8, 5, 1, 2),
+                nn.MaxPool2d(max(4 // scale, 1)),
+                nn.ReLU(),
+                nn.Conv2d(8, _CENTRE_CHANNELS, 5, 1, 2),
+                nn.MaxPool2d(2),
+                nn.ReLU(),
+                nn.Conv2d(_CENTRE_CHANNELS, _CENTRE_CHANNELS, 3, 1, 1),
+                nn.AdaptiveMaxPool2d(side),
+                nn.ReLU(),
+            )
+            for scale in _SCALES
+        )
+        self.enter = nn.Linear(len(_SCALES) * _CENTRE_CHANNELS * side**2, _CENTRE_FEATURES)
+        self.leave = nn.Linear(_CENTRE_FEATURES, 3)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Return where the palm is (B, 3) in the cubes of crops (B, 1, S, S)."""
+        size = crops.shape[-1]
+        seen = []
+        for scale, network in zip(_SCALES, self.scales, strict=True):
+            start = (size - size // scale) // 2
+            middle = crops[:, :, start : start + size // scale, start : start + size // scale]
+            seen.append(network(middle).flatten(1))
+        return self.leave(F.relu(self.enter(torch.cat(seen, dim=1))))
+
+
+class HandNet(nn.Module):
+    """Both networks.
+
+    Args:
+        objects: one, the hand; bundles pass it.
+        size: side of the crops in pixels, a multiple of 32.
+        widths: channels of the four stages.
+        blocks: residual blocks of every stage; 5 as published.
+        features: length of the feature vectors.
+        components: of the prior.
+        mapping: whether features of real images can be mapped, see `FeatureMapping`.
+
+    Raises:
+        ValueError: if the size is not such a multiple.
+    """
+
+    prior_mean: Tensor
+    prior_basis: Tensor
+
+    def __init__(
+        self,
+        objects: int = 1,
+        size: int = 64,
+        widths: Sequence[int] = (64, 128, 256, 256),
+        blocks: int = 2,
+        features: int = 1024,
+        components: int = 30,
+        mapping: bool = False,
+    ) -> None:
+        super().__init__()
+        if size < 32 or size % 32:
+            raise ValueError(f"HandNet: size = {size}: expected a multiple of 32 pixels")
+        self.size = size
+        self.centre = CentreNet(size)
+        self.stem = nn.Conv2d(1, 32, 5, 1, 2)
+        stages: list[nn.Module] = []
+        before = 32
+        for width in widths:
+            for number in range(blocks):
+                stages.append(Bottleneck(before, width, 2 if number == 0 else 1))
+                before = width
+        self.stages = nn.Sequential(*stages)
+        self.norm = nn.BatchNorm2d(before)
+        self.enter = nn.Linear(before * (size // 32) ** 2, features)
+        self.inner = nn.Linear(features, features)
+        self.coefficients = nn.Linear(features, components)
+        self.register_buffer("prior_mean", torch.zeros(_OUTPUTS))
+        self.register_buffer("prior_basis", torch.zeros(components, _OUTPUTS))
+        self.mapping = FeatureMapping([features]) if mapping else None
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear) and not _is_mapping(self.mapping, module):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        for last in (self.coefficients, self.centre.leave):
+            nn.init.normal_(last.weight, std=0.01)
+
+    def set_prior(self, mean: Tensor, basis: Tensor) -> None:
+        """Set the mean (42,) and the components (K, 42), orthonormal, of joints in cubes."""
+        self.prior_mean.copy_(mean)
+        self.prior_basis.copy_(basis)
+
+    def features(self, crops: Tensor) -> Tensor:
+        """Return feature vectors (B, features) of crops (B, 1, size, size) about palms.
+
+        Raises:
+            ValueError: if the crops have another size.
+        """
+        if crops.shape[1:] != (1, self.size, self.size):
+            raise ValueError(
+                f"HandNet: crops of shape {tuple(crops.shape[1:])}, expected (1, {self.size}, {self.size})"
+            )
+        out = F.max_pool2d(self.stem(crops), 2)
+        out = F.relu(self.norm(self.stages(out)))
+        return F.relu(self.inner(F.relu(self.enter(out.flatten(1)))))
+
+    def read(self, features: Tensor) -> Tensor:
+        """Return joints (B, 14, 3) in cubes, from feature vectors (B, features)."""
+        weights = self.coefficients(features).float()
+        return (self.prior_mean + weights @ self.prior_basis).unflatten(1, (len(JOINTS), 3))
+
+    def forward(self, crops: Tensor, is_real: bool = False) -> Tensor:
+        """Return joints (B, 14, 3) in the cubes of crops; features of real ones are mapped, if there is a mapping."""
+        features = self.features(crops)
+        if is_real and self.mapping is not None:
+            (features,) = self.mapping([features])
+        return self.read(features)
+
+
+def _is_mapping(mapping: nn.Module | None, module: nn.Module) -> bool:
+    return mapping is not None and any(module is item for item in mapping.modules())
+
+
+def fit_prior(joints: Tensor, components: int) -> tuple[Tensor, Tensor]:
+    """Find mean (42,) and principal components (K, 42) of joints (N, 14, 3) in cubes.
+
+    Raises:
+        ValueError: if there are fewer poses than components.
+    """
+    if len(joints) < components:
+        raise ValueError(f"fit_prior: {len(joints)} poses, expected at least {components}")
+    flat = joints.flatten(1).double()
+    mean = flat.mean(dim=0)
+    centred = flat - mean
+    _, vectors = torch.linalg.eigh(centred.T @ centred / len(flat))  # least first
+    return mean.float(), vectors.flip(1)[:, :components].T.float().contiguous()

@@ -1,0 +1,60 @@
+"""Training of the hand network, in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pose_estimation_ros.cli.train import main
+from pose_estimation_ros.data.hand_scenes import HandCropDraw
+from pose_estimation_ros.methods.hands.network import HandNet
+from pose_estimation_ros.methods.hands.training import TRIAL, HandRecipe, HandStep, new_bundle, train_hands
+from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.training.pause import Pause
+from pose_estimation_ros.training.trainer import TrainingRun
+
+RECIPE = HandRecipe.model_validate(TRIAL.recipe)
+CPU = torch.device("cpu")
+
+
+def test_training_learns_and_the_bundle_holds_what_it_needs(tmp_path: Path):
+    recipe = RECIPE.model_copy(update={"samples": 640})
+    bundle = train_hands(TrainingRun(new_bundle(tmp_path / "hands"), tmp_path / "run"), recipe)
+    network = load_bundle(bundle.path).load_network("hands", HandNet, CPU)
+    batch = HandCropDraw(recipe.scenes, recipe.crops)(99, 32)
+    untrained = HandNet(**bundle.networks["hands"].architecture).eval()
+    untrained.set_prior(network.prior_mean, network.prior_basis)
+    with torch.no_grad():
+        errors = [float(HandStep(recipe, CPU)(item, batch)[1]["centre_mm"]) for item in (untrained, network)]
+    assert errors[1] < 0.9 * errors[0]
+    assert bundle.networks["hands"].training["recipe"]["components"] == 30
+
+
+def test_the_command_makes_a_bundle_without_meshes(tmp_path: Path, capsys: pytest.CaptureFixture):
+    command = ["--bundle", str(tmp_path / "b"), "--network", "hands", "--work-dir", str(tmp_path / "run")]
+    assert main([*command, "--mesh", "hand.ply"]) == 2
+    assert "--mesh: network 'hands' needs no meshes; leave it out" in capsys.readouterr().err
+    (tmp_path / "recipe.yaml").write_text(
+        "samples: 16\nworkers: 0\nprior_poses: 100\ncrops: {size: 32}\noptimiser: {batch: 8}\n"
+        "network: {widths: [16, 16, 16, 16], blocks: 1, features: 32}\n"
+    )
+    assert main([*command, "--config", str(tmp_path / "recipe.yaml"), "--device", "cpu"]) == 0
+    assert [model.name for model in load_bundle(tmp_path / "b").catalog] == ["hand"]
+
+
+def test_a_training_that_goes_on_has_the_prior_and_the_weights_of_one_that_never_stopped(tmp_path: Path):
+    whole, parts = (TrainingRun(new_bundle(tmp_path / name), tmp_path / f"run_{name}") for name in ("whole", "parts"))
+    recipe = RECIPE.model_copy(update={"samples": 32})
+    train_hands(replace(parts, pause=Pause(16)), recipe)
+    found = [train_hands(run, recipe) for run in (whole, replace(parts, resume=True))]
+    first, second = (bundle.weights("hands") for bundle in found)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_arguments_that_follow_from_the_recipe_are_refused(tmp_path: Path):
+    recipe = RECIPE.model_copy(update={"network": {"size": 64}})
+    with pytest.raises(ValueError, match="network.size = 64: .*crops.size"):
+        train_hands(TrainingRun(new_bundle(tmp_path / "hands"), tmp_path / "run"), recipe)

@@ -1,0 +1,143 @@
+"""The node `hands` driven over DDS: depth image in; TF, detections, markers and diagnostics out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+pytest.importorskip("tf2_msgs.msg", reason="message overlay is not on the path: source scripts/env.sh")
+
+from sensor_msgs.msg import Image  # noqa: E402
+from visualization_msgs.msg import Marker  # noqa: E402
+
+from pose_estimation_ros.data.nyu_hand import JOINTS  # noqa: E402
+from pose_estimation_ros.ros.hands_node import HandsNode  # noqa: E402
+from pose_estimation_ros.settings import SettingsError  # noqa: E402
+
+from .camera_messages import CAMERA, HEIGHT, WIDTH, header, info  # noqa: E402
+from .conftest import Bench  # noqa: E402
+
+JOINTS_M = np.linspace([-0.1, -0.05, 0.5], [0.1, 0.08, 0.6], len(JOINTS))
+
+
+class FakeFinder:
+    """Sees one hand in whatever has depth, as far away as the nearest pixel."""
+
+    def __init__(self) -> None:
+        self.images: list[np.ndarray] = []
+        self.cameras: list[Any] = []
+
+    def find(self, depth: np.ndarray, camera: Any) -> SimpleNamespace:
+        self.images.append(depth)
+        self.cameras.append(camera)
+        if not (depth > 0).any():
+            return SimpleNamespace(hands=[], reason="no depth measured", timings_s={})
+        hand = SimpleNamespace(joints=JOINTS_M, score=0.9, inside=1.0)
+        return SimpleNamespace(hands=[hand], reason=None, timings_s={"search": 0.001})
+
+
+@pytest.fixture
+def start(domain_id: int) -> Iterator[Callable[..., tuple[Bench, FakeFinder]]]:
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain_id)
+    benches: list[Bench] = []
+
+    def make(**parameters: Any) -> tuple[Bench, FakeFinder]:
+        finder = FakeFinder()
+        bench = Bench(
+            context,
+            partial(HandsNode, lambda _: finder),
+            "hands",
+            **{name.replace("__", "."): value for name, value in parameters.items()},
+        )
+        benches.append(bench)
+        bench.wait_until_connected()
+        return bench, finder
+
+    yield make
+    for bench in benches:
+        bench.close()
+    context.try_shutdown()
+
+
+def depth_image(second: int, values: np.ndarray, encoding: str) -> Image:
+    return Image(
+        header=header(second), height=HEIGHT, width=WIDTH, encoding=encoding, step=WIDTH * values.dtype.itemsize,
+        data=values.tobytes(),
+    )  # fmt: skip
+
+
+def millimetres(second: int, value: int = 700) -> Image:
+    return depth_image(second, np.full((HEIGHT, WIDTH), value, dtype=np.uint16), "16UC1")
+
+
+def test_a_depth_image_comes_out_as_joints_on_tf_detections_and_a_skeleton_with_its_header(start):
+    bench, finder = start(frame_prefix="seen/")
+    bench.send(millimetres(7), info(7))
+    bench.wait(lambda: bench.received["markers"], "markers")
+    transforms = bench.received["tf"][0].transforms
+    assert [item.child_frame_id for item in transforms][:2] == ["seen/hand_0/pinky_tip", "seen/hand_0/pinky_base"]
+    assert "seen/hand_0/wrist_thumb_side" in [item.child_frame_id for item in transforms]
+    assert all(item.header == header(7) for item in transforms)
+    placed = [(item.transform.translation.x, item.transform.translation.z) for item in transforms]
+    assert np.allclose(placed, JOINTS_M[:, [0, 2]])
+    detection = bench.received["detections"][0].detections[0]
+    assert detection.results[0].hypothesis.class_id == "hand" and detection.id == "seen/hand_0"
+    assert detection.results[0].pose.pose.position.z == pytest.approx(0.6)
+    assert detection.bbox.size.x == pytest.approx(0.2) and detection.bbox.center.position.z == pytest.approx(0.55)
+    bones, joints = bench.received["markers"][0].markers
+    assert (bones.type, joints.type) == (Marker.LINE_LIST, Marker.SPHERE_LIST)
+    assert len(joints.points) == len(JOINTS) and len(bones.points) == 2 * (len(JOINTS) - 1)
+    assert np.allclose(finder.images[0], 0.7) and np.array_equal(finder.cameras[0].intrinsics, CAMERA.intrinsics)
+
+
+def test_metres_are_read_as_well_and_no_hand_deletes_the_markers_with_a_reason(start):
+    bench, finder = start()
+    bench.send(depth_image(1, np.full((HEIGHT, WIDTH), 0.7, dtype=np.float32), "32FC1"), info(1))
+    bench.wait(lambda: bench.received["markers"], "markers")
+    assert np.allclose(finder.images[0], 0.7)
+    bench.send(millimetres(2, 0), info(2))
+    bench.wait(lambda: len(bench.received["markers"]) == 2, "markers of the empty image")
+    assert {marker.action for marker in bench.received["markers"][1].markers} == {Marker.DELETE}
+    assert bench.received["detections"][1].detections == [] and len(bench.received["tf"]) == 1
+    bench.wait(lambda: bench.status_message() == "no depth measured", "the reason")
+
+
+def test_an_image_that_is_no_depth_is_named_and_the_node_lives(start):
+    bench, _ = start()
+    bench.send(depth_image(1, np.zeros((HEIGHT, 3 * WIDTH), dtype=np.uint8), "rgb8"), info(1))
+    bench.wait(lambda: "encoding = 'rgb8': expected 16UC1" in bench.status_message(), "the complaint")
+    bench.send(millimetres(2), info(2))
+    bench.wait(lambda: bench.received["detections"], "detections of a good image")
+
+
+def test_a_stamp_that_came_before_sends_no_second_transforms(start):
+    bench, _ = start()
+    for count in (1, 2):
+        bench.send(millimetres(3), info(3))
+        bench.wait(lambda seen=count: len(bench.received["detections"]) == seen, "detections")
+    assert len(bench.received["tf"]) == 1
+    bench.wait(lambda: "transforms are sent once per stamp" in bench.status_message(), "the complaint")
+
+
+def test_a_bundle_that_is_not_there_is_named_and_unknown_parameters_are_refused(domain_id: int):
+    from rclpy.parameter import Parameter
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain_id)
+    try:
+        overrides = [Parameter("bundle", value="/nowhere"), Parameter("autostart", value=False)]
+        node = HandsNode(context=context, parameter_overrides=overrides)
+        node.trigger_configure()
+        assert node.state == "unconfigured"
+        node.destroy_node()
+        with pytest.raises(SettingsError, match="unknown setting 'hands.nearm'; did you mean 'hands.near_m'"):
+            HandsNode(context=context, parameter_overrides=[Parameter("hands.nearm", value=0.1)])
+    finally:
+        context.try_shutdown()
