@@ -123,8 +123,7 @@ class Attention(RenderCompare):
             hypotheses: poses to start from.
             stages: comparisons, all at the full size, for poses that are near; those of the settings where absent, the
                 coarse ones first.
-            thorough: whether objects in doubt are tried in other rotations, and the start may come back; without, there
-                is one stage less.
+            thorough: whether objects in doubt are tried in other rotations.
 
         Raises:
             ValueError: if `stages` is less than 1.
@@ -133,9 +132,7 @@ class Attention(RenderCompare):
             return []
         index, start = self._start(hypotheses)
         picture, sizes = self.picture(frame), self._sizes(stages)
-        if stages is None and not thorough:
-            sizes = sizes[: max(2, len(sizes) - 1)]
-        first = None if sizes[0] == self.size or not thorough else self.similarity_at(picture, index, start)
+        first = None if sizes[0] == self.size else self.similarity_at(picture, index, start)
         boxes = [detections[item.detection_index] for item in hypotheses]
         outcome = self._outcome(picture, boxes, start, self.run(picture, index, start, sizes), first)
         comparisons = torch.full((len(start),), len(sizes), device=self.device)

@@ -123,7 +123,7 @@ def test_poses_that_the_other_rotations_lead_back_to_are_confirmed(refiner: Atte
         )
         return judge.refine(scene.frame, scene.detections, scene.hypotheses)
 
-    alone, confirming, always = refined(rotation_hypotheses=0), refined(), refined(confirming_deg=0.0)
+    alone, confirming, always = refined(rotation_hypotheses=0), refined(confirming_deg=20.0), refined()
     confirmed = [few.comparisons < many.comparisons for few, many in zip(confirming, always, strict=True)]
     assert np.mean(confirmed) >= 0.5
     for item, plain, kept in zip(confirming, alone, confirmed, strict=True):
