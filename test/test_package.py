@@ -92,7 +92,9 @@ def foreign_imports(*places: str) -> set[str]:
         for file in ([ROOT / place] if place.endswith(".py") else ROOT.glob(f"{place}/**/*.py"))
     ]
     scripts = {file.stem for file in files if not (file.parent / "__init__.py").exists()}  # they import one another
-    scripts |= {file.stem for folder in ("scripts", "benchmarks") for file in (ROOT / folder).glob("*.py")}  # tests import them
+    scripts |= {
+        file.stem for folder in ("scripts", "benchmarks") for file in (ROOT / folder).glob("*.py")
+    }  # tests import them
     own = {"pose_estimation_ros", "__future__"} | scripts
     return set().union(*(imported_by(file) for file in files)) - set(sys.stdlib_module_names) - own
 
