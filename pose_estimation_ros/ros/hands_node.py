@@ -97,6 +97,7 @@ class HandsNode(LifecycleNode):
         self._worker = Worker(self._handle, self._on_error)
         self._worker.start()
         self._inputs = Inputs(self, "raw", self._accept, self._worker.put)
+        self._inputs.open()
         self._announcements.begin(self._inputs)
         return super().on_activate(state)
 
