@@ -19,7 +19,7 @@ source scripts/env.sh || exit 1
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
 
-cores="$(nproc)"
+cores="$(env -u OMP_NUM_THREADS nproc)" # nproc alone would say OMP_NUM_THREADS
 processes="${TEST_PROCESSES:-$((cores < 4 ? cores : 4))}"
 marker="not slow"
 arguments=()

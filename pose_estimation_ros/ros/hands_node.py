@@ -8,19 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 
 from pose_estimation_ros.data.nyu_hand import PALM
-from pose_estimation_ros.ros.announcements import Announcements
 from pose_estimation_ros.ros.camera_info import camera_from_info
 from pose_estimation_ros.ros.depth_images import image_to_depth
 from pose_estimation_ros.ros.diagnostics import (
     FrameTimes,
     Problem,
-    Problems,
-    Statistics,
     diagnostic_array,
     exception_kind,
 )
@@ -28,10 +24,10 @@ from pose_estimation_ros.ros.frame_names import frame_prefix
 from pose_estimation_ros.ros.hand_outputs import HandOutputs
 from pose_estimation_ros.ros.hand_parameters import declare_hand_parameters, hand_node_settings, load_finder
 from pose_estimation_ros.ros.health import Situation, judge
+from pose_estimation_ros.ros.image_node import ImageNode
 from pose_estimation_ros.ros.input_error import InputError
 from pose_estimation_ros.ros.inputs import Inputs
 from pose_estimation_ros.ros.intake import Arrival
-from pose_estimation_ros.ros.lifecycle import refuse_unfitting_transitions
 from pose_estimation_ros.ros.messages import stamp_to_ns
 from pose_estimation_ros.ros.node_process import run_node
 from pose_estimation_ros.ros.worker import Worker
@@ -40,7 +36,7 @@ from pose_estimation_ros.tracking.hand_numbers import HandNumbers
 FinderFactory = Callable[[Mapping[str, Any]], Any]
 
 
-class HandsNode(LifecycleNode):
+class HandsNode(ImageNode):
     """Wire topics, parameters and lifecycle to what finds hands.
 
     Args:
@@ -53,32 +49,18 @@ class HandsNode(LifecycleNode):
 
     def __init__(self, finder_factory: FinderFactory = load_finder, **node_arguments: Any) -> None:
         super().__init__("hands", **node_arguments)
-        refuse_unfitting_transitions(self)
         self._finder_factory = finder_factory
         self._given = declare_hand_parameters(self)
         self._settings = hand_node_settings(self._given)
-        self._statistics, self._problems = Statistics(), Problems()
         self._finder: Any = None
         self._outputs: HandOutputs | None = None
-        self._worker: Worker[Arrival] | None = None
-        self._inputs: Inputs | None = None
-        self._announcements = Announcements(self)
         self._numbers = HandNumbers()
-        self._dropped_before = 0
         self._hand_count = 0
         self._reason: str | None = None  # why the newest image has no hands
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when simulated time stands still
-        self.create_timer(self._settings.diagnostics_period_s, self.publish_diagnostics, clock=steady)
-        if self._settings.autostart:
-            self._autostart_timer = self.create_timer(0.0, self._on_autostart, clock=steady)
+        self._start_timers(self._settings.diagnostics_period_s, self._settings.autostart)
 
     # Lifecycle
-
-    @property
-    def state(self) -> str:
-        """Lifecycle state: unconfigured, inactive, active or finalized."""
-        return self._state_machine.current_state[1]
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the bundle; on failure the node stays unconfigured and says why."""
@@ -86,10 +68,8 @@ class HandsNode(LifecycleNode):
         try:
             self._finder = self._finder_factory(self._given)
             self._outputs = HandOutputs(self, frame_prefix(self._settings.frame_prefix, self.get_namespace()))
-        except Exception as error:  # whatever is wrong with a bundle, the node lives
-            self._complain(Problem("configure", f"not configured: {str(error) or type(error).__name__}"))
-            self.publish_diagnostics()
-            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            return self._not_configured(error)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -111,16 +91,6 @@ class HandsNode(LifecycleNode):
         self.release()
         return super().on_cleanup(state)
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and free everything."""
-        self.release()
-        return super().on_shutdown(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free everything and go back to unconfigured."""
-        self.release()
-        return super().on_error(state)
-
     def release(self) -> None:
         """Stop the worker and free the network, in any state."""
         self._stop()
@@ -129,22 +99,11 @@ class HandsNode(LifecycleNode):
         self._finder = self._outputs = None
 
     def _stop(self) -> None:
-        self._announcements.end()
-        if self._inputs is not None:
-            self._inputs.destroy()
-        if self._worker is not None:
-            self._worker.stop()
-        self._dropped_before = self.frames_dropped
-        self._worker = self._inputs = None
+        self._stop_images()
         self._hand_count, self._reason = 0, None
         self._complain(None)  # what was wrong with an image is past
         if self._outputs is not None and self.context.ok():
             self._outputs.clear_markers()
-
-    def _on_autostart(self) -> None:
-        self._autostart_timer.cancel()
-        if self.state == "unconfigured" and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
 
     # What happens to images
 
@@ -183,18 +142,6 @@ class HandsNode(LifecycleNode):
             self._complain(Problem(exception_kind(error), text))
 
     # Diagnostics
-
-    @property
-    def frames_dropped(self) -> int:
-        """Images that never came to their turn because a newer one arrived."""
-        waiting = (self._worker, self._inputs)
-        return self._dropped_before + sum(place.dropped for place in waiting if place is not None)
-
-    def _complain(self, problem: Problem | None) -> None:
-        if problem is None:
-            self._problems.clear()
-        elif self._problems.report(problem):
-            self.get_logger().error(problem.text)
 
     def publish_diagnostics(self) -> None:
         """Publish one status on /diagnostics."""

@@ -8,21 +8,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
 from pose_estimation_ros.objects.bundle import BundleError
 from pose_estimation_ros.objects.bundle_differences import differences
-from pose_estimation_ros.ros.announcements import Announcements
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
 from pose_estimation_ros.ros.detect_service import DetectService
-from pose_estimation_ros.ros.diagnostics import Problem, Problems, Statistics, exception_kind
+from pose_estimation_ros.ros.diagnostics import Problem, exception_kind
 from pose_estimation_ros.ros.frame_names import frame_prefix
+from pose_estimation_ros.ros.image_node import ImageNode
 from pose_estimation_ros.ros.inputs import Inputs
 from pose_estimation_ros.ros.intake import Arrival
-from pose_estimation_ros.ros.lifecycle import refuse_unfitting_transitions
 from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline
 from pose_estimation_ros.ros.outputs import Outputs
 from pose_estimation_ros.ros.parameters import NodeParameters
@@ -34,7 +32,7 @@ from pose_estimation_ros.ros.worker import Worker
 PipelineFactory = Callable[[Mapping[str, Any]], LoadedPipeline]
 
 
-class PoseNode(LifecycleNode):
+class PoseNode(ImageNode):
     """Wire topics, parameters, services and lifecycle to the pipeline.
 
     Args:
@@ -47,20 +45,12 @@ class PoseNode(LifecycleNode):
 
     def __init__(self, pipeline_factory: PipelineFactory = load_pipeline, **node_arguments: Any) -> None:
         super().__init__("pose_estimation", **node_arguments)
-        refuse_unfitting_transitions(self)
         self._pipeline_factory = pipeline_factory
-        self._statistics, self._problems = Statistics(), Problems()
         self._loaded: LoadedPipeline | None = None
         self._outputs: Outputs | None = None
         self._processor: FrameProcessor | None = None
-        self._worker: Worker[Arrival] | None = None
-        self._inputs: Inputs | None = None
-        self._announcements = Announcements(self)
-        self._dropped_before = 0
         self._declared = NodeParameters(self)
         self._settings = self._declared.values
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when simulated time stands still
-        self.create_timer(self._settings["diagnostics_period_s"], self.publish_diagnostics, clock=steady)
         self._cuda_is_lost = False
         self._cuda_guard = self.create_guard_condition(self._on_cuda_lost)  # from the worker's thread to the node's
         self.create_service(SetBool, "~/enable", self._on_enable)
@@ -70,15 +60,9 @@ class PoseNode(LifecycleNode):
         waiting = ReentrantCallbackGroup()  # everything else goes on while the service waits for its answer
         self.create_service(Trigger, "~/reload", self._on_reload, callback_group=waiting)
         self._detect = DetectService(self, self._settings, self._why_no_image)
-        if self._settings["autostart"]:
-            self._autostart_timer = self.create_timer(0.0, self._on_autostart, clock=steady)
+        self._start_timers(self._settings["diagnostics_period_s"], self._settings["autostart"])
 
     # Lifecycle
-
-    @property
-    def state(self) -> str:
-        """Lifecycle state: unconfigured, inactive, active or finalized."""
-        return self._state_machine.current_state[1]
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the bundle and the networks; on failure the node stays unconfigured and says why."""
@@ -90,13 +74,8 @@ class PoseNode(LifecycleNode):
             self._adopt_settings(loaded)
             prefix = frame_prefix(self._settings["frame_prefix"], self.get_namespace())
             self._outputs = Outputs(self, loaded, prefix, self._detect.is_on_demand)
-        except Exception as error:  # whatever is wrong with a bundle, the node lives
-            if self._has_lost_cuda(error):
-                return TransitionCallbackReturn.ERROR
-            text = f"not configured: {error}" if str(error) else f"not configured: {type(error).__name__}"
-            self._complain(Problem("configure", text))
-            self.publish_diagnostics()
-            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            return TransitionCallbackReturn.ERROR if self._has_lost_cuda(error) else self._not_configured(error)
         self._loaded = loaded
         self._processor = FrameProcessor(
             loaded,
@@ -152,15 +131,12 @@ class PoseNode(LifecycleNode):
         self._free()
         return super().on_cleanup(state)
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and free everything."""
-        self.release()
-        return super().on_shutdown(state)
-
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything and go back to unconfigured, or to finalized where only a new process has CUDA again."""
+        if not self._cuda_is_lost:
+            return super().on_error(state)
         self.release()
-        return TransitionCallbackReturn.FAILURE if self._cuda_is_lost else super().on_error(state)
+        return TransitionCallbackReturn.FAILURE
 
     def release(self) -> None:
         """Stop the worker and free the networks, in any state."""
@@ -169,13 +145,7 @@ class PoseNode(LifecycleNode):
         self._free()
 
     def _stop(self) -> None:
-        self._announcements.end()
-        if self._inputs is not None:
-            self._inputs.destroy()
-        if self._worker is not None:
-            self._worker.stop()
-        self._dropped_before = self.frames_dropped
-        self._worker = self._inputs = None
+        self._stop_images()
         self._detect.end("the node was deactivated before an image was processed")
         self._complain(None)  # what was wrong with an image is past
         if self._outputs is not None and self.context.ok():
@@ -188,11 +158,6 @@ class PoseNode(LifecycleNode):
         gc.collect()
         if not self._cuda_is_lost:
             release_cached_memory()
-
-    def _on_autostart(self) -> None:
-        self._autostart_timer.cancel()
-        if self.state == "unconfigured" and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
 
     # What happens to images
 
@@ -281,19 +246,9 @@ class PoseNode(LifecycleNode):
 
     # Diagnostics
 
-    @property
-    def frames_dropped(self) -> int:
-        """Images that never came to their turn because a newer one arrived."""
-        waiting = (self._worker, self._inputs)
-        return self._dropped_before + sum(place.dropped for place in waiting if place is not None)
-
     def _complain(self, problem: Problem | None) -> None:
-        if self._cuda_is_lost:
-            return  # nothing else matters any more
-        if problem is None:
-            self._problems.clear()
-        elif self._problems.report(problem):
-            self.get_logger().error(problem.text)
+        if not self._cuda_is_lost:  # else nothing else matters any more
+            super()._complain(problem)
 
     def publish_diagnostics(self) -> None:
         """Publish one status on /diagnostics."""
