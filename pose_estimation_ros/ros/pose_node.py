@@ -74,18 +74,18 @@ class PoseNode(ImageNode):
             self._adopt_settings(loaded)
             prefix = frame_prefix(self._settings["frame_prefix"], self.get_namespace())
             self._outputs = Outputs(self, loaded, prefix, self._detect.is_on_demand)
+            self._processor = FrameProcessor(
+                loaded,
+                self._outputs,
+                self._settings,
+                self._statistics,
+                self._complain,
+                self._announcements.poses,
+                self._detect.calls,
+            )
         except Exception as error:
             return TransitionCallbackReturn.ERROR if self._has_lost_cuda(error) else self._not_configured(error)
         self._loaded = loaded
-        self._processor = FrameProcessor(
-            loaded,
-            self._outputs,
-            self._settings,
-            self._statistics,
-            self._complain,
-            self._announcements.poses,
-            self._detect.calls,
-        )
         names = ", ".join(model.name for model in loaded.catalog)
         self.get_logger().info(f"ready after {time.perf_counter() - start_s:.1f} s, objects: {names}")
         return super().on_configure(state)

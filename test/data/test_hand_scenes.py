@@ -33,10 +33,11 @@ def test_every_joint_lies_behind_the_skin_that_the_camera_sees():
         assert behind[:, PALM].max() < 0.25
 
 
-def test_the_search_begins_within_reach_of_the_palm():
+def test_the_search_begins_on_the_hand_or_beside_it():
     scenes = draw_scenes(60, CLEAN, generator())
     distance = (rough_centres(scenes, torch.full((60,), 0.3)) - scenes.joints[:, PALM]).norm(dim=1)
-    assert distance.quantile(0.9) < 0.12
+    assert distance.median() < 0.1
+    assert distance.max() < 0.2  # a hand's length
 
 
 def test_equal_seeds_make_equal_crops_and_others_others():
