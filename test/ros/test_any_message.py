@@ -53,7 +53,7 @@ def _bounded_memory() -> Iterator[None]:
 class Seeing:
     """Stand in for the pipeline; undistorts as it does."""
 
-    score_threshold = min_pose_score = 0.0
+    score_threshold = min_pose_score = least_score = 0.0
     objects: tuple[str, ...] = ()
 
     def process(self, frame: Any) -> SimpleNamespace:

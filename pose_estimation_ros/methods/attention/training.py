@@ -214,5 +214,6 @@ TRIAL = Trial(
         "size": 32,
         "samples": 64,
         "network": {"widths": [8, 8], "blocks": [1, 1], "hidden": 8, "frozen": False},
-    }
+    },
+    settings={"search": {"directions": 12, "roll_step_deg": 90.0, "candidates": 6, "shortlist": 4, "compared": 2}},
 )

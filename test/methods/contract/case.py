@@ -26,6 +26,8 @@ from pose_estimation_ros.settings import Layer
 from pose_estimation_ros.training.trainer import TrainingRun
 
 CPU = torch.device("cpu")
+# Of methods that search, and have no training of their own whose trial could say so.
+FEW_VIEWS = {"directions": 12, "roll_step_deg": 90.0, "candidates": 6, "shortlist": 4, "compared": 2, "finished": 2}
 
 
 def methods_that(fit: Callable[[Method], object]) -> pytest.MarkDecorator:
@@ -128,6 +130,10 @@ def make_case(
         bundle = training.function()(run, recipe)
         bundle = replace(bundle, settings={**bundle.settings, owner.name: dict(trial.settings)})
         save_bundle(bundle)
+    if not method.trainings:
+        known = method.settings_model().model_fields
+        few = {name: value for name, value in FEW_VIEWS.items() if name in known}
+        save_bundle(replace(bundle, settings={**bundle.settings, method.name: few}))
     return Case(method, load_bundle(bundle.path), data / "models", make_views(dataset))
 
 
