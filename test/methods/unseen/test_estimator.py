@@ -107,7 +107,8 @@ def test_a_network_of_its_own_comes_first(bundle: Bundle) -> None:
 
 def test_a_network_without_features_is_refused(bundle: Bundle, tmp_path) -> None:
     architecture = {"growth": 2, "layers": [1, 1, 1, 1, 1, 1], "up": [1, 1, 1], "first": 4, "hidden": 4}
-    copied = replace(bundle, path=tmp_path, meshes=str(bundle.path / "meshes"), networks={})
+    (tmp_path / "meshes").symlink_to(bundle.path / "meshes")
+    copied = replace(bundle, path=tmp_path, meshes="meshes", networks={})
     state = PaperAttentionNet(**architecture).state_dict()
     paper = save_weights(copied, "attention", state, {"variant": "paper", **architecture}, 80, {})
     with pytest.raises(BundleError, match=r"networks\.attention is of variant 'paper'.* expects variant 'compact'"):
