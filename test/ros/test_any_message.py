@@ -60,7 +60,7 @@ class Seeing:
         image = frame.camera.undistort_image(frame.rgb)
         assert image.shape == (frame.camera.height, frame.camera.width, 3) and image.dtype == np.uint8
         assert np.isfinite(frame.camera.undistorted().intrinsics).all()
-        return SimpleNamespace(poses=["a pose"], timings_s={}, reason=None, tracks=())
+        return SimpleNamespace(poses=[SimpleNamespace(name="can", track_id=0, score=1.0)], timings_s={}, reason=None, tracks=())
 
     def reset_tracks(self) -> None:
         pass
@@ -69,8 +69,13 @@ class Seeing:
 class Out:
     """Count what is published."""
 
+    frame_prefix = ""
+
     def __init__(self) -> None:
         self.published = 0
+
+    def publish_labels(self, least_score: float) -> None:
+        pass
 
     def publish_tf(self, header: Any, poses: Any) -> None:
         return None
@@ -85,13 +90,24 @@ class Out:
         pass
 
 
+class NoCalls:
+    """Nobody waits for an answer of ~/detect."""
+
+    def wait_for(self, received_s: float) -> bool:
+        return False
+
+    def answer(self, received_s: float, found: bool, text: str) -> None:
+        pass
+
+
 def outcome(image: Any, info: Any, rectified: bool) -> Problem | None:
     """Process a message; return why there are no poses, None when there are."""
     said: list[Problem | None] = []
     out, statistics = Out(), Statistics()
     parameters = PARAMETERS | {"image_is_rectified": rectified}
     loaded: Any = LoadedPipeline(Seeing(), ())  # type: ignore[arg-type]
-    processor = FrameProcessor(loaded, out, parameters, statistics, said.append, lambda poses: None)  # type: ignore[arg-type]
+    calls: Any = NoCalls()
+    processor = FrameProcessor(loaded, out, parameters, statistics, said.append, lambda poses: None, calls)  # type: ignore[arg-type]
     processor.handle(Arrival(image, info, 0.0), 0.0)
     assert len(said) == 1
     problem = said[0]
