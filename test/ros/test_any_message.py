@@ -60,7 +60,9 @@ class Seeing:
         image = frame.camera.undistort_image(frame.rgb)
         assert image.shape == (frame.camera.height, frame.camera.width, 3) and image.dtype == np.uint8
         assert np.isfinite(frame.camera.undistorted().intrinsics).all()
-        return SimpleNamespace(poses=[SimpleNamespace(name="can", track_id=0, score=1.0)], timings_s={}, reason=None, tracks=())
+        return SimpleNamespace(
+            poses=[SimpleNamespace(name="can", track_id=0, score=1.0)], timings_s={}, reason=None, tracks=()
+        )
 
     def reset_tracks(self) -> None:
         pass
@@ -107,7 +109,8 @@ def outcome(image: Any, info: Any, rectified: bool) -> Problem | None:
     parameters = PARAMETERS | {"image_is_rectified": rectified}
     loaded: Any = LoadedPipeline(Seeing(), ())  # type: ignore[arg-type]
     calls: Any = NoCalls()
-    processor = FrameProcessor(loaded, out, parameters, statistics, said.append, lambda poses: None, calls)  # type: ignore[arg-type]
+    stage: Any = out
+    processor = FrameProcessor(loaded, stage, parameters, statistics, said.append, lambda poses: None, calls)
     processor.handle(Arrival(image, info, 0.0), 0.0)
     assert len(said) == 1
     problem = said[0]
