@@ -57,7 +57,7 @@ done
 cp -r models/demo "$parts/demo"
 for network in pix2pose detector; do
     part "train_$network" 60 python -m pose_estimation_ros.cli.train --bundle "$parts/demo" --network "$network" \
-        --device cuda --work-dir "$parts/work/$network" --config "$(ls config/train/demo/*_"$network".yaml)" \
+        --device cuda --work-dir "$parts/runs/$network" --config "$(ls config/train/demo/*_"$network".yaml)" \
         $([ "$network" = pix2pose ] && echo --set "stages=[{size: 96, samples: 20000}]" || echo --set samples=3000)
 done
 
