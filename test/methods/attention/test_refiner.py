@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
@@ -97,7 +96,7 @@ def test_objects_that_are_upside_down_are_turned_back(refiner: Attention, scenes
     small = AttentionSettings(rotation_hypotheses=0)
     stubborn = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, small)
     errors: dict[str, list[float]] = {"right": [], "turned": [], "stubborn": []}
-    for scene in scenes[::2]:
+    for scene in scenes:
         wrong = [replace(item, camera_from_object=_upside_down(item.camera_from_object)) for item in scene.hypotheses]
         for name, judge, start in (
             ("right", refiner, scene.hypotheses),
@@ -113,7 +112,6 @@ def test_objects_that_are_upside_down_are_turned_back(refiner: Attention, scenes
     np.testing.assert_array_equal(poses, told)  # whoever says how many stages follows objects: they do not turn over
 
 
-@pytest.mark.slow
 def test_poses_that_the_other_rotations_lead_back_to_are_confirmed(refiner: Attention, scenes: list[Scene]) -> None:
     scene = scenes[0]
 
