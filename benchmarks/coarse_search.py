@@ -33,8 +33,8 @@ from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.methods.render_compare import RenderCompare
 from pose_estimation_ros.methods.unseen.settings import UnseenSettings
-from pose_estimation_ros.methods.view_search import ViewTables
 from pose_estimation_ros.methods.view_table import look_at_boxes
+from pose_estimation_ros.methods.view_tables import ViewTables
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.efficientnet_lite import EfficientNetLite0
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,47 +21,11 @@ from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.geometry.transfer import constant, to_device, to_host
 from pose_estimation_ros.methods.render_compare import Picture, RenderCompare, Stage, chosen_updates, cost_of
 from pose_estimation_ros.methods.update_covariance import chosen_covariances
-from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings, ViewTableSettings
-from pose_estimation_ros.methods.view_table import (
-    Encode,
-    FeatureSpace,
-    ViewTable,
-    build_table,
-    look_at_boxes,
-    table_bytes,
-)
-from pose_estimation_ros.networks.attention_net import AttentionNet
-from pose_estimation_ros.networks.attention_paper import PaperAttentionNet
-from pose_estimation_ros.networks.precision import autocast
-from pose_estimation_ros.objects.bundle_file import PosePrior
-from pose_estimation_ros.objects.catalog import Catalog
-from pose_estimation_ros.objects.rotation_grid import rotation_grid
-from pose_estimation_ros.rendering.raycaster import RayCaster
+from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings
+from pose_estimation_ros.methods.view_table import look_at_boxes
+from pose_estimation_ros.methods.view_tables import ViewTables, encoded
 
 _UNTABLED = 0.03  # by how much poses that no view speaks for are taken to be less similar than the best view
-_LEVEL = 1  # of the encoder's maps: stride 8
-_DISTANCES = (2.5, 15.0)  # at which views are rendered, diameters, least and most
-_MEGABYTE = 1e6
-
-
-class Shapes(Protocol):
-    """The O objects of a catalog, as tables are rendered of them."""
-
-    @property
-    def caster(self) -> RayCaster:
-        """Renders them."""
-
-    @property
-    def centre(self) -> Tensor:
-        """Their centres (O, 3), metres."""
-
-    @property
-    def outline(self) -> Tensor:
-        """Points on their surfaces (O, P, 3), metres."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where they are rendered."""
 
 
 class Candidates(NamedTuple):
@@ -296,73 +260,3 @@ def _inside(corners: Tensor, picture: Picture) -> Tensor:
     """Return corners of boxes (B, 2, 2) cut off where the image ends."""
     height, width = picture.image.shape[1:]
     return corners.clamp(min=0.0).minimum(constant((width - 1.0, height - 1.0), corners))
-
-
-def encoded(network: AttentionNet | PaperAttentionNet, images: Tensor) -> Tensor:
-    """Return the features (B, C, h, w) of images that are looked up."""
-    assert isinstance(network, AttentionNet), "load refuses others"
-    with autocast(images.device):
-        return network.features(images.contiguous(memory_format=torch.channels_last))[_LEVEL].float()
-
-
-class ViewTables:
-    """The tables of all objects, each one made when it is first asked for.
-
-    Args:
-        shapes: of the objects.
-        catalog: the objects.
-        pose_prior: from where they are seen.
-        settings: how many views.
-        encode: the features.
-        space: of all tables; or how many principal components of its own each one keeps.
-
-    Raises:
-        ValueError: if a table would take more memory than the settings allow.
-    """
-
-    def __init__(
-        self,
-        shapes: Shapes,
-        catalog: Catalog,
-        pose_prior: PosePrior,
-        settings: ViewTableSettings,
-        encode: Encode,
-        space: FeatureSpace | int,
-    ) -> None:
-        prior = PosePrior(distance_m=pose_prior.distance_m) if settings.every_rotation else pose_prior
-        self._shapes, self._encode, self._space = shapes, encode, space
-        self._rotation = rotation_grid(prior, settings.directions, settings.roll_step_deg).to(shapes.device)
-        usual = math.sqrt(math.prod(prior.distance_m))
-        self._distance_m = [float(np.clip(usual / item.diameter_m, *_DISTANCES)) * item.diameter_m for item in catalog]
-        self._tables: dict[int, ViewTable] = {}
-        with torch.inference_mode():
-            needed = table_bytes(self._encode, len(self._rotation), space, shapes.device)
-        if needed > settings.max_table_mb * _MEGABYTE:
-            raise ValueError(
-                f"max_table_mb = {settings.max_table_mb:g}: {len(self._rotation)} views "
-                f"take {needed / _MEGABYTE:.1f} MB for an object; expected fewer directions or a larger roll_step_deg"
-            )
-
-    def __len__(self) -> int:
-        return len(self._distance_m)
-
-    def __getitem__(self, index: int) -> ViewTable:
-        if index not in self._tables:
-            shapes = self._shapes
-            with torch.inference_mode():
-                self._tables[index] = build_table(
-                    shapes.caster,
-                    index,
-                    shapes.centre[index],
-                    shapes.outline[index],
-                    self._rotation,
-                    self._distance_m[index],
-                    self._encode,
-                    self._space,
-                )
-        return self._tables[index]
-
-    def make(self) -> None:
-        """Make all of them now."""
-        for index in range(len(self)):
-            self[index]

@@ -11,8 +11,9 @@ import torch
 
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.methods.render_compare import Picture, RenderCompare
-from pose_estimation_ros.methods.view_search import Candidates, ViewSearch, ViewTables
+from pose_estimation_ros.methods.view_search import Candidates, ViewSearch
 from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings
+from pose_estimation_ros.methods.view_tables import ViewTables
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 

@@ -30,7 +30,8 @@ from pose_estimation_ros.methods.render_compare import (
     success_probability,
 )
 from pose_estimation_ros.methods.update_covariance import chosen_covariances
-from pose_estimation_ros.methods.view_search import ViewSearch, ViewTables, encoded
+from pose_estimation_ros.methods.view_search import ViewSearch
+from pose_estimation_ros.methods.view_tables import ViewTables, encoded
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet
 from pose_estimation_ros.objects.bundle import Bundle

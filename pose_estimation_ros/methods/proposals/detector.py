@@ -19,8 +19,8 @@ from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.proposals.matching import DESCRIPTORS, Matcher, name_probabilities
 from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
 from pose_estimation_ros.methods.segmentation import Segmenter, load_segmenter
-from pose_estimation_ros.methods.view_search import ViewTables
 from pose_estimation_ros.methods.view_table import FeatureSpace
+from pose_estimation_ros.methods.view_tables import ViewTables
 from pose_estimation_ros.networks.descriptor_net import DescriptorNet
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle

@@ -16,8 +16,9 @@ from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
 from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.methods.render_compare import RenderCompare, success_probability
 from pose_estimation_ros.methods.unseen.settings import UnseenSettings
-from pose_estimation_ros.methods.view_search import ViewSearch, ViewTables, encoded
+from pose_estimation_ros.methods.view_search import ViewSearch
 from pose_estimation_ros.methods.view_table import PADDING, SIZE
+from pose_estimation_ros.methods.view_tables import ViewTables, encoded
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, BundleError
 

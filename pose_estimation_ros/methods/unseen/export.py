@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.render_compare_export import export_comparison
 from pose_estimation_ros.methods.unseen.estimator import ROLES
-from pose_estimation_ros.methods.view_search import encoded
 from pose_estimation_ros.methods.view_table import SIZE
+from pose_estimation_ros.methods.view_tables import encoded
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.networks.onnx_file import NetworkExport

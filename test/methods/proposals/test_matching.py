@@ -15,8 +15,8 @@ from pose_estimation_ros.methods.proposals.detector import MeshShapes, Proposals
 from pose_estimation_ros.methods.proposals.matching import Matcher, name_probabilities
 from pose_estimation_ros.methods.proposals.settings import ProposalsSettings
 from pose_estimation_ros.methods.segmentation import Segment, Segmenter
-from pose_estimation_ros.methods.view_search import ViewTables
 from pose_estimation_ros.methods.view_table import FeatureSpace
+from pose_estimation_ros.methods.view_tables import ViewTables
 from pose_estimation_ros.networks.descriptor_net import DescriptorNet
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.rendering.shading import headlight
