@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,19 +119,21 @@ class Soak:
         self.explained.append((begin_s, time.monotonic()))
 
     def _watch(self) -> None:
-        """Read what new cameras say, note the node's memory, start again what ended of itself."""
-        seen: set[int] = set()
+        """Read what new cameras say, note the node's memory, and what ended of itself."""
+        read: set[int] = set()
+        ended: set[int] = set()
         while not self.is_over:
             for name, process in list(self.bench.processes.items()):
-                if name == "camera" and process.pid not in seen:
-                    seen.add(process.pid)
+                if name == "camera" and process.pid not in read:
+                    read.add(process.pid)
                     threading.Thread(target=self.bench.read_camera, args=(process,), daemon=True).start()
-                if process.poll() is not None and process.pid not in self.bench.is_ours and process.pid not in seen:
-                    seen.add(process.pid)
+                if process.poll() is not None and process.pid not in self.bench.is_ours | ended:
+                    ended.add(process.pid)
                     self.crashes += 1
                     self.errors.append(f"{name} ended of itself with exit code {process.returncode}")
             if time.monotonic() > self.ready_s + WARM_UP_S:
-                self.memory_bytes.append(_resident_bytes(self.bench.processes["node"].pid))
+                with suppress(FileNotFoundError, ProcessLookupError):  # it has ended, which the next round tells
+                    self.memory_bytes.append(_resident_bytes(self.bench.processes["node"].pid))
             time.sleep(1.0)
 
     def figures(self) -> dict[str, Any]:
@@ -146,10 +149,11 @@ class Soak:
             "frames_dropped": counts["dropped"],
             "frames_refused": counts["refused"],
             "frames_ignored": counts["ignored"],
+            "poses": sum(item.poses for item in observer.results),
             "unexplained_gaps": len(silences) + observer.unaccounted,
             "duplicate_stamps": observer.duplicates,
             "stale_stamps": observer.stale,
-            "poses_of_refused_frames": sum(item.stamp_ns in bench.refused for item in observer.results),
+            "poses_of_refused_frames": sum(item.poses for item in observer.results if item.stamp_ns in bench.refused),
             "crashes": self.crashes,
             "tracebacks": len(re.findall("^Traceback", bench.log.read_text(errors="replace"), re.MULTILINE)),
             "memory_mb": round(float(np.median(self.memory_bytes or [0])) / 1e6, 1),
@@ -194,6 +198,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, metavar="FILE", help="the figures as JSON")
     add_result_option(parser)
     options = parser.parse_args(argv)
+    for name in ("minutes", "hz", "width", "height"):
+        if not getattr(options, name) > 0:
+            parser.error(f"--{name} {getattr(options, name)}: expected a number above 0")
     origin = origin_of("python benchmarks/soak.py", argv)
     with tempfile.TemporaryDirectory(prefix="soak_") as folder:
         figures = _soak(Path(folder), options)
@@ -211,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
         "crashes",
         "tracebacks",
     )
-    return 1 if figures["errors"] or any(figures[name] for name in broken) else 0
+    return 1 if figures["errors"] or not figures["poses"] or any(figures[name] for name in broken) else 0
 
 
 def _soak(folder: Path, options: argparse.Namespace) -> dict[str, Any]:

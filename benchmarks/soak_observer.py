@@ -38,7 +38,7 @@ class Result:
 
 @dataclass
 class Observer:
-    """Keep what comes out of the node; written by the thread of the executor, read when that has ended."""
+    """Keep what comes out of the node; only the thread of the executor appends."""
 
     node: Node
     results: list[Result] = field(default_factory=list)

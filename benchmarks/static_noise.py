@@ -45,8 +45,8 @@ def main() -> None:
     dataset = BopDataset(arguments.bop, "test")
     frame = dataset.frame(dataset.images[arguments.image])
     rows = Rows()
+    bundle = load_bundle(arguments.bundle)
     for name, settings in (("without tracking", {"tracking.enabled": False}), ("with tracking", {})):
-        bundle = load_bundle(arguments.bundle)
         pipeline = Pipeline(bundle, refiner=arguments.refiner, mesh_dir=arguments.mesh_dir, settings=settings)
         for (kind, number), poses in sorted(published(pipeline, frame, arguments.frames, arguments.noise).items()):
             moved_mm, turned_deg = deviations(np.stack(poses), object_symmetries(bundle.catalog[kind]))

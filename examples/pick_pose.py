@@ -193,6 +193,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     options = parser().parse_args(argv)
+    numbers = options.min_score, options.tolerance_mm, options.tolerance_deg, options.timeout_s
+    if options.images < 1 or not all(map(math.isfinite, numbers)):
+        parser().error("expected --images of 1 or more, and finite numbers")
     rclpy.init()
     node = rclpy.create_node("pick_pose")
     buffer = tf2_ros.Buffer()

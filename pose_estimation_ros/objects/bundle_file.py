@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectFrame, ObjectModel
 from pose_estimation_ros.objects.limits import (
     MAX_ARCHITECTURE,
+    MAX_FRAMES,
     MAX_INPUT_SIZE_PX,
     MAX_INSTANCES,
     MAX_OBJECTS,
@@ -65,7 +66,7 @@ class FrameEntry(_Strict):
         return transform
 
 
-FrameName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+FrameName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200)]
 
 
 class ObjectEntry(_Strict):
@@ -81,7 +82,8 @@ class ObjectEntry(_Strict):
     continuous_symmetries: list[ContinuousSymmetryEntry] = Field(default=[], max_length=MAX_SYMMETRIES)
     # Of a category: further meshes, in the frame and the unit of `mesh`.
     instances: list[_Inside] = Field(default=[], max_length=MAX_INSTANCES)
-    frames: dict[FrameName, FrameEntry] = {}  # places on the object that matter, published as children of its frame
+    # Places on the object that matter, published as children of its frame.
+    frames: dict[FrameName, FrameEntry] = Field(default={}, max_length=MAX_FRAMES)
 
 
 class PosePrior(_Strict):

@@ -11,6 +11,7 @@ MAX_YAML_TEXT = 10_000  # characters of one value
 MAX_OBJECTS = 500
 MAX_INSTANCES = 5_000  # meshes of one category
 MAX_SYMMETRIES = 1_000  # of one object
+MAX_FRAMES = 100  # on one object
 MAX_ARCHITECTURE = 100_000  # any number that says how a network is built
 MAX_INPUT_SIZE_PX = 2_048  # side of what a network sees
 MAX_WEIGHTS_BYTES = 2_000_000_000  # of one network

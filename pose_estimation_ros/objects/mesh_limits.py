@@ -45,8 +45,9 @@ def refuse_files_outside(path: Path, folder: Path) -> None:
     Raises:
         ValueError: naming mesh and file.
     """
+    refuse_large_file(path, MAX_MESH_BYTES)
     root = folder.absolute()
-    for file in named_files(path):
+    for file in dict.fromkeys([*_companions(path), *named_files(path)]):  # the first bounds what the second reads
         place = Path(*_without_dots(file.absolute()))
         if root not in place.parents:
             raise ValueError(f"{path}: names {file}: expected a file below {folder}")
@@ -75,7 +76,7 @@ def _without_dots(path: Path) -> list[str]:
 
 
 def _companions(path: Path) -> list[Path]:
-    """Return the pictures that a mesh or its materials name, whatever the library that reads them takes for a name."""
+    """Return the materials and pictures that a mesh names, whatever the library that reads them takes for a name."""
     if path.suffix.lower() == ".ply":
         return [file for file in named_files(path) if file.is_file()]
     if path.suffix.lower() != ".obj":
@@ -83,7 +84,7 @@ def _companions(path: Path) -> list[Path]:
     found = []
     for material in words_that_are_files(path, b"mtllib"):
         refuse_large_file(material, MAX_MATERIAL_BYTES)
-        found += words_that_are_files(material, b"")
+        found += [material, *words_that_are_files(material, b"")]
     return list(dict.fromkeys(found))
 
 

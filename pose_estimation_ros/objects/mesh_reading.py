@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from pose_estimation_ros.objects.mesh import Mesh, check_scale, doubled_areas, l
 from pose_estimation_ros.objects.mesh_files import named_files
 from pose_estimation_ros.objects.mesh_limits import refuse_large_mesh
 from pose_estimation_ros.objects.mesh_parts import creased, joined
-from pose_estimation_ros.objects.mesh_scene import INSTALL, collada_frame, read_parts
+from pose_estimation_ros.objects.mesh_scene import collada_frame, read_parts
 from pose_estimation_ros.objects.texture_atlas import LARGEST_TEXTURE, limited
 
 FORMATS = (".ply", ".obj", ".stl", ".off", ".glb", ".gltf", ".dae")
@@ -38,7 +37,7 @@ def read_mesh(path: Path, unit: str | None = None, diameter_m: float | None = No
 
     Raises:
         FileNotFoundError: if the file is not there.
-        ModuleNotFoundError: if the format needs trimesh, which is not installed.
+        ModuleNotFoundError: if it is Collada, and pycollada is not installed.
         ValueError: if it is no mesh, has no triangles, is too large, or its size is implausible.
     """
     suffix = path.suffix.lower()
@@ -50,7 +49,7 @@ def read_mesh(path: Path, unit: str | None = None, diameter_m: float | None = No
         raise ValueError(f"{path}: unit {unit!r}, expected one of {', '.join(UNITS_M)}")
     refuse_large_mesh(path)
     notes = [f"{file.name}, which it names, is not there" for file in named_files(path) if not file.is_file()]
-    if suffix in _OWN_UNIT or (suffix == ".obj" and _has_trimesh()):
+    if suffix in (*_OWN_UNIT, ".obj"):
         scale = None if unit is None and suffix in _OWN_UNIT else UNITS_M[unit or "m"]
         try:
             mesh = joined(read_parts(path, scale))
@@ -58,8 +57,6 @@ def read_mesh(path: Path, unit: str | None = None, diameter_m: float | None = No
             raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error
         check_scale(mesh.vertices, path, unit or "m", diameter_m)
     else:
-        if suffix == ".obj":
-            _refuse_materials(path)
         mesh = load_mesh(path, unit or "m", any_size=True)
         mesh = _without_strays(mesh, path, notes) if suffix == ".ply" else creased(mesh)
         check_scale(mesh.vertices, path, unit or "m", diameter_m)
@@ -85,22 +82,6 @@ def _without_strays(mesh: Mesh, path: Path, notes: list[str]) -> Mesh:
     notes.append(f"{strays:,} vertices that belong to no triangle are left out")
     kept = {name: getattr(mesh, name)[used] for name in ("vertices", "normals", "colors")}
     return replace(mesh, faces=index.reshape(-1, 3).astype(np.int64), **kept)
-
-
-def _has_trimesh() -> bool:
-    return find_spec("trimesh") is not None
-
-
-def _refuse_materials(path: Path) -> None:
-    """Refuse an OBJ file of several materials, of which only the first would be seen without trimesh.
-
-    Raises:
-        ModuleNotFoundError: if there are several.
-    """
-    with path.open(errors="replace") as lines:
-        used = {line.strip() for line in lines if line.startswith("usemtl")}
-    if len(used) > 1:
-        raise ModuleNotFoundError(f"{path}: reading an OBJ file of {len(used)} materials needs trimesh: {INSTALL}")
 
 
 def _with_small_texture(mesh: Mesh, notes: list[str]) -> Mesh:

@@ -1,8 +1,4 @@
-"""Meshes of formats with scenes and materials: GLB, glTF, Collada, OBJ and what else trimesh reads.
-
-trimesh is needed where objects are added, and not where they are found: what is read is written into the bundle in a
-format of its own.
-"""
+"""Meshes of formats with scenes and materials: GLB, glTF, Collada, OBJ and what else trimesh reads."""
 
 from __future__ import annotations
 
@@ -32,7 +28,7 @@ def read_parts(path: Path, scale: float | None = None) -> list[Part]:
         scale: metres in a unit of its coordinates; where absent what a Collada file says, else 1.
 
     Raises:
-        ModuleNotFoundError: if trimesh, or what it needs for the format, is not installed.
+        ModuleNotFoundError: if it is Collada, and pycollada is not installed.
         ValueError: if the file cannot be read.
     """
     transform = np.eye(3)

@@ -101,7 +101,13 @@ class FrameProcessor:
     def handle(self, arrival: Arrival, waited_s: float) -> None:
         """Process one image; one that cannot be used is counted and complained about."""
         with self.between_frames:
-            self._process(arrival, waited_s)
+            try:
+                self._process(arrival, waited_s)
+            except Exception as error:
+                self._forget_result()
+                text = f"{type(error).__name__} while processing the image: {error}"
+                self._calls.answer(arrival.received_s, False, text)
+                raise
 
     def _process(self, arrival: Arrival, waited_s: float) -> None:
         try:
@@ -115,13 +121,7 @@ class FrameProcessor:
         self._prepare(frame)
         if self._calls.wait_for(arrival.received_s):
             self._pipeline.detect_anew()
-        try:
-            result = self._pipeline.process(frame)
-        except Exception as error:
-            self._forget_result()
-            text = f"{type(error).__name__} while processing the image: {error}"
-            self._calls.answer(arrival.received_s, False, text)
-            raise
+        result = self._pipeline.process(frame)
         header = arrival.image.header
         problem = None
         with self._publishing:

@@ -59,8 +59,7 @@ class Verifier:
         if not hypotheses:
             return []
         kinds, settings = [item.object_index for item in hypotheses], self.settings
-        silhouettes = self._silhouettes(frame, hypotheses)
-        chances = probabilities(self.entry, gather_evidence(detections, estimated, hypotheses, silhouettes))
+        silhouettes, chances = self._judged(frame, detections, estimated, hypotheses)
         kept = without_duplicates(
             silhouettes, np.array(kinds), chances, settings.duplicate_overlap, settings.rival_overlap
         )
@@ -76,12 +75,18 @@ class Verifier:
         """Return the probabilities (N,) of all poses, the same thing twice included; arguments as of `verify`."""
         if not hypotheses:
             return np.zeros(0)
-        silhouettes = self._silhouettes(frame, hypotheses)
-        return probabilities(self.entry, gather_evidence(detections, estimated, hypotheses, silhouettes))
+        return self._judged(frame, detections, estimated, hypotheses)[1]
 
-    def _silhouettes(self, frame: Frame, hypotheses: Sequence[PoseHypothesis]) -> Silhouettes:
+    def _judged(
+        self,
+        frame: Frame,
+        detections: Sequence[Detection],
+        estimated: Sequence[PoseHypothesis],
+        hypotheses: Sequence[PoseHypothesis],
+    ) -> tuple[Silhouettes, np.ndarray]:
         kinds = [item.object_index for item in hypotheses]
-        return self._renderer.render(kinds, [item.camera_from_object for item in hypotheses], frame.camera)
+        silhouettes = self._renderer.render(kinds, [item.camera_from_object for item in hypotheses], frame.camera)
+        return silhouettes, probabilities(self.entry, gather_evidence(detections, estimated, hypotheses, silhouettes))
 
 
 def candidates(found: Sequence[Detection], score_threshold: float, max_poses: int) -> list[Detection]:

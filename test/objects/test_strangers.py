@@ -266,6 +266,20 @@ class TestTextures:
             with pytest.raises(ValueError, match=r"box\.ply: names .*secret\.png: expected a file below .*meshes"):
                 bundle.load_meshes()
 
+    def test_materials_outside_the_bundle_are_refused(self, bundle: Bundle, tmp_path: Path) -> None:
+        (tmp_path / "secret.mtl").write_text("newmtl paint\n")
+        cv2.imwrite(str(tmp_path / "secret.png"), np.zeros((4, 4, 3), np.uint8))
+        entry = replace(bundle.catalog[0], mesh=Path("box.obj"))
+        other = replace(bundle, catalog=Catalog((entry, *bundle.catalog.objects[1:])))
+        for library, paint, named in (
+            ("../../secret.mtl own.mtl", "Kd 1 0 0", r"secret\.mtl"),
+            ("own.mtl", "norm ../../secret.png", r"secret\.png"),
+        ):
+            (bundle.path / "meshes/own.mtl").write_text(f"newmtl paint\n{paint}\n")
+            (bundle.path / "meshes/box.obj").write_text(f"mtllib {library}\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+            with pytest.raises(ValueError, match=rf"box\.obj: names .*{named}: expected a file below .*meshes"):
+                other.load_meshes()
+
 
 def test_nothing_unpickles() -> None:
     """Weights are safetensors; what training reads again of its own are tensors and plain values."""

@@ -26,7 +26,7 @@ from pose_estimation_ros.ros.view.content import (
     status_of,
 )
 from pose_estimation_ros.ros.view.playback import Playback, kind_of
-from pose_estimation_ros.ros.view.scene import SIGMAS, ellipsoid
+from pose_estimation_ros.ros.view.scene import SIGMAS, PoseScene, ellipsoid
 
 from .camera_messages import HEIGHT, WIDTH, header, image, info
 
@@ -110,6 +110,18 @@ def write_recording(path, poses, catalog):
     bag.close()
 
 
+def test_the_page_shows_objects_where_they_are(server, poses, catalog):
+    scene = PoseScene(server)
+    scene.show_objects(objects_of(detections_3d(header(1), poses, catalog, "")))
+    root, box = (server.scene._handle_from_node_name[f"/{kind}/can_2"] for kind in ("objects", "boxes"))
+    pose = poses[1].camera_from_object
+    np.testing.assert_allclose(root.position, pose[:3, 3], atol=1e-6)
+    np.testing.assert_allclose(Rotation.from_quat(np.roll(root.wxyz, -1)).as_matrix(), pose[:3, :3], atol=1e-6)
+    np.testing.assert_allclose(box.position, pose[:3, :3] @ catalog[1].centre_m + pose[:3, 3], atol=1e-6)
+    scene.show_objects([])
+    assert not root.visible and not box.visible
+
+
 class Shown:
     """A page that only remembers."""
 
@@ -153,6 +165,9 @@ def test_recordings_without_poses_and_other_files_are_refused_by_name(tmp_path, 
         (["--mcap", str(tmp_path / "b.mcap")], "b.mcap: no whole MCAP file"),
         (["--mcap", str(tmp_path / "c.mcap")], "c.mcap"),
         (["--port", "70000"], "--port 70000"),
+        (["--host", "203.0.113.1"], "--host 203.0.113.1"),
+        (["--node", "a b"], "a b"),
+        (["--ros-args", "--remp", "a:=b"], "--remp"),
     )
     for words, told in cases:
         assert main(words) == 2

@@ -219,6 +219,8 @@ class Attention(RenderCompare):
 
     def _confirmed(self, boxes: Sequence[Detection], poses: Tensor, likeliest: Tensor) -> list[bool]:
         """Tell for which objects the likeliest poses (B, 4, 4) of all that were tried are those found before."""
+        if self.settings.confirming_deg == 0.0:
+            return [False] * len(boxes)
         found, best = to_host(poses.double(), likeliest.double())
         limit, confirmed = math.radians(self.settings.confirming_deg), []
         for box, own, other in zip(boxes, found, best, strict=True):

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
@@ -17,9 +17,11 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
+from pose_estimation_ros.ros.view.content import NodeStatus
 from pose_estimation_ros.ros.view.panel import THRESHOLDS, Answer
 from pose_estimation_ros.ros.view.viewer import Viewer
 
+_STALE = int.from_bytes(DiagnosticStatus.STALE, "little")
 _IMAGES = frozenset({"image", "compressed"})
 _IMAGE_PERIOD_S = 0.1  # a page needs no more images
 
@@ -36,7 +38,9 @@ class ViewNode(Node):
     def __init__(self, viewer: Viewer, pose_node: str, **node_arguments: Any) -> None:
         super().__init__("pose_view", **node_arguments)
         self._viewer = viewer
-        self._pose_node = pose_node
+        self._pose_node = self.resolve_topic_name(pose_node)
+        self._was_there = False
+        viewer.node = self._pose_node
         self._next_image_s = 0.0
         topics: dict[str, tuple[str, type]] = {
             "image": ("image", Image),
@@ -56,7 +60,7 @@ class ViewNode(Node):
         self._detect = self.create_client(Trigger, f"{pose_node}/detect")
         self._client_of_parameters = AsyncParameterClient(self, pose_node)
         viewer.panel.add_controls(self)
-        self._asking = self.create_timer(0.5, self._ask_for_thresholds)
+        self.create_timer(0.5, self._look_for_the_node)
 
     def _on_message(self, kind: str, message: Any) -> None:
         if kind in _IMAGES:
@@ -66,11 +70,14 @@ class ViewNode(Node):
             self._next_image_s = now_s + _IMAGE_PERIOD_S
         self._viewer.take(kind, message)
 
-    def _ask_for_thresholds(self) -> None:
-        """Ask for the values of the sliders as soon as the node is there."""
-        if self._client_of_parameters.services_are_ready():
-            self._asking.cancel()
+    def _look_for_the_node(self) -> None:
+        """Say when the node is not there; ask for the values of the sliders when it comes, or comes again."""
+        is_there = self._client_of_parameters.services_are_ready()
+        if not is_there:
+            self._viewer.panel.show_status(NodeStatus(_STALE, f"{self._pose_node} is not there", {}))
+        elif not self._was_there:
             self._client_of_parameters.get_parameters(list(THRESHOLDS), callback=self._on_thresholds)
+        self._was_there = is_there
 
     def _on_thresholds(self, future: Any) -> None:
         for name, value in zip(THRESHOLDS, future.result().values, strict=True):

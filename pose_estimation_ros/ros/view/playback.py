@@ -22,7 +22,7 @@ def kind_of(topic: str, node: str) -> str | None:
     if topic in fixed:
         return fixed[topic]
     name = topic.rsplit("/", 1)[-1]
-    if f"/{node}/" in topic:
+    if f"/{node.strip('/')}/" in topic:
         return name if name in {"detections", "markers"} else None
     endings = {"image": "image", "image_raw": "image", "image_rect": "image", "compressed": "compressed"}
     return "camera_info" if name == "camera_info" else endings.get(name)
@@ -64,9 +64,10 @@ class Playback:
                 kinds = {topic: kind_of(topic, self._node) for topic in known}
                 topics = {topic: kind for topic, kind in kinds.items() if kind is not None}
                 wanted = [topic for topic, kind in topics.items() if kind == "detections"]
-                times = (
-                    [message.log_time for _, _, message in make_reader(file).iter_messages(wanted)] if wanted else []
-                )
+                if len(wanted) > 1:
+                    raise ValueError(f"{self._path}: several nodes, {', '.join(sorted(wanted))}: name one with --node")
+                messages = make_reader(file).iter_messages(wanted) if wanted else ()
+                times = [message.log_time for _, _, message in messages]
         except McapError as error:
             raise ValueError(f"{self._path}: no whole MCAP file: {error}") from error
         if not times:

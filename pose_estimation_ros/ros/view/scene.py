@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -14,7 +15,8 @@ import trimesh
 from scipy.spatial.transform import Rotation
 from viser import ViserServer
 
-from pose_estimation_ros.objects.mesh import Mesh, load_mesh
+from pose_estimation_ros.objects.mesh import load_mesh
+from pose_estimation_ros.objects.mesh_surface import surface_colors
 from pose_estimation_ros.rendering.drawing import BOX_EDGES, color_of
 from pose_estimation_ros.ros.view.content import MeshResource, ViewedCamera, ViewedObject, path_of_uri
 
@@ -45,6 +47,8 @@ class PoseScene:
         self._visible = dict.fromkeys(LAYERS, True)
         self._camera: ViewedCamera | None = None
         self._frustum: Any = None
+        self._rgb: np.ndarray | None = None  # the newest image
+        self._lock = threading.RLock()  # the page's boxes are ticked in threads of viser
         self._image_m = _NEAREST_IMAGE_M
         server.scene.set_up_direction("-y")
         server.initial_camera.position = (0.0, -0.2, -0.25)
@@ -52,20 +56,26 @@ class PoseScene:
 
     def show_camera(self, camera: ViewedCamera) -> None:
         """Draw the camera's frustum, anew where the camera has changed."""
-        if camera == self._camera:
-            return
-        self._camera = camera
-        self._frustum = self._server.scene.add_camera_frustum(
-            "/camera", camera.vertical_fov_rad, camera.aspect, scale=self._frustum_scale(camera), thickness=0.002
-        )
+        with self._lock:
+            if camera == self._camera:
+                return
+            self._camera = camera
+            self._frustum = self._server.scene.add_camera_frustum(
+                "/camera", camera.vertical_fov_rad, camera.aspect, scale=self._frustum_scale(camera), thickness=0.002
+            )
+            self._draw_image()
 
     def show_image(self, rgb: np.ndarray) -> None:
-        """Show an image (H, W, 3) uint8 in the frustum."""
-        if self._frustum is None or not self._visible["image"]:
-            return
+        """Show an image (H, W, 3) uint8 in the frustum, as soon as there is one."""
         shrink = _IMAGE_PX / max(rgb.shape[:2])
         small = cv2.resize(rgb, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) if shrink < 1.0 else rgb
-        self._frustum.image = np.ascontiguousarray(small)
+        with self._lock:
+            self._rgb = np.ascontiguousarray(small)
+            self._draw_image()
+
+    def _draw_image(self) -> None:
+        if self._frustum is not None:
+            self._frustum.image = self._rgb if self._visible["image"] else None
 
     def _frustum_scale(self, camera: ViewedCamera) -> float:
         """Return viser's scale of a frustum, the side of a cube of its volume, that puts the image at `_image_m`."""
@@ -87,7 +97,7 @@ class PoseScene:
 
     def show_objects(self, objects: Sequence[ViewedObject]) -> None:
         """Move what is there, add what is new and hide what is gone."""
-        with self._server.atomic():
+        with self._lock, self._server.atomic():
             self._move_image(objects)
             for frame in self._shown.keys() - {item.frame for item in objects}:
                 self._shown[frame].hide()
@@ -106,17 +116,22 @@ class PoseScene:
         Args:
             transforms: (parent, child, parent_from_child (4, 4) in metres); those on other frames are left out.
         """
-        for parent, child, placed in transforms:
-            if parent in self._shown:
-                self._shown[parent].add_child(child, placed)
+        with self._lock:
+            for parent, child, placed in transforms:
+                if self.shows(parent):
+                    self._shown[parent].add_child(child, placed)
+
+    def shows(self, frame: str) -> bool:
+        """Tell whether a frame is that of an object that is, or was, on the page."""
+        return frame in self._shown
 
     def set_visible(self, layer: str, visible: bool) -> None:
         """Show or hide one of LAYERS."""
-        self._visible[layer] = visible
-        if layer == "image" and not visible and self._frustum is not None:
-            self._frustum.image = None
-        for shown in self._shown.values():
-            shown.apply(self._visible)
+        with self._lock:
+            self._visible[layer] = visible
+            self._draw_image()
+            for shown in self._shown.values():
+                shown.apply(self._visible)
 
     def clear(self) -> None:
         """Hide all objects and forget their trails."""
@@ -255,16 +270,6 @@ def _read(resource: MeshResource) -> trimesh.Trimesh | None:
         return None
     corners = mesh.vertices[mesh.faces].reshape(-1, 3) * resource.scale
     faces = np.arange(len(corners)).reshape(-1, 3)
-    colors = (255.0 * _corner_colors(mesh)).round().astype(np.uint8)
+    face, weights = np.repeat(np.arange(len(mesh.faces)), 3), np.tile(np.eye(3), (len(mesh.faces), 1))
+    colors = (255.0 * surface_colors(mesh, face, weights)).round().astype(np.uint8)
     return trimesh.Trimesh(corners, faces, vertex_colors=colors, process=False)
-
-
-def _corner_colors(mesh: Mesh) -> np.ndarray:
-    """Return the colours (3 F, 3) in [0, 1] of the corners of all triangles."""
-    if mesh.corner_uv is None or mesh.texture is None:
-        return mesh.colors[mesh.faces].reshape(-1, 3)
-    height, width = mesh.texture.shape[:2]
-    u, v = np.mod(mesh.corner_uv.reshape(-1, 2), 1.0).T
-    columns = np.minimum((u * width).astype(np.int64), width - 1)
-    rows = np.minimum(((1.0 - v) * height).astype(np.int64), height - 1)
-    return mesh.texture[rows, columns]

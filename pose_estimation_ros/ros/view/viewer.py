@@ -14,7 +14,6 @@ from pose_estimation_ros.ros.view.panel import Panel
 from pose_estimation_ros.ros.view.scene import PoseScene
 
 _log = logging.getLogger(__name__)
-KINDS = ("image", "compressed", "camera_info", "detections", "markers", "tf", "diagnostics")
 
 
 class Viewer:
@@ -22,16 +21,18 @@ class Viewer:
 
     Args:
         server: of the page.
-        node: name of the pose node on /diagnostics.
+        node: name of the pose node on /diagnostics; with a leading slash, only the one of this namespace is meant.
     """
 
     def __init__(self, server: ViserServer, node: str) -> None:
         self.scene = PoseScene(server)
         self.panel = Panel(server, self.scene)
-        self._node = node
+        self.node = node
+        self._transforms: Any = None  # the newest message
+        self._said = ""  # what was wrong with the newest image
 
     def take(self, kind: str, message: Any) -> None:
-        """Show a message of one of KINDS."""
+        """Show a message: an image, compressed, camera_info, detections, markers, tf or diagnostics."""
         getattr(self, f"_take_{kind}")(message)
 
     def clear(self) -> None:
@@ -48,8 +49,11 @@ class Viewer:
     def _show_image(self, read: Any, message: Any) -> None:
         try:
             self.scene.show_image(read(message))
+            self._said = ""
         except ImageError as error:
-            _log.warning("no image on the page: %s", error)
+            if str(error) != self._said:
+                _log.warning("no image on the page: %s", error)
+            self._said = str(error)
 
     def _take_camera_info(self, message: Any) -> None:
         camera = camera_of(message)
@@ -60,11 +64,14 @@ class Viewer:
         objects = objects_of(message)
         self.scene.show_objects(objects)
         self.panel.show_objects(objects)
+        if self._transforms is not None:  # they are sent before the detections
+            self._take_tf(self._transforms)
 
     def _take_markers(self, message: Any) -> None:
         self.scene.know_meshes(meshes_of(message))
 
     def _take_tf(self, message: Any) -> None:
+        self._transforms = message
         self.scene.show_child_frames(
             [
                 (
@@ -73,10 +80,11 @@ class Viewer:
                     transform_of(item.transform.translation, item.transform.rotation),
                 )
                 for item in message.transforms
+                if self.scene.shows(item.header.frame_id)
             ]
         )
 
     def _take_diagnostics(self, message: Any) -> None:
-        status = status_of(message, self._node)
+        status = status_of(message, self.node)
         if status is not None:
             self.panel.show_status(status)

@@ -61,7 +61,6 @@ def test_coarse_stages_come_first_and_only_where_nothing_is_said_of_stages(
         two_sizes.refine(scene.frame, scene.detections, scene.hypotheses, stages=0)
 
 
-@torch.inference_mode()
 def test_in_a_hurry_no_other_rotations_are_tried(refiner: Attention, scenes: list[Scene]) -> None:
     scene = scenes[0]
     settings = AttentionSettings(stages=2, retry_error_threshold=1e-6)
@@ -70,6 +69,7 @@ def test_in_a_hurry_no_other_rotations_are_tried(refiner: Attention, scenes: lis
     assert found.comparisons == 2
 
 
+@torch.inference_mode()
 def test_likeness_is_compared_between_images_of_one_size(two_sizes: Attention, scenes: list[Scene]) -> None:
     scene = scenes[0]
     trace = two_sizes.trace(scene.frame, scene.hypotheses[:2])[:3]
