@@ -46,7 +46,7 @@ def _named_in(path: Path, keyword: str) -> list[str]:
 
 
 def words_that_are_files(path: Path, keyword: bytes) -> list[Path]:
-    """Return every file that a line starting with a keyword may name: its words from any of them to the last.
+    """Return every file that a line starting with a keyword may name: any of its words, or from one of them to the last.
 
     Raises:
         ValueError: if such a line is longer than any name.
@@ -58,7 +58,8 @@ def words_that_are_files(path: Path, keyword: bytes) -> list[Path]:
             if head.lower().startswith(keyword):
                 if len(line) > _LONGEST_LINE:
                     raise ValueError(f"{path}: a line of {len(line):,} bytes: expected at most {_LONGEST_LINE:,}")
-                names = [b" ".join(rest[first:]).decode(errors="replace") for first in range(len(rest))]
+                words = [*rest, *(b" ".join(rest[first:]) for first in range(len(rest)))]
+                names = [word.decode(errors="replace") for word in dict.fromkeys(words)]
                 found += [path.parent / name for name in names if _is_file(path.parent / name)]
     return found
 
