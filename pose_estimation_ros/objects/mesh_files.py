@@ -46,7 +46,7 @@ def _named_in(path: Path, keyword: str) -> list[str]:
 
 
 def words_that_are_files(path: Path, keyword: bytes) -> list[Path]:
-    """Return every file that a line starting with a keyword may name: any of its words, or from one of them to the last.
+    """Return every file that a line starting with a keyword may name: a word, or the words from one to the last.
 
     Raises:
         ValueError: if such a line is longer than any name.
