@@ -9,15 +9,18 @@ points of at most 5 pixels, of symmetric objects to the nearest pose that looks 
 labels, one right and one wrong, the right one has the smaller residual, or the greater probability. Of the accepted
 labels it also says how many are within 10 pixels: what is farther off is a gross error.
 
-What is finished lies in the working folder and is not made again; how likely a label is right is worked out anew.
+What is finished lies in the working folder, in one of its own for these photographs and this seed, and is not made
+again; how likely a label is right is worked out anew.
 
-`--fit` prints the numbers that `judge` of LabelSettings wants. Fit them on other photographs than you report.
+`--fit` prints the numbers that `judge` of LabelSettings wants: the three that it fits, and the median similarity, which
+stands in where a refiner says none. Fit them on other photographs than you report.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +29,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
+from scipy.stats import mannwhitneyu
 
 from pose_estimation_ros.cli import label
 from pose_estimation_ros.cli.adapt import chosen_images
@@ -52,8 +56,8 @@ class Case:
     name: str
     start_px: float  # mean projection error
     label_px: float
-    residual_px: float  # infinite where too little is seen
-    similarity: float
+    residual_px: float  # of a 640 pixels wide image, as `judge` weighs it; infinite where too little is seen
+    similarity: float  # NaN where unknown
     probability: float
 
     @property
@@ -69,20 +73,24 @@ def main() -> None:
     dataset = BopDataset(arguments.bop)
     dataset.images = chosen_images(dataset.images, arguments.image_range, arguments.images)
     catalog = load_bundle(arguments.bundle).catalog
-    rough = arguments.work / "photos"
+    chosen = f"{arguments.image_range}_{arguments.images}_{arguments.seed}".replace(":", "-")
+    work = arguments.work / chosen
+    rough = work / "photos"
     poses = {image.key: _perturbed(image, catalog, arguments.seed) for image in dataset.images}
     if not rough.exists():  # else of a run that was interrupted: the same poses
         _write(dataset, poses, rough)
-    options = ["--bundle", arguments.bundle, "--photos", str(rough), "--out", str(arguments.work / "labels")]
+    options = ["--bundle", arguments.bundle, "--photos", str(rough), "--out", str(work / "labels")]
     code = label.main([*options, "--mesh-dir", str(arguments.bop / "models"), "--auto", "--device", "cpu"])
     if code != 0:
         raise SystemExit(f"pose_label ended with code {code}")
-    cases = _cases(dataset, catalog, poses, arguments.work / "labels" / LABELS_FILE)
+    cases = _cases(dataset, catalog, poses, work / "labels" / LABELS_FILE)
     rows = Rows()
     for name in [model.name for model in catalog] + ["all"]:
         rows.add(object=name, **_figures([case for case in cases if name in (case.name, "all")]))
     if arguments.fit:
-        print("judge: intercept {:.2f}, per_residual_px {:.2f}, per_similarity {:.2f}".format(*_fitted(cases)))
+        names = ("intercept", "per_residual_px", "per_similarity", "usual_similarity")
+        values = (*_fitted(cases), np.nanmedian([case.similarity for case in cases]))
+        print("judge: " + ", ".join(f"{name} {value:.2f}" for name, value in zip(names, values, strict=True)))
     if arguments.result:
         write_result(arguments.result, origin, {"images": len(dataset.images), "rows": rows}, arguments.seed)
 
@@ -121,12 +129,16 @@ def _perturbed(image: BopImage, catalog: Catalog, seed: int) -> Poses:
 
 
 def _write(dataset: BopDataset, poses: dict[tuple[int, int], Poses], folder: Path) -> None:
-    """Write the photographs with their rough poses."""
+    """Write the photographs with their rough poses; the folder is there once it is whole."""
+    part = folder.with_name(folder.name + ".part")
+    if part.exists():  # of a run that was interrupted
+        shutil.rmtree(part)
     for scene_id in sorted({image.scene_id for image in dataset.images}):
-        with BopWriter(folder, dataset.split, scene_id) as writer:
+        with BopWriter(part, dataset.split, scene_id) as writer:
             for image in (item for item in dataset.images if item.scene_id == scene_id):
                 rough = [(object_id, pose) for object_id, _, pose in poses[image.key]]
                 writer.add(dataset.read_rgb(image), image.camera, rough, image_id=image.image_id)
+    part.rename(folder)
 
 
 def _cases(dataset: BopDataset, catalog: Catalog, poses: dict[tuple[int, int], Poses], report: Path) -> list[Case]:
@@ -135,6 +147,7 @@ def _cases(dataset: BopDataset, catalog: Catalog, poses: dict[tuple[int, int], P
     points = object_points(dataset.models_dir, dataset.catalog, {model.object_id for model in catalog})
     judge, found = JudgeSettings(), []
     for image in dataset.images:
+        pixel = reduction(image.camera)
         labels = photos[f"{image.scene_id:06d}/{image.image_id:06d}"]["labels"]
         for (object_id, truth, rough), item in zip(poses[image.key], labels, strict=True):
             model, intrinsics = points[object_id], image.camera.intrinsics
@@ -145,9 +158,9 @@ def _cases(dataset: BopDataset, catalog: Catalog, poses: dict[tuple[int, int], P
                     item["object"],
                     _error(model, rough, truth, intrinsics),
                     _error(model, np.array(item["camera_from_object"]), truth, intrinsics),
-                    np.inf if residual is None else residual,
+                    np.inf if residual is None else residual / pixel,
                     np.nan if similarity is None else similarity,
-                    probability_of(judge, fit, similarity, reduction(image.camera)),
+                    probability_of(judge, fit, similarity, pixel),
                 )
             )
     return found
@@ -183,8 +196,8 @@ def _auc(score: np.ndarray, right: np.ndarray) -> float | None:
     """Return the area under the ROC curve of scores, higher for the right ones; None where all are of one kind."""
     if right.all() or not right.any():
         return None
-    good, bad = score[right][:, None], score[~right]
-    return float((good > bad).mean() + 0.5 * (good == bad).mean())
+    good, bad = score[right], score[~right]
+    return float(mannwhitneyu(good, bad).statistic / (len(good) * len(bad)))
 
 
 def _fitted(cases: Sequence[Case]) -> np.ndarray:

@@ -25,6 +25,11 @@ def method_of(kind: Kind, choice: Any) -> Method | None:
     return find_method(kind, choice) if isinstance(choice, str) and choice != NONE else None
 
 
+def has_networks(bundle: Bundle, method: Method) -> bool:
+    """Tell whether a bundle has all networks of a method."""
+    return all(role in bundle.networks for role in method.roles)
+
+
 def refuse_lacking_bundle(bundle: Bundle, choices: Iterable[tuple[Kind, Any]], mesh_dir: Path | None) -> None:
     """Say what a bundle lacks of what methods chosen by name need, before anything slow is loaded.
 

@@ -7,6 +7,7 @@ places of objects may be added.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pose_estimation_ros.labelling.board import Board, BoardSettings
 
 SUFFIXES = (".pdf", ".png")
 _MARGIN_M = 0.005  # of white about the board
+_LARGEST_M2 = 0.5  # of a board, 70 megapixels
 _INCH_M = 0.0254
 _DPI = 300
 
@@ -33,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
                 raise ValueError(f"{path}: exists already; expected a new name")
         names = ("columns", "rows", "square_m", "marker_m", "dictionary")
         settings = validated(BoardSettings, {name: getattr(arguments, name) for name in names}, "pose_board")
+        if math.prod(settings.size_m) > _LARGEST_M2:
+            size = "{:g} x {:g}".format(*settings.size_m)
+            raise ValueError(f"a board of {size} m: expected at most {_LARGEST_M2:g} square metres, as A1 has")
         _draw(Board(settings), arguments.out)
         content = {name: getattr(settings, name) for name in names} | {"objects": []}
         description.write_text(yaml.safe_dump(content, sort_keys=False))

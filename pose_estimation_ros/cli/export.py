@@ -14,6 +14,7 @@ from pose_estimation_ros.methods.registry import methods
 from pose_estimation_ros.networks.onnx_file import NetworkExport, largest_difference, require_onnx, write_onnx
 from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.pipeline_methods import has_networks
 from pose_estimation_ros.pipeline_settings import RunSettings
 
 LIMIT = 1e-3  # of the largest relative difference
@@ -58,17 +59,13 @@ def networks_of(bundle: Bundle, settings: RunSettings, wanted: list[str]) -> lis
     for name in wanted:
         if name not in known:
             raise ValueError(f"--method {name}: expected one of {', '.join(known)}")
-    chosen = [known[name] for name in wanted] or [item for item in known.values() if _has_networks(bundle, item)]
+    chosen = [known[name] for name in wanted] or [item for item in known.values() if has_networks(bundle, item)]
     exported = {network.name: network for method in chosen for network in _exports(bundle, settings, method)}
     if not exported:
         raise ValueError(
             f"{bundle.path}: no network that can be exported; it has {', '.join(bundle.networks) or 'none'}"
         )
     return list(exported.values())
-
-
-def _has_networks(bundle: Bundle, method: Method) -> bool:
-    return all(role in bundle.networks for role in method.roles)
 
 
 def _exports(bundle: Bundle, settings: RunSettings, method: Method) -> list[NetworkExport]:

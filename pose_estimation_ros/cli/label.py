@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -36,7 +37,7 @@ from pose_estimation_ros.methods.registry import NONE, find_method, methods_of
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.pipeline import Pipeline
-from pose_estimation_ros.pipeline_methods import loaded
+from pose_estimation_ros.pipeline_methods import has_networks, loaded
 from pose_estimation_ros.pipeline_settings import RunSettings
 
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
@@ -83,12 +84,12 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> None:
     bundle = load_bundle(arguments.bundle)
     bundle.catalog.require_single_meshes("pose_label")
-    photos = open_photos(arguments.photos, arguments.split, _calibration(arguments))
+    calibration = _calibration(arguments)
+    photos = open_photos(arguments.photos, arguments.split, calibration)
     if arguments.image_range is not None:
         photos = slice_images(photos, "--image-range", arguments.image_range)
     out = arguments.out or Path("out/labels") / arguments.photos.resolve().name
-    origin = {"bundle": bundle.name, "photos": str(arguments.photos.resolve()), "split": arguments.split}
-    book = LabelBook(out, origin)
+    book = LabelBook(out, _origin(arguments, bundle, calibration))
     for photo in photos:
         book.check(photo.key, photo.path.name)
     mesh_dir = arguments.mesh_dir
@@ -115,6 +116,15 @@ def _calibration(arguments: argparse.Namespace) -> Calibration | None:
     if arguments.camera is not None:
         return calibration_from_file(arguments.camera)
     return None if arguments.intrinsics is None else calibration_from_numbers(*arguments.intrinsics)
+
+
+def _origin(arguments: argparse.Namespace, bundle: Bundle, calibration: Calibration | None) -> dict[str, Any]:
+    """Return what labels depend on and a run that goes on must not change, as JSON holds it."""
+    origin = {"bundle": bundle.name, "photos": str(arguments.photos.resolve()), "split": arguments.split}
+    if calibration is None:
+        return origin
+    numbers = {"intrinsics": calibration.intrinsics.tolist(), "distortion": list(calibration.distortion)}
+    return origin | {"calibration": numbers | {"is_fisheye": calibration.is_fisheye}}
 
 
 def _labeller(
@@ -157,7 +167,7 @@ def _refiner(name: str | None, bundle: Bundle, settings: RunSettings) -> Method:
     name = name or settings.pipeline.refiner
     if name != NONE:
         return find_method("refiner", name)
-    able = [item for item in methods_of("refiner").values() if all(role in bundle.networks for role in item.roles)]
+    able = [item for item in methods_of("refiner").values() if has_networks(bundle, item)]
     if not able:
         known = ", ".join(methods_of("refiner"))
         raise ValueError(
@@ -187,10 +197,13 @@ def _label_all(photos: list[Photo], labeller: Labeller, book: LabelBook, dataset
     for key, label in doubted:
         residual = "none" if label.residual_px is None else f"{label.residual_px:.1f} px"
         print(f"{key} {label.object_name}: in doubt, probability {label.probability:.2f}, residual {residual}")
+    empty = [photo for photo in photos if not book.of(photo.key)]
+    for photo in empty:
+        print(f"{photo.key} {photo.path.name}: no object found")
     counts = book.counts()
     print(
         f"{dataset.folder}: {len(photos)} photographs, {counts['accept']} poses accepted, {counts['doubt']} in doubt, "
-        f"{counts['reject']} rejected; the report is {book.path}"
+        f"{counts['reject']} rejected, {len(empty)} photographs without an object; the report is {book.path}"
     )
 
 

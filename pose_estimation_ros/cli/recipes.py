@@ -76,10 +76,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
         ValueError: if it does not.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: not found; expected a recipe, such as those in config/train")
+        raise ValueError(f"{path}: no such file; expected one in YAML with keys and values")
     try:
         content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a mapping of recipe keys")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -47,22 +48,32 @@ def calibration_from_file(path: Path) -> Calibration:
     """Read the YAML file that camera_calibration and camera_info_manager write.
 
     Raises:
-        ValueError: if a field is missing or the lens is of another model; the message names it.
+        ValueError: if a field is missing or wrong, or the lens is of another model; the message names file and field.
     """
     try:
         content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
     try:
         model = content.get("distortion_model", "plumb_bob")
         if model not in (*PINHOLE_MODELS, FISHEYE_MODEL):
             expected = f"plumb_bob, rational_polynomial or {FISHEYE_MODEL}"
             raise ValueError(f"{path}: distortion_model = {model!r}, expected {expected}")
-        intrinsics = np.asarray(content["camera_matrix"]["data"], dtype=np.float64).reshape(3, 3)
-        distortion = tuple(content.get("distortion_coefficients", {}).get("data", ()))
+        intrinsics = _numbers(path, "camera_matrix", content["camera_matrix"]["data"])
+        if len(intrinsics) != 9:
+            raise ValueError(f"{path}: camera_matrix.data has {len(intrinsics)} numbers, expected 9")
+        coefficients = content.get("distortion_coefficients", {}).get("data", ())
+        distortion = tuple(_numbers(path, "distortion_coefficients", coefficients).tolist())
         size = content["image_width"], content["image_height"]
-        return Calibration(intrinsics, distortion, size, str(path), model == FISHEYE_MODEL)
+        return Calibration(intrinsics.reshape(3, 3), distortion, size, str(path), model == FISHEYE_MODEL)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path}: {error} missing; expected image_width, image_height, camera_matrix and distortion_coefficients"
         ) from error
+
+
+def _numbers(path: Path, name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float64).ravel()
+    except ValueError as error:
+        raise ValueError(f"{path}: {name}.data: {error}; expected numbers") from error

@@ -41,8 +41,8 @@ class BoardSettings(BaseModel):
 
     columns: int = Field(default=7, ge=3, le=40)  # squares
     rows: int = Field(default=5, ge=3, le=40)
-    square_m: float = Field(default=0.035, gt=0.0, le=1.0)  # side; measure it on the print
-    marker_m: float = Field(default=0.026, gt=0.0)  # side of the markers in the white squares
+    square_m: float = Field(default=0.035, ge=0.005, le=0.2)  # side; measure it on the print
+    marker_m: float = Field(default=0.026, ge=0.003)  # side of the markers in the white squares
     dictionary: str = "DICT_5X5_1000"  # of OpenCV's markers
     objects: tuple[BoardObject, ...] = ()
 

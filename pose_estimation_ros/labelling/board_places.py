@@ -32,9 +32,7 @@ class BoardPlaces:
 
     def __init__(self, board: Board, catalog: Catalog, photos: Sequence[Photo], book: LabelBook) -> None:
         self._board, self._catalog, self._photos, self._book = board, catalog, photos, book
-        names = [item.name for item in board.settings.objects]
-        catalog.indices_of(names)
-        self._known = [(self._index(item.name), item.page_from_object) for item in board.settings.objects]
+        self._known = [(catalog.require_index(item.name), item.page_from_object) for item in board.settings.objects]
         self._seen: dict[str, np.ndarray | None] = {}  # where the board is in labelled photographs
 
     def find(self, frame: Frame) -> Objects:
@@ -62,10 +60,5 @@ class BoardPlaces:
             pose = self._seen[photo.key]
             if pose is not None:
                 page = np.linalg.inv(pose)
-                return [(self._index(item.object_name), page @ item.camera_from_object) for item in own]
+                return [(self._catalog.require_index(item.object_name), page @ item.camera_from_object) for item in own]
         return []
-
-    def _index(self, name: str) -> int:
-        index = self._catalog.index_of_name(name)
-        assert index is not None  # the labels are of this bundle
-        return index

@@ -56,7 +56,7 @@ class LabelledDataset:
             return
         self.write_models()
         there = [label for label in labels if label.verdict != "reject"]
-        indices = [self._index(label) for label in there]
+        indices = [self._catalog.require_index(label.object_name) for label in there]
         depth = np.stack([
             self._renderer.draw(index, label.camera_from_object, frame.camera).depth
             for index, label in zip(indices, there, strict=True)
@@ -75,9 +75,3 @@ class LabelledDataset:
             copy_of=photo.exact_file(frame),
         )
         writer.close()
-
-    def _index(self, label: Label) -> int:
-        index = self._catalog.index_of_name(label.object_name)
-        if index is None:
-            raise ValueError(f"object {label.object_name!r}: not in the bundle")
-        return index

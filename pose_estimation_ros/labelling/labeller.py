@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from pose_estimation_ros.data.bop import MIN_VISIBILITY
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.labelling.edge_check import EdgeCheck, EdgeFit
-from pose_estimation_ros.labelling.labels import Label
+from pose_estimation_ros.labelling.labels import Label, Verdict
 from pose_estimation_ros.labelling.model_edges import EdgeRenderer
 from pose_estimation_ros.labelling.photos import Photo
 from pose_estimation_ros.labelling.refinement import PoseRefinement
@@ -21,15 +21,6 @@ from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.objects.catalog import Catalog
 
 Objects = Sequence[tuple[int, np.ndarray]]  # places in the catalog, and poses camera from object (4, 4)
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What is known of how right a pose is."""
-
-    fit: EdgeFit
-    similarity: float | None  # of rendering and photograph, as the refiner sees it
-    probability: float  # that it is right, see `JudgeSettings`
 
 
 class Labeller:
@@ -79,28 +70,16 @@ class Labeller:
 
     def labels(self, frame: Frame, objects: Objects) -> list[Label]:
         """Return labels of objects at poses that stay as they are, accepted or in doubt."""
-        return [
-            Label(
-                self.catalog[index].name,
-                pose,
-                "accept" if item.probability >= self._judge.accepted_probability else "doubt",
-                item.fit.residual_px,
-                item.fit.matched,
-                item.similarity,
-                item.probability,
-            )
-            for (index, pose), item in zip(objects, self.check(frame, objects), strict=True)
-        ]
-
-    def check(self, frame: Frame, objects: Objects) -> list[Checked]:
-        """Say of all objects of a photograph together how well they fit it."""
         check = EdgeCheck(frame, self.renderer)
         with torch.inference_mode(), use_precision(self._precision):
             similarities = self._refinement.similarities(frame, objects)
-        return [
-            Checked(fit, similarity, probability(self._judge, fit, similarity, check.pixel))
-            for fit, similarity in zip(check.fits(objects), similarities, strict=True)
-        ]
+        found = []
+        for (index, pose), fit, similarity in zip(objects, check.fits(objects), similarities, strict=True):
+            chance = probability(self._judge, fit, similarity, check.pixel)
+            verdict: Verdict = "accept" if chance >= self._judge.accepted_probability else "doubt"
+            name = self.catalog[index].name
+            found.append(Label(name, pose, verdict, fit.residual_px, fit.matched, similarity, chance))
+        return found
 
 
 def probability(settings: JudgeSettings, fit: EdgeFit, similarity: float | None, pixel: float) -> float:
@@ -116,4 +95,4 @@ def probability(settings: JudgeSettings, fit: EdgeFit, similarity: float | None,
         return 0.0
     alike = settings.usual_similarity if similarity is None else similarity
     odds = settings.intercept + settings.per_residual_px * fit.residual_px / pixel + settings.per_similarity * alike
-    return float(1.0 / (1.0 + np.exp(-odds)))
+    return float(expit(odds))

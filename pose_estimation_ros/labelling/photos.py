@@ -69,7 +69,10 @@ def open_photos(folder: Path, split: str, calibration: Calibration | None) -> li
         raise FileNotFoundError(f"--photos {folder}: no such folder")
     if any(folder.glob("*/*/scene_camera.json")):
         if calibration is not None:
-            raise ValueError(f"--camera: {folder} is a data set in BOP layout and has cameras of its own")
+            raise ValueError(
+                f"--photos {folder}: a data set in BOP layout has cameras of its own; "
+                "expected neither --camera nor --intrinsics"
+            )
         return _of_dataset(BopDataset(folder, split))
     paths = image_paths(folder)
     if calibration is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import traceback
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,6 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
         except (KeyError, TypeError, ValueError, OSError) as error:
             missing = f"{error} missing" if isinstance(error, KeyError) else str(error)
             self._send(HTTPStatus.BAD_REQUEST, *_json({"error": missing}))
+        except Exception as error:  # such as of OpenCV, or memory that ran out: the page tells, and goes on
+            traceback.print_exc(file=sys.stderr)
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, *_json({"error": f"{type(error).__name__}: {error}"}))
         else:
             self._send(HTTPStatus.OK, kind, content)
 

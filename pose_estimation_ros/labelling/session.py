@@ -63,7 +63,6 @@ class LabelSession:
             {
                 "key": photo.key,
                 "file": photo.path.name,
-                "is_labelled": photo.key in self._book,
                 "verdicts": [label.verdict for label in self._book.of(photo.key)],
             }
             for photo in self._photos
@@ -72,7 +71,7 @@ class LabelSession:
             {"name": model.name, "centre": model.centre_m.tolist(), "diameter": model.diameter_m}
             for model in self._labeller.catalog
         ]
-        return {"photos": photos, "objects": objects, "data_set": str(self._dataset.folder)}
+        return {"photos": photos, "objects": objects}
 
     def photo(self, number: int) -> dict[str, Any]:
         """Return a photograph with its objects, and where their poses come from.
@@ -94,7 +93,7 @@ class LabelSession:
         else:
             origin, objects = "none", []
         size = {"width": camera.width, "height": camera.height, "intrinsics": camera.intrinsics.tolist()}
-        return {"number": number, "key": photo.key, "origin": origin, "objects": objects, **size}
+        return {"origin": origin, "objects": objects, **size}
 
     def picture(self, number: int) -> bytes:
         """Return a photograph without distortion, JPEG."""
@@ -233,7 +232,5 @@ def _row(label: Label) -> dict[str, Any]:
         "pose": label.camera_from_object.tolist(),
         "verdict": label.verdict,
         "residual_px": label.residual_px,
-        "matched": label.matched,
         "probability": label.probability,
-        "by_hand": label.by_hand,
     }

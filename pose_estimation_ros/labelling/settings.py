@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class JudgeSettings(BaseModel):
     """How likely a pose is right, within five pixels of a 640 pixels wide image: a logistic regression.
 
-    `python benchmarks/labels.py --fit` fits the three numbers to photographs with known poses.
+    `python benchmarks/labels.py --fit` fits the first three numbers to photographs with known poses, and prints the
+    median similarity there as the fourth.
     """
 
     model_config = ConfigDict(extra="forbid")

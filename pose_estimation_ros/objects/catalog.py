@@ -153,11 +153,19 @@ class Catalog:
         Raises:
             ValueError: if a name is unknown; the message lists the known ones.
         """
-        known = {model.name: index for index, model in enumerate(self.objects)}
-        for name in names:
-            if name not in known:
-                raise ValueError(f"objects: no object {name!r}; expected names of {', '.join(known)}")
-        return frozenset(known[name] for name in names) or None
+        return frozenset(self.require_index(name) for name in names) or None
+
+    def require_index(self, name: str) -> int:
+        """Return the position of a name.
+
+        Raises:
+            ValueError: if it is unknown; the message lists the known ones.
+        """
+        index = self.index_of_name(name)
+        if index is None:
+            known = ", ".join(model.name for model in self.objects)
+            raise ValueError(f"objects: no object {name!r}; expected names of {known}")
+        return index
 
     def index_of_name(self, name: str) -> int | None:
         """Return the position of a name, None where it is unknown."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -13,6 +14,8 @@ from pose_estimation_ros.cli.label import main
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.data.bop_writer import BopWriter
 from pose_estimation_ros.labelling import labeller
+from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.pipeline_result import PipelineResult
 
 DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
 
@@ -60,13 +63,60 @@ def test_rough_poses_become_labels_and_a_run_goes_on(rough: Path, tmp_path: Path
     assert [image.key for image in BopDataset(tmp_path / "out").images] == [(3, 0), (3, 1)]
 
 
+@pytest.fixture
+def blank(tmp_path: Path) -> Path:
+    """A folder with a photograph of nothing."""
+    folder = tmp_path / "blank"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "wall.png"), np.full((120, 160, 3), 200, dtype=np.uint8))
+    return folder
+
+
+def test_photographs_without_objects_are_told_in_every_run(blank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(Pipeline, "process", lambda self, frame: PipelineResult([], [], {}))
+    command = ["--bundle", str(DEMO), "--photos", str(blank), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    for _ in range(2):
+        assert main([*command, "--intrinsics", "150", "150", "79.5", "59.5", "--auto"]) == 0
+        told = capsys.readouterr().out
+        assert "000001/000000 wall.png: no object found\n" in told
+        assert "1 photographs, 0 poses accepted, 0 in doubt, 0 rejected, 1 photographs without an object" in told
+
+
+def test_a_run_does_not_go_on_with_another_calibration(blank: Path, tmp_path: Path, capsys) -> None:
+    camera, other = tmp_path / "camera.yaml", tmp_path / "other.yaml"
+    content = {
+        "image_width": 160,
+        "image_height": 120,
+        "camera_matrix": {"data": [150, 0, 79.5, 0, 150, 59.5, 0, 0, 1]},
+        "distortion_model": "plumb_bob",
+        "distortion_coefficients": {"data": [-0.1, 0.02, 0, 0, 0]},
+    }
+    camera.write_text(yaml.safe_dump(content))
+    other.write_text(yaml.safe_dump(content | {"distortion_coefficients": {"data": []}}))
+    command = ["--bundle", str(DEMO), "--photos", str(blank), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    command += ["--auto", "--board", str(tmp_path / "board.yaml")]
+    (tmp_path / "board.yaml").write_text("objects:\n- {name: mug, position_m: [0.1, 0.1, 0]}\n")  # and not seen
+    assert main([*command, "--camera", str(camera)]) == 0
+    assert main([*command, "--camera", str(camera.rename(tmp_path / "moved.yaml"))]) == 0  # the numbers count
+    for changed in (["--camera", str(other)], ["--intrinsics", "140", "150", "79.5", "59.5"]):
+        capsys.readouterr()
+        assert main([*command, *changed]) == 2
+        error = capsys.readouterr().err
+        assert "labels.json: made with calibration = {'intrinsics': [[150.0, 0.0, 79.5]" in error
+        assert "expected the same, or a new --out" in error
+    assert main([*command, "--intrinsics", "150", "150", "79.5", "59.5"]) == 2  # without distortion
+    assert "'distortion': [-0.1, 0.02, 0.0, 0.0, 0.0]" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--photos", "{nowhere}"], "no such folder"),
-        (["--photos", "{rough}", "--intrinsics", "1", "1", "1", "1"], "has cameras of its own"),
+        (["--photos", "{rough}", "--intrinsics", "1", "1", "1", "1"], "cameras of its own; expected neither --camera"),
         (["--photos", "{rough}", "--out", "{rough}"], "not empty, and no labels.json"),
         (["--photos", "{rough}", "--image-range", "5:9"], "expected A:B[:STEP] within 0:2"),
+        (["--photos", "{rough}", "--config", "{nowhere}"], "nowhere: no such file; expected one in YAML"),
+        (["--photos", "{rough}", "--board", "{nowhere}"], "nowhere: no such file; expected one in YAML"),
         (["--photos", "{rough}", "--refiner", "magic"], "refiner = 'magic'"),
         (["--photos", "{rough}", "--refiner", "none"], "expected one that makes poses accurate"),
     ],

@@ -62,12 +62,16 @@ def test_calibration_files_of_fisheye_lenses_are_read(tmp_path):
         (YAML.replace("plumb_bob", "omnidirectional"), "distortion_model = 'omnidirectional', expected plumb_bob"),
         ("image_width: [64", r"camera\.yaml: while parsing"),
         ("", r"camera\.yaml: .*expected image_width"),
+        (YAML.replace("0, 0, 1]", "0, 0]"), r"camera\.yaml: camera_matrix\.data has 8 numbers, expected 9"),
+        (YAML.replace("61, 23.5", "61, much"), r"camera\.yaml: camera_matrix\.data: .*'much'; expected numbers"),
+        (YAML.replace("-0.1, 0.02", "[], 0.02"), r"camera\.yaml: distortion_coefficients\.data: .*expected numbers"),
+        (b"\xff\xfe\x00i", r"camera\.yaml: 'utf-8' codec can't decode"),
     ],
-    ids=["unknown lens", "no YAML", "empty"],
+    ids=["unknown lens", "no YAML", "empty", "too few numbers", "no number", "nested", "no text"],
 )
 def test_calibration_that_would_be_misread_is_refused(tmp_path, content, message):
     path = tmp_path / "camera.yaml"
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
         calibration_from_file(path)
 

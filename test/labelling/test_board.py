@@ -111,11 +111,24 @@ def test_a_board_is_printed_in_its_real_size(tmp_path: Path, capsys) -> None:
     assert main([str(tmp_path / "board.png")]) == 2 and "exists already" in capsys.readouterr().err
 
 
+def test_boards_are_drawn_up_to_the_limits_of_their_settings() -> None:
+    for square_m, marker_m in ((0.005, 0.003), (0.005, 0.0049), (0.2, 0.003)):
+        settings = BoardSettings(columns=3, rows=3, square_m=square_m, marker_m=marker_m)
+        square_px = round(square_m / 0.0254 * 300)
+        picture = Board(settings).picture(square_px)
+        assert picture.shape == (3 * square_px, 3 * square_px)
+        assert 5 / 9 < (picture < 128).mean() < 0.9  # of nine squares five are black, and parts of the markers
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["board.gif"], "ends in .pdf or .png"),
         (["board.pdf", "--marker", "0.04"], "expected less than square_m"),
+        (["board.pdf", "--square", "0.0001"], "square_m = 0.0001: Input should be greater than or equal to 0.005"),
+        (["board.png", "--square", "0.3"], "square_m = 0.3: Input should be less than or equal to 0.2"),
+        (["board.pdf", "--marker", "0.0001"], "marker_m = 0.0001: Input should be greater than or equal to 0.003"),
+        (["board.png", "--square", "0.2", "--columns", "40"], "a board of 8 x 1 m: expected at most 0.5 square metres"),
         (["board.pdf", "--dictionary", "DICT_9X9"], "expected one of OpenCV's"),
         (["board.pdf", "--dictionary", "DICT_4X4_50", "--columns", "20", "--rows", "20"], "has 50 markers"),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from pose_estimation_ros.cli import evaluate
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.evaluation.metrics import rotation_error
-from pose_estimation_ros.labelling.labels import LabelBook
+from pose_estimation_ros.labelling.labels import Label, LabelBook
 from pose_estimation_ros.labelling.object_views import VIEW_PX, ObjectViews
 from pose_estimation_ros.labelling.photos import Photo
 from pose_estimation_ros.labelling.server import LabelServer
@@ -30,10 +32,17 @@ READY = "!/…$/.test(document.getElementById('status').textContent)"  # nothing
 
 @pytest.fixture
 def page(session: LabelSession, tmp_path: Path) -> Iterator[Browser]:
+    with opened(session, tmp_path, "1 of 3") as browser:
+        yield browser
+
+
+@contextmanager
+def opened(session: LabelSession, tmp_path: Path, place: str) -> Iterator[Browser]:
+    """Open the page of a session, and wait until it shows a place."""
     with LabelServer(session, 0) as server, Browser(PROGRAM, tmp_path / "profile") as browser:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser.open(server.address)
-        browser.wait_for("document.getElementById('place')?.textContent.startsWith('1 of 3')")
+        browser.wait_for(f"document.getElementById('place')?.textContent.startsWith('{place}')")
         browser.wait_for(READY)
         yield browser
         server.shutdown()
@@ -108,6 +117,16 @@ def test_a_click_through_ends_with_a_data_set(
     assert rotation_error(labels[1].camera_from_object, cube) < np.radians(6.0)
     report = evaluated(book.path.parent, tmp_path)
     assert report["images"] == 2 and report["all"]["ar"] == 1.0
+
+
+def test_the_page_begins_where_nothing_was_found(
+    session: LabelSession, photos: list[Photo], book: LabelBook, tmp_path: Path
+) -> None:
+    wedge = Label("obj_000001", photos[0].poses[0].camera_from_object, "accept")
+    for photo, labels in zip(photos, ([wedge], [], [replace(wedge, verdict="doubt")]), strict=True):
+        book.put(photo.key, photo.path.name, labels)
+    with opened(session, tmp_path, "2 of 3") as browser:
+        assert browser.evaluate("document.querySelectorAll('#objects li').length") == 0
 
 
 def evaluated(folder: Path, tmp_path: Path) -> dict:

@@ -104,6 +104,21 @@ def test_poses_are_checked_refined_and_saved(ask: Ask, photos: list[Photo], book
     ]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), cv2.error("bad argument")], ids=["torch", "cv2"])
+def test_what_goes_wrong_on_this_side_is_told_and_the_server_goes_on(
+    ask: Ask, session: LabelSession, monkeypatch: pytest.MonkeyPatch, capsys, error: Exception
+) -> None:
+    def fail(number: int) -> None:
+        raise error
+
+    monkeypatch.setattr(session, "find", fail)
+    status, answer = ask("/api/photos/1/find", {})
+    assert status == 500 and answer == {"error": f"{type(error).__name__}: {error}"}
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback") and str(error) in told
+    assert ask("/api/photos/1")[0] == 200
+
+
 def test_the_networks_find_objects(ask: Ask, photos: list[Photo]) -> None:
     found = ask("/api/photos/1/find", {})[1]
     assert [item["object"] for item in found] == [f"obj_{item.object_id:06d}" for item in photos[1].poses]

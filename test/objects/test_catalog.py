@@ -67,6 +67,9 @@ def test_look_up_by_id_and_name():
     catalog = Catalog((model(5, "nut"), model(9, "bolt")))
     assert catalog.index_of_id(9) == 1 and catalog.index_of_id(1) is None
     assert catalog.index_of_name("nut") == 0 and catalog.index_of_name("washer") is None
+    assert catalog.require_index("bolt") == 1
+    with pytest.raises(ValueError, match="no object 'washer'; expected names of nut, bolt"):
+        catalog.require_index("washer")
 
 
 def test_missing_models_info_is_named(tmp_path):

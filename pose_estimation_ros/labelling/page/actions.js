@@ -66,7 +66,7 @@ async function refineRows(rows) {
 
 async function save() {
   state.objects = await post(`photos/${state.number}/save`, { objects: state.objects });
-  Object.assign(state.photos[state.number], { is_labelled: true, verdicts: state.objects.map((item) => item.verdict) });
+  state.photos[state.number].verdicts = state.objects.map((item) => item.verdict);
   state.isChanged = false;
   show();
 }

@@ -133,6 +133,6 @@ work("Loading …", async () => {
   state.photos = photos;
   state.models = new Map(objects.map((model) => [model.name, model]));
   element("add-name").replaceChildren(...objects.map(({ name }) => new Option(name)));
-  const first = photos.findIndex(({ is_labelled, verdicts }) => !is_labelled || verdicts.includes("doubt"));
+  const first = photos.findIndex(({ verdicts }) => verdicts.length === 0 || verdicts.includes("doubt"));
   return open(Math.max(0, first));
 });
