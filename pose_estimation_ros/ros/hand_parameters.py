@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.registry import find_method
 from pose_estimation_ros.networks.device import resolve_device
-from pose_estimation_ros.node_settings import NodeSettings, is_of_all_nodes
+from pose_estimation_ros.node_settings import ImageNodeSettings, is_of_all_nodes
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.pipeline_settings import DEVICE_PATTERN, bundle_layer
 from pose_estimation_ros.ros.parameters import ORIGIN, descriptor
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 METHOD = "hands"
 
 
-class HandNodeSettings(NodeSettings):
+class HandNodeSettings(ImageNodeSettings):
     """What the node has beside the search for hands."""
 
     bundle: str = setting(
