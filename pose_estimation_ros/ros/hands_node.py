@@ -34,6 +34,7 @@ from pose_estimation_ros.ros.worker import Worker
 from pose_estimation_ros.tracking.hand_numbers import HandNumbers
 
 FinderFactory = Callable[[Mapping[str, Any]], Any]
+_STAGES = ("search", "joints", "total")  # the finder's own, and all of it
 
 
 class HandsNode(ImageNode):
@@ -48,7 +49,7 @@ class HandsNode(ImageNode):
     """
 
     def __init__(self, finder_factory: FinderFactory = load_finder, **node_arguments: Any) -> None:
-        super().__init__("hands", **node_arguments)
+        super().__init__("hands", _STAGES, **node_arguments)
         self._finder_factory = finder_factory
         self._given = declare_hand_parameters(self)
         self._settings = hand_node_settings(self._given)

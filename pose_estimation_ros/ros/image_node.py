@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -21,13 +22,14 @@ class ImageNode(LifecycleNode):
 
     Args:
         name: of the node.
+        stages: of the work on an image, whose times are told on /diagnostics.
         node_arguments: passed on to rclpy's node.
     """
 
-    def __init__(self, name: str, **node_arguments: Any) -> None:
+    def __init__(self, name: str, stages: Sequence[str], **node_arguments: Any) -> None:
         super().__init__(name, **node_arguments)
         refuse_unfitting_transitions(self)
-        self._statistics, self._problems = Statistics(), Problems()
+        self._statistics, self._problems = Statistics(stages=stages), Problems()
         self._worker: Worker[Arrival] | None = None
         self._inputs: Inputs | None = None
         self._announcements = Announcements(self)

@@ -16,7 +16,7 @@ from pose_estimation_ros.objects.bundle import BundleError
 from pose_estimation_ros.objects.bundle_differences import differences
 from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
 from pose_estimation_ros.ros.detect_service import DetectService
-from pose_estimation_ros.ros.diagnostics import Problem, exception_kind
+from pose_estimation_ros.ros.diagnostics import STAGES, Problem, exception_kind
 from pose_estimation_ros.ros.frame_names import frame_prefix
 from pose_estimation_ros.ros.image_node import ImageNode
 from pose_estimation_ros.ros.inputs import Inputs
@@ -44,7 +44,7 @@ class PoseNode(ImageNode):
     """
 
     def __init__(self, pipeline_factory: PipelineFactory = load_pipeline, **node_arguments: Any) -> None:
-        super().__init__("pose_estimation", **node_arguments)
+        super().__init__("pose_estimation", STAGES, **node_arguments)
         self._pipeline_factory = pipeline_factory
         self._loaded: LoadedPipeline | None = None
         self._outputs: Outputs | None = None

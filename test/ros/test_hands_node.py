@@ -39,7 +39,7 @@ class FakeFinder:
         if not (depth > 0).any():
             return SimpleNamespace(hands=[], reason="no depth measured", timings_s={})
         hand = SimpleNamespace(joints=JOINTS_M, score=0.9, inside=1.0)
-        return SimpleNamespace(hands=[hand], reason=None, timings_s={"search": 0.001})
+        return SimpleNamespace(hands=[hand], reason=None, timings_s={"search": 0.001, "joints": 0.002})
 
 
 @pytest.fixture
@@ -95,6 +95,16 @@ def test_a_depth_image_comes_out_as_joints_on_tf_detections_and_a_skeleton_with_
     assert (bones.type, joints.type) == (Marker.LINE_LIST, Marker.SPHERE_LIST)
     assert len(joints.points) == len(JOINTS) and len(bones.points) == 2 * (len(JOINTS) - 1)
     assert np.allclose(finder.images[0], 0.7) and np.array_equal(finder.cameras[0].intrinsics, CAMERA.intrinsics)
+
+
+def test_the_times_of_the_finder_s_stages_are_told_and_no_others(start):
+    bench, _ = start()
+    bench.send(millimetres(1), info(1))
+    bench.wait(lambda: bench.value("frames_processed") == "1", "the image")
+    assert (bench.value("search_ms"), bench.value("joints_ms")) == ("1.00", "2.00")
+    assert float(bench.value("total_ms")) >= 0.0
+    told = {item.key for item in bench.status().values}
+    assert not told & {"detection_ms", "crops_ms", "pose_ms", "refinement_ms", "verification_ms", "tracking_ms"}
 
 
 def test_metres_are_read_as_well_and_no_hand_deletes_the_markers_with_a_reason(start):
