@@ -35,14 +35,36 @@ def test_training_learns_and_the_bundle_holds_what_it_needs(tmp_path: Path):
 
 def test_the_command_makes_a_bundle_without_meshes(tmp_path: Path, capsys: pytest.CaptureFixture):
     command = ["--bundle", str(tmp_path / "b"), "--network", "hands", "--work-dir", str(tmp_path / "run")]
-    assert main([*command, "--mesh", "hand.ply"]) == 2
-    assert "--mesh: network 'hands' needs no meshes; leave it out" in capsys.readouterr().err
     (tmp_path / "recipe.yaml").write_text(
         "samples: 16\nworkers: 0\nprior_poses: 100\ncrops: {size: 32}\noptimiser: {batch: 8}\n"
         "network: {widths: [16, 16, 16, 16], blocks: 1, features: 32}\n"
     )
     assert main([*command, "--config", str(tmp_path / "recipe.yaml"), "--device", "cpu"]) == 0
+    capsys.readouterr()
+    assert main([*command, "--unit", "mm"]) == 2  # nor is it ignored when the bundle is there
+    assert "--unit: network 'hands' needs no meshes; leave it out" in capsys.readouterr().err
     assert [model.name for model in load_bundle(tmp_path / "b").catalog] == ["hand"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--bop", "lmo"),
+        ("--mesh", "hand.ply"),
+        ("--categories", "cups"),
+        ("--held-out", "2"),
+        ("--unit", "mm"),
+        ("--mesh-dir", "meshes"),
+        ("--elevation", "0", "90"),
+        ("--roll", "0", "0"),
+        ("--distance", "0.5", "1"),
+    ],
+    ids=lambda option: option[0],
+)
+def test_options_about_meshes_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture, option: tuple):
+    assert main(["--bundle", str(tmp_path / "b"), "--network", "hands", *option]) == 2
+    assert f"error: {option[0]}: network 'hands' needs no meshes; leave it out" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_training_that_goes_on_has_the_prior_and_the_weights_of_one_that_never_stopped(tmp_path: Path):
