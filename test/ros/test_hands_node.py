@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,10 @@ from sensor_msgs.msg import Image  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from pose_estimation_ros.data.nyu_hand import JOINTS  # noqa: E402
+from pose_estimation_ros.methods.hands.training import new_bundle  # noqa: E402
+from pose_estimation_ros.objects.bundle import load_bundle, save_bundle  # noqa: E402
 from pose_estimation_ros.ros import image_node  # noqa: E402
+from pose_estimation_ros.ros.hand_parameters import finder_settings  # noqa: E402
 from pose_estimation_ros.ros.hands_node import HandsNode  # noqa: E402
 from pose_estimation_ros.settings import SettingsError  # noqa: E402
 
@@ -223,7 +227,17 @@ def test_lack_of_gpu_memory_is_said_what_is_cached_is_released_and_the_node_goes
     bench.wait(lambda: bench.status_message() == "1 objects", "good diagnostics")
 
 
-def test_a_bundle_that_is_not_there_is_named_and_unknown_parameters_are_refused(domain_id: int):
+def test_declared_values_are_those_in_force_the_bundle_s_own_too(start, tmp_path):
+    bundle = new_bundle(tmp_path / "mine")
+    save_bundle(replace(bundle, settings={"hands": {"far_m": 0.9, "side": "left"}}))
+    bench, _ = start(bundle=str(bundle.path), hands__side="right")
+    found = {name: bench.node.get_parameter(f"hands.{name}").value for name in ("far_m", "side", "near_m")}
+    assert found == {"far_m": 0.9, "side": "right", "near_m": 0.2}
+    in_force = finder_settings({"hands.side": "right"}, load_bundle(bundle.path))
+    assert {name: getattr(in_force, name) for name in found} == found
+
+
+def test_a_bundle_that_is_not_there_is_named_and_unknown_parameters_are_refused(domain_id: int, capfd):
     from rclpy.parameter import Parameter
 
     context = rclpy.Context()
@@ -233,6 +247,7 @@ def test_a_bundle_that_is_not_there_is_named_and_unknown_parameters_are_refused(
         node = HandsNode(context=context, parameter_overrides=overrides)
         node.trigger_configure()
         assert node.state == "unconfigured"
+        assert "not configured: no bundle.yaml in /nowhere" in capfd.readouterr().err
         node.destroy_node()
         with pytest.raises(SettingsError, match="unknown setting 'hands.nearm'; did you mean 'hands.near_m'"):
             HandsNode(context=context, parameter_overrides=[Parameter("hands.nearm", value=0.1)])
