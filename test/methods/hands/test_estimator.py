@@ -50,7 +50,7 @@ class TrueJoints(HandNet):
         self.intrinsics = torch.from_numpy(CAMERA.intrinsics).float()[None]
         self.centre = TruePalm(self.true[:, PALM], self.intrinsics)
 
-    def forward(self, crops: torch.Tensor, is_real: bool = False) -> torch.Tensor:
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
         return points_to_cube(self.true, self.intrinsics, self.true[:, PALM], SIDE)
 
 
