@@ -10,8 +10,15 @@ import torch
 
 from pose_estimation_ros.cli.train import main
 from pose_estimation_ros.data.hand_scenes import HandCropDraw
-from pose_estimation_ros.methods.hands.network import HandNet
-from pose_estimation_ros.methods.hands.training import TRIAL, HandRecipe, HandStep, new_bundle, train_hands
+from pose_estimation_ros.methods.hands.network import HandNet, fit_prior
+from pose_estimation_ros.methods.hands.training import (
+    TRIAL,
+    HandRecipe,
+    HandStep,
+    new_bundle,
+    prior_joints,
+    train_hands,
+)
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.training.pause import Pause
 from pose_estimation_ros.training.trainer import TrainingRun
@@ -31,6 +38,19 @@ def test_training_learns_and_the_bundle_holds_what_it_needs(tmp_path: Path):
         errors = [float(HandStep(recipe, CPU)(item, batch)[1]["centre_mm"]) for item in (untrained, network)]
     assert errors[1] < 0.9 * errors[0]
     assert bundle.networks["hands"].training["recipe"]["components"] == 30
+
+
+@pytest.mark.parametrize("centre_weight", [0.0, 0.5])
+def test_the_loss_of_the_joints_reaches_the_coefficients_and_that_of_the_centre_its_own_network(centre_weight: float):
+    recipe = RECIPE.model_copy(update={"centre_weight": centre_weight})
+    torch.manual_seed(0)
+    network = HandNet(size=recipe.crops.size, components=recipe.components, **recipe.network)
+    network.set_prior(*fit_prior(prior_joints(recipe), recipe.components))
+    loss, _ = HandStep(recipe, CPU)(network, HandCropDraw(recipe.scenes, recipe.crops)(5, 8))
+    loss.backward()
+    for parameter in (network.coefficients.weight, network.coefficients.bias, network.stem.weight):
+        assert float(parameter.grad.norm()) > 1e-4
+    assert (float(network.centre.leave.weight.grad.norm()) > 1e-4) == (centre_weight > 0.0)
 
 
 def test_the_command_makes_a_bundle_without_meshes(tmp_path: Path, capsys: pytest.CaptureFixture):
