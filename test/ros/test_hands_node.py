@@ -247,7 +247,7 @@ def test_a_bundle_that_is_not_there_is_named_and_unknown_parameters_are_refused(
         node = HandsNode(context=context, parameter_overrides=overrides)
         node.trigger_configure()
         assert node.state == "unconfigured"
-        assert "not configured: no bundle.yaml in /nowhere" in capfd.readouterr().err
+        assert "not configured: bundle '/nowhere': no bundle.yaml in /nowhere" in capfd.readouterr().err
         node.destroy_node()
         with pytest.raises(SettingsError, match="unknown setting 'hands.nearm'; did you mean 'hands.near_m'"):
             HandsNode(context=context, parameter_overrides=[Parameter("hands.nearm", value=0.1)])
