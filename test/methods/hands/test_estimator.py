@@ -79,7 +79,7 @@ class PalmBeside(torch.nn.Module):
 
 
 class BandedJoints(HandNet):
-    """Looks at crops: every joint is beside the mean of what was measured in a band of rows, and before or behind it."""
+    """Looks at crops: joints are beside the means of what was measured in bands of rows, and before or behind them."""
 
     def __init__(self) -> None:
         super().__init__(size=64, widths=[16, 16, 16, 16], blocks=1, features=16)
