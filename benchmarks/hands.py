@@ -16,8 +16,8 @@ import torch
 
 from pose_estimation_ros.data.depth_noise import DepthNoise
 from pose_estimation_ros.data.hand_scenes import HandSceneConfig, draw_frames
-from pose_estimation_ros.data.nyu_hand import CAMERA, JOINTS, PALM
-from pose_estimation_ros.evaluation.hands import THRESHOLDS_MM, joint_errors, success
+from pose_estimation_ros.data.nyu_hand import CAMERA, PALM
+from pose_estimation_ros.evaluation.hands import THRESHOLDS_MM, joint_errors, joint_rows, success
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.hands.estimator import HandFinder, load
@@ -52,7 +52,7 @@ def main() -> None:
     rows, joints = Rows(), {}
     for name, config in _CAMERAS.items():
         errors, seconds = measure(finder, config, arguments.frames)
-        joints[name] = errors.mean(axis=0) * _MM
+        joints[name] = errors
         rows.add(
             camera=name,
             frames=arguments.frames,
@@ -63,12 +63,8 @@ def main() -> None:
             **{f"within_{limit}_mm": success(errors, limit / _MM) for limit in THRESHOLDS_MM},
             per_second=1.0 / float(np.median(seconds)),
         )
-    each = [
-        {"joint": joint, **{name: float(values[number]) for name, values in joints.items()}}
-        for number, joint in enumerate(JOINTS)
-    ]
     if arguments.result:
-        write_result(arguments.result, origin, {"rows": rows, "joints": each}, _SEED)
+        write_result(arguments.result, origin, {"rows": rows, "joints": joint_rows(joints)}, _SEED)
 
 
 def measure(finder: HandFinder, config: HandSceneConfig, frames: int) -> tuple[np.ndarray, list[float]]:

@@ -13,8 +13,8 @@ ON_DEMAND = "on_demand"  # value of `processing`
 _OF_ALL_NODES = re.compile(r"use_sim_time|start_type_description_service|qos_overrides\..*")
 
 
-class NodeSettings(Settings):
-    """What the node has beside the pipeline."""
+class ImageNodeSettings(Settings):
+    """What every node that processes images has."""
 
     bundle: str = setting(
         "demo",
@@ -24,14 +24,6 @@ class NodeSettings(Settings):
     )
     image_transport: Literal["raw", "compressed"] = setting(
         "raw", "raw subscribes image, compressed subscribes image/compressed."
-    )
-    processing: Literal["continuous", "on_demand"] = setting(
-        "continuous",
-        "continuous: every image is processed. on_demand: images are not even subscribed until the service ~/detect is "
-        "called, which takes the next one; every call stands for itself (no tracking), and its results are latched.",
-    )
-    detect_timeout_s: float = setting(
-        10.0, "Seconds after which a call of ~/detect is answered in any case.", ge=0.1, le=600.0, at_run_time=True
     )
     image_is_rectified: bool = setting(
         False,
@@ -46,6 +38,19 @@ class NodeSettings(Settings):
     publish_tf: bool = setting(True, "Publish the poses on /tf; takes effect with the next frame.", at_run_time=True)
     autostart: bool = setting(True, "Configure and activate at start; false waits for lifecycle transitions.")
     diagnostics_period_s: float = setting(1.0, "Seconds between two messages on /diagnostics.", ge=0.1, le=60.0)
+
+
+class NodeSettings(ImageNodeSettings):
+    """What the node has beside the pipeline."""
+
+    processing: Literal["continuous", "on_demand"] = setting(
+        "continuous",
+        "continuous: every image is processed. on_demand: images are not even subscribed until the service ~/detect is "
+        "called, which takes the next one; every call stands for itself (no tracking), and its results are latched.",
+    )
+    detect_timeout_s: float = setting(
+        10.0, "Seconds after which a call of ~/detect is answered in any case.", ge=0.1, le=600.0, at_run_time=True
+    )
 
 
 def is_of_all_nodes(name: str) -> bool:

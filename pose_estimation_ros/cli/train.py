@@ -17,6 +17,8 @@ from pose_estimation_ros.objects.bundle_source import BundleSource, MeshSource
 from pose_estimation_ros.objects.catalog import UNITS_M
 from pose_estimation_ros.settings import parse_assignments
 
+# Options that are about meshes, and from where they are seen.
+_OF_MESHES = ("bop", "mesh", "categories", "held_out", "unit", "mesh_dir", "elevation", "roll", "distance")
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
 
@@ -131,11 +133,14 @@ def _train(arguments: argparse.Namespace, training: Training, bundle: Bundle, re
 
 def _bundle_for(training: Training, arguments: argparse.Namespace) -> Bundle:
     """Load or make the bundle; where the network needs no meshes, a new one has none."""
-    if training.new_bundle is None or (arguments.bundle / BUNDLE_FILE).is_file():
+    if training.new_bundle is None:
         return open_or_create(arguments)
-    for option, given in (("--bop", arguments.bop), ("--mesh", arguments.mesh), ("--categories", arguments.categories)):
-        if given:
+    for name in _OF_MESHES:
+        if getattr(arguments, name):
+            option = f"--{name.replace('_', '-')}"
             raise ValueError(f"{option}: network {training.role!r} needs no meshes; leave it out")
+    if (arguments.bundle / BUNDLE_FILE).is_file():
+        return open_or_create(arguments)
     return import_object(training.new_bundle)(arguments.bundle)
 
 

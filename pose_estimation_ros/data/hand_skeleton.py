@@ -37,6 +37,7 @@ _RADII = (  # of the skin about the four ends of these bones
 )
 _PALM = torch.tensor([0.0, 79.0, 0.0]) * _MM
 _WRIST_HALF_WIDTH = 17.5 * _MM
+_FOREARM_M = 0.2  # from the wrist on
 _SPLAY = torch.tensor([5.0, 0.0, -6.0, -13.0])  # degrees, of relaxed straight fingers about z, to the thumb's side
 _THUMB_AXIS = torch.tensor([0.66, 0.59, 0.47])  # of its metacarpal bone at rest
 _THUMB_BENDS_TO = torch.tensor([-0.90, 0.35, 0.25])
@@ -142,27 +143,26 @@ def sample_articulations(count: int, generator: torch.Generator) -> Articulation
     )
 
 
-def place_bones(shapes: HandShapes, angles: Articulations, forearm_m: float = 0.2) -> Skeletons:
+def place_bones(shapes: HandShapes, angles: Articulations) -> Skeletons:
     """Find bones and joints in the frames of the hands (forward kinematics).
 
     Args:
         shapes: proportions of B hands.
         angles: of the same hands.
-        forearm_m: length of the forearm from the wrist on.
     """
     fingers = _finger_chains(shapes, angles)
     thumb = _thumb_chain(shapes, angles)
     chains = torch.cat([fingers, thumb[:, None]], dim=1)
     size = shapes.scale[:, None]
     side = torch.tensor([_WRIST_HALF_WIDTH, 0.0, 0.0])
-    palm = torch.stack([shapes.knuckles[:, 1, 0] * 0.0, _PALM[1] / _KNUCKLES[1, 1] * shapes.knuckles[:, 1, 1]], dim=1)
-    palm = torch.cat([palm, torch.zeros(len(shapes), 1)], dim=1)
+    zero = torch.zeros(len(shapes))
+    palm = torch.stack([zero, _PALM[1] / _KNUCKLES[1, 1] * shapes.knuckles[:, 1, 1], zero], dim=1)
     wrist = torch.stack([size * side, -size * side], dim=1)  # thumb's side first
     joints = []
     for finger in (3, 2, 1, 0):  # pinky first: tip, middle joint
         joints += [chains[:, finger, 3], chains[:, finger, 1]]
     joints += [thumb[:, 3], thumb[:, 2], thumb[:, 1], wrist[:, 1], wrist[:, 0], palm]
-    forearms = torch.stack([wrist, wrist * 1.35 + forearm_m * _forearm_axis(angles)[:, None]], dim=2)
+    forearms = torch.stack([wrist, wrist * 1.35 + _FOREARM_M * _forearm_axis(angles)[:, None]], dim=2)
     return Skeletons(chains, forearms, torch.stack(joints, dim=1))
 
 

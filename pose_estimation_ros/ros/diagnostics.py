@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,10 +36,14 @@ class Statistics:
     Args:
         window: number of frames that medians and rates look back.
         clock: seconds, monotonic.
+        stages: of whom medians are told.
     """
 
-    def __init__(self, window: int = 100, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, window: int = 100, clock: Callable[[], float] = time.monotonic, stages: Sequence[str] = STAGES
+    ) -> None:
         self._clock = clock
+        self._stages = tuple(stages)
         self._lock = threading.Lock()
         self._times: deque[FrameTimes] = deque(maxlen=window)
         self._finished_s: deque[float] = deque(maxlen=window)
@@ -104,7 +108,7 @@ class Statistics:
         values["overhead_ms"] = _milliseconds(overheads, 50)
         values["overhead_ms_p95"] = _milliseconds(overheads, 95)
         values["wait_ms"] = _milliseconds([item.waited_s for item in times], 50)
-        for stage in STAGES:
+        for stage in self._stages:
             seconds = [item.stages_s[stage] for item in times if stage in item.stages_s]
             values[f"{stage}_ms"] = _milliseconds(seconds, 50)
         return values

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Transform, TransformStamped, Vector3
+from geometry_msgs.msg import Transform, TransformStamped, Vector3
 from rclpy.duration import Duration
 from std_msgs.msg import ColorRGBA, Header
 from vision_msgs.msg import BoundingBox3D, Detection3D, Detection3DArray, ObjectHypothesisWithPose
@@ -15,7 +15,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from pose_estimation_ros.data.nyu_hand import JOINTS, PALM
 from pose_estimation_ros.rendering.drawing import color_of
 from pose_estimation_ros.ros.frame_names import child_frame
-from pose_estimation_ros.ros.messages import pose_message
+from pose_estimation_ros.ros.messages import point_message, pose_message
 
 NAME = "hand"  # class of the detections, and begin of the frames
 KINDS = ("bones", "joints")
@@ -77,7 +77,7 @@ def hand_markers(header: Header, hands: Mapping[int, Any], gone: Collection[int]
     ]
     index = {joint: place for place, joint in enumerate(JOINTS)}
     for number, hand in hands.items():
-        points = [_point(joint) for joint in hand.joints]
+        points = [point_message(joint) for joint in hand.joints]
         ends = [points[index[joint]] for bone in _BONES for joint in bone]
         bones = Marker(ns="bones", type=Marker.LINE_LIST, points=ends, scale=Vector3(x=_BONE_M))
         balls = Marker(ns="joints", type=Marker.SPHERE_LIST, points=points, scale=_vector(np.full(3, _JOINT_M)))
@@ -93,8 +93,3 @@ def hand_markers(header: Header, hands: Mapping[int, Any], gone: Collection[int]
 def _vector(values: np.ndarray) -> Vector3:
     x, y, z = (float(value) for value in values)
     return Vector3(x=x, y=y, z=z)
-
-
-def _point(values: np.ndarray) -> Point:
-    x, y, z = (float(value) for value in values)
-    return Point(x=x, y=y, z=z)

@@ -50,6 +50,10 @@ class HandOutputs:
         """Which frame somebody else sends, too; empty when none."""
         return self._tf.collision
 
+    def forget_stamps(self) -> None:
+        """Allow stamps again that were sent before, after the clock went back."""
+        self._tf.forget_stamps()
+
     def clear_markers(self) -> None:
         """Delete all markers that are shown."""
         if self._marked:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.registry import find_method
 from pose_estimation_ros.networks.device import resolve_device
-from pose_estimation_ros.node_settings import NodeSettings, is_of_all_nodes
-from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.node_settings import ImageNodeSettings, is_of_all_nodes
+from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
 from pose_estimation_ros.pipeline_settings import DEVICE_PATTERN, bundle_layer
 from pose_estimation_ros.ros.parameters import ORIGIN, descriptor
 from pose_estimation_ros.settings import (
     Layer,
     SettingInfo,
+    Settings,
+    SettingsError,
     list_settings,
     refuse_unknown,
     resolve,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 METHOD = "hands"
 
 
-class HandNodeSettings(NodeSettings):
+class HandNodeSettings(ImageNodeSettings):
     """What the node has beside the search for hands."""
 
     bundle: str = setting(
@@ -55,16 +57,18 @@ def known_hand_parameters() -> dict[str, SettingInfo]:
 def declare_hand_parameters(node: Node) -> dict[str, Any]:
     """Declare all parameters of a node; return those that somebody set, by name.
 
+    Where nothing was given and the bundle chose a value, that is the default.
+
     Raises:
         SettingsError: if one of these is unknown or bad.
     """
     known = known_hand_parameters()
     overrides = node._parameter_overrides  # rclpy has no public way to those that are not declared
     given = {name: item.value for name, item in overrides.items() if not is_of_all_nodes(name)}
-    layer = Layer(ORIGIN, given)
     refuse_unknown(given, known, ORIGIN)
-    method = resolve(find_method("hands", METHOD).settings_model(), [layer], f"{METHOD}.").settings
-    values = dict(values_of(hand_node_settings(given))) | dict(values_of(method, f"{METHOD}."))
+    own = hand_node_settings(given)
+    method = finder_settings(given, _readable_bundle(own.bundle))
+    values = dict(values_of(own)) | dict(values_of(method, f"{METHOD}."))
     for name, info in known.items():
         node.declare_parameter(name, values[name], descriptor(info, read_only=True), ignore_override=True)
     return given
@@ -79,6 +83,26 @@ def hand_node_settings(given: Mapping[str, Any]) -> HandNodeSettings:
     return resolve(HandNodeSettings, [Layer(ORIGIN, given)]).settings
 
 
+def finder_settings(given: Mapping[str, Any], bundle: Bundle | None) -> Settings:
+    """Find the settings of the search for hands: defaults, then what the bundle says, then what somebody set.
+
+    Raises:
+        SettingsError: if a value is bad.
+    """
+    layers = [*bundle_layer(bundle), Layer(ORIGIN, given)]
+    return resolve(find_method("hands", METHOD).settings_model(), layers, f"{METHOD}.").settings
+
+
+def _readable_bundle(name: str) -> Bundle | None:
+    """Return the bundle whose settings are the defaults; what is wrong with it is told when the node is configured."""
+    try:
+        bundle = load_bundle(name)
+        finder_settings({}, bundle)
+    except (BundleError, SettingsError):
+        return None
+    return bundle
+
+
 def load_finder(given: Mapping[str, Any]) -> Any:
     """Load the bundle that the parameters ask for, and run its network once.
 
@@ -89,8 +113,7 @@ def load_finder(given: Mapping[str, Any]) -> Any:
     own = hand_node_settings(given)
     bundle = load_bundle(own.bundle)
     method = find_method("hands", METHOD)
-    layers = [*bundle_layer(bundle), Layer(ORIGIN, given)]
-    settings = resolve(method.settings_model(), layers, f"{METHOD}.").settings
+    settings = finder_settings(given, bundle)
     finder = method.make(LoadContext(bundle, resolve_device(own.device), settings))
     finder.warm_up()
     return finder

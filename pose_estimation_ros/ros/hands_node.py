@@ -13,13 +13,9 @@ from rclpy.qos import QoSProfile
 
 from pose_estimation_ros.data.nyu_hand import PALM
 from pose_estimation_ros.ros.camera_info import camera_from_info
+from pose_estimation_ros.ros.clock_jumps import ClockJumps
 from pose_estimation_ros.ros.depth_images import image_to_depth
-from pose_estimation_ros.ros.diagnostics import (
-    FrameTimes,
-    Problem,
-    diagnostic_array,
-    exception_kind,
-)
+from pose_estimation_ros.ros.diagnostics import FrameTimes, Problem, diagnostic_array
 from pose_estimation_ros.ros.frame_names import frame_prefix
 from pose_estimation_ros.ros.hand_outputs import HandOutputs
 from pose_estimation_ros.ros.hand_parameters import declare_hand_parameters, hand_node_settings, load_finder
@@ -34,6 +30,7 @@ from pose_estimation_ros.ros.worker import Worker
 from pose_estimation_ros.tracking.hand_numbers import HandNumbers
 
 FinderFactory = Callable[[Mapping[str, Any]], Any]
+_STAGES = ("search", "joints", "total")  # the finder's own, and all of it
 
 
 class HandsNode(ImageNode):
@@ -48,13 +45,14 @@ class HandsNode(ImageNode):
     """
 
     def __init__(self, finder_factory: FinderFactory = load_finder, **node_arguments: Any) -> None:
-        super().__init__("hands", **node_arguments)
+        super().__init__("hands", _STAGES, **node_arguments)
         self._finder_factory = finder_factory
         self._given = declare_hand_parameters(self)
         self._settings = hand_node_settings(self._given)
         self._finder: Any = None
         self._outputs: HandOutputs | None = None
         self._numbers = HandNumbers()
+        self._jumps = ClockJumps()
         self._hand_count = 0
         self._reason: str | None = None  # why the newest image has no hands
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
@@ -74,17 +72,12 @@ class HandsNode(ImageNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
-        self._worker = Worker(self._handle, self._on_error)
+        self._worker = Worker(self._handle, self._on_image_error)
         self._worker.start()
         self._inputs = Inputs(self, "raw", self._accept, self._worker.put)
         self._inputs.open()
         self._announcements.begin(self._inputs)
         return super().on_activate(state)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Drop the subscriptions, finish the image in work, delete the markers."""
-        self._stop()
-        return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the network."""
@@ -97,10 +90,11 @@ class HandsNode(ImageNode):
         if self._outputs is not None:
             self._outputs.destroy()
         self._finder = self._outputs = None
+        self._collect_garbage()
 
     def _stop(self) -> None:
         self._stop_images()
-        self._hand_count, self._reason = 0, None
+        self._forget_result()
         self._complain(None)  # what was wrong with an image is past
         if self._outputs is not None and self.context.ok():
             self._outputs.clear_markers()
@@ -116,30 +110,35 @@ class HandsNode(ImageNode):
         """Process one image in the worker's thread; one that cannot be used is counted and complained about."""
         assert self._outputs is not None
         image = arrival.image
-        self._hand_count, self._reason = 0, None
         try:
             depth = image_to_depth(image, self._settings.depth_unit_m)
             height, width = depth.shape
             camera = camera_from_info(arrival.info, width, height, self._settings.image_is_rectified)
         except InputError as error:
+            self._forget_result()
             self._statistics.refused()
             self._complain(Problem(error.kind, str(error)))
             return
+        stamp_ns = stamp_to_ns(image.header.stamp)
+        if self._jumps.went_back(stamp_ns):
+            self._outputs.forget_stamps()
         found_s = time.perf_counter()
-        result = self._finder.find(depth, camera)
+        try:
+            result = self._finder.find(depth, camera)
+        except Exception:
+            self._forget_result()
+            raise
         stages = {**result.timings_s, "total": time.perf_counter() - found_s}
-        numbers = self._numbers.assign([hand.joints[PALM] for hand in result.hands], stamp_to_ns(image.header.stamp))
+        numbers = self._numbers.assign([hand.joints[PALM] for hand in result.hands], stamp_ns)
         hands = dict(zip(numbers, result.hands, strict=True))
         problem = self._outputs.publish(image.header, hands, self._settings.publish_tf)
         self._hand_count, self._reason = len(hands), result.reason
         self._statistics.processed(FrameTimes(time.perf_counter() - arrival.received_s, waited_s, stages))
         self._complain(problem)
 
-    def _on_error(self, error: Exception) -> None:
-        if self.context.ok():
-            self._statistics.refused()
-            text = f"{type(error).__name__} while processing an image: {error}"
-            self._complain(Problem(exception_kind(error), text))
+    def _forget_result(self) -> None:
+        """Note that the newest image gave nothing: what an older one showed counts no more."""
+        self._hand_count, self._reason = 0, None
 
     # Diagnostics
 

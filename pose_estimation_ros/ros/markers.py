@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Vector3
+from geometry_msgs.msg import Vector3
 from rclpy.duration import Duration
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from pose_estimation_ros.objects.catalog import UNITS_M, Catalog, ObjectModel
 from pose_estimation_ros.rendering.drawing import BOX_EDGES, box_corners, color_of
-from pose_estimation_ros.ros.messages import pose_message, quaternions_of
+from pose_estimation_ros.ros.messages import point_message, pose_message, quaternions_of
 
 _LEAST_OPACITY = 0.25
 KINDS = ("mesh", "box", "axes", "label")
@@ -78,13 +78,13 @@ def _mesh(model: ObjectModel, uri: str, color: ColorRGBA) -> Marker:
 
 def _box(model: ObjectModel, color: ColorRGBA) -> Marker:
     corners = box_corners(model)
-    points = [_point(corners[index]) for edge in BOX_EDGES for index in edge]
+    points = [point_message(corners[index]) for edge in BOX_EDGES for index in edge]
     return Marker(ns="box", type=Marker.LINE_LIST, scale=_line_width(model), color=color, points=points)
 
 
 def _axes(model: ObjectModel) -> Marker:
     tips = 0.6 * model.diameter_m * np.eye(3)
-    points = [point for tip in tips for point in (_point(np.zeros(3)), _point(tip))]
+    points = [point for tip in tips for point in (point_message(np.zeros(3)), point_message(tip))]
     colors = [_color([int(255 * value) for value in axis]) for axis in np.eye(3) for _ in range(2)]
     return Marker(ns="axes", type=Marker.LINE_LIST, scale=_line_width(model), points=points, colors=colors)
 
@@ -104,10 +104,6 @@ def _above(camera_from_object: np.ndarray, model: ObjectModel) -> Any:
 
 def _line_width(model: ObjectModel) -> Vector3:
     return Vector3(x=max(0.015 * model.diameter_m, 0.001))
-
-
-def _point(values: np.ndarray) -> Point:
-    return Point(x=float(values[0]), y=float(values[1]), z=float(values[2]))
 
 
 def opacity(score: float) -> float:

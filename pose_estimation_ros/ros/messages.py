@@ -42,11 +42,16 @@ def quaternions_of(poses: Sequence[Any]) -> np.ndarray:
     return quaternions_from_matrices(np.stack([pose.camera_from_object for pose in poses]))
 
 
+def point_message(position: np.ndarray) -> Point:
+    """Build a geometry_msgs/Point from a position (3,) in metres."""
+    x, y, z = (float(value) for value in position)
+    return Point(x=x, y=y, z=z)
+
+
 def pose_message(position: np.ndarray, quaternion: np.ndarray) -> Pose:
     """Build a geometry_msgs/Pose from a position (3,) in metres and a quaternion (4,) xyzw."""
-    x, y, z = (float(value) for value in position)
     qx, qy, qz, qw = (float(value) for value in quaternion)
-    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+    return Pose(position=point_message(position), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
 def stamped_transforms(header: Header, poses: Sequence[Any], catalog: Catalog, prefix: str) -> list[TransformStamped]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,9 +13,8 @@ from std_srvs.srv import SetBool, Trigger
 
 from pose_estimation_ros.objects.bundle import BundleError
 from pose_estimation_ros.objects.bundle_differences import differences
-from pose_estimation_ros.ros.cuda_errors import cuda_is_lost, is_out_of_memory, release_cached_memory
 from pose_estimation_ros.ros.detect_service import DetectService
-from pose_estimation_ros.ros.diagnostics import Problem, exception_kind
+from pose_estimation_ros.ros.diagnostics import STAGES
 from pose_estimation_ros.ros.frame_names import frame_prefix
 from pose_estimation_ros.ros.image_node import ImageNode
 from pose_estimation_ros.ros.inputs import Inputs
@@ -44,15 +42,13 @@ class PoseNode(ImageNode):
     """
 
     def __init__(self, pipeline_factory: PipelineFactory = load_pipeline, **node_arguments: Any) -> None:
-        super().__init__("pose_estimation", **node_arguments)
+        super().__init__("pose_estimation", STAGES, **node_arguments)
         self._pipeline_factory = pipeline_factory
         self._loaded: LoadedPipeline | None = None
         self._outputs: Outputs | None = None
         self._processor: FrameProcessor | None = None
         self._declared = NodeParameters(self)
         self._settings = self._declared.values
-        self._cuda_is_lost = False
-        self._cuda_guard = self.create_guard_condition(self._on_cuda_lost)  # from the worker's thread to the node's
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
         self._reloader = Reloader(self, pipeline_factory, self._put_in_force, self._has_lost_cuda)
@@ -84,7 +80,7 @@ class PoseNode(ImageNode):
                 self._detect.calls,
             )
         except Exception as error:
-            return TransitionCallbackReturn.ERROR if self._has_lost_cuda(error) else self._not_configured(error)
+            return self._not_configured(error)
         self._loaded = loaded
         names = ", ".join(model.name for model in loaded.catalog)
         self.get_logger().info(f"ready after {time.perf_counter() - start_s:.1f} s, objects: {names}")
@@ -112,7 +108,7 @@ class PoseNode(ImageNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker, and subscribe unless images are taken on demand alone."""
         assert self._processor is not None
-        self._worker = Worker(self._processor.handle, self._on_pipeline_error)
+        self._worker = Worker(self._processor.handle, self._on_image_error)
         self._worker.start()
         self._inputs = Inputs(self, self._settings["image_transport"], self._accept_image, self._deliver)
         self._detect.begin(self._inputs)
@@ -121,22 +117,10 @@ class PoseNode(ImageNode):
             self._announcements.begin(self._inputs)
         return super().on_activate(state)
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Drop the subscriptions, finish the frame in work, delete the markers."""
-        self._stop()
-        return TransitionCallbackReturn.ERROR if self._cuda_is_lost else super().on_deactivate(state)
-
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the networks and their memory."""
         self._free()
         return super().on_cleanup(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free everything and go back to unconfigured, or to finalized where only a new process has CUDA again."""
-        if not self._cuda_is_lost:
-            return super().on_error(state)
-        self.release()
-        return TransitionCallbackReturn.FAILURE
 
     def release(self) -> None:
         """Stop the worker and free the networks, in any state."""
@@ -155,9 +139,7 @@ class PoseNode(ImageNode):
         if self._outputs is not None:
             self._outputs.destroy()
         self._loaded = self._outputs = self._processor = None
-        gc.collect()
-        if not self._cuda_is_lost:
-            release_cached_memory()
+        self._collect_garbage()
 
     # What happens to images
 
@@ -173,32 +155,6 @@ class PoseNode(ImageNode):
         if self._worker is not None:
             self._worker.put(arrival)
             self._detect.image_came(arrival.received_s)
-
-    def _on_pipeline_error(self, error: Exception) -> None:
-        if self.context.ok():
-            self._statistics.refused()
-            if self._has_lost_cuda(error):
-                self._cuda_guard.trigger()
-                return
-            if is_out_of_memory(error):
-                release_cached_memory(error)
-            text = f"{type(error).__name__} while processing an image: {error}"
-            self._complain(Problem(exception_kind(error), text))
-
-    def _has_lost_cuda(self, error: Exception) -> bool:
-        """Tell whether CUDA is unusable after an error; if so remember it and say so."""
-        if cuda_is_lost(error):
-            self._cuda_is_lost = True
-            first_line = f"{type(error).__name__}: {error}".splitlines()[0]
-            problem = Problem("cuda", f"CUDA is unusable until the node is started again: {first_line}")
-            if self._problems.report(problem):
-                self.get_logger().fatal(problem.text)
-        return self._cuda_is_lost
-
-    def _on_cuda_lost(self) -> None:
-        if self.state == "active":
-            self.trigger_deactivate()  # ends in on_error
-        self.publish_diagnostics()
 
     # Services
 
@@ -237,18 +193,12 @@ class PoseNode(ImageNode):
             self.get_logger().info(response.message)
         else:
             self.get_logger().error(response.message)
-        gc.collect()  # what is no longer in force
+        self._collect_garbage()
         if self._cuda_is_lost:
             self._on_cuda_lost()
-        else:
-            release_cached_memory()
         return response
 
     # Diagnostics
-
-    def _complain(self, problem: Problem | None) -> None:
-        if not self._cuda_is_lost:  # else nothing else matters any more
-            super()._complain(problem)
 
     def publish_diagnostics(self) -> None:
         """Publish one status on /diagnostics."""

@@ -12,6 +12,7 @@ import numpy as np
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.rendering.drawing import draw_poses
 from pose_estimation_ros.ros.camera_info import camera_from_info
+from pose_estimation_ros.ros.clock_jumps import ClockJumps
 from pose_estimation_ros.ros.detect_calls import DetectCalls
 from pose_estimation_ros.ros.diagnostics import FrameTimes, Problem, Statistics
 from pose_estimation_ros.ros.frame_names import child_frame
@@ -21,8 +22,6 @@ from pose_estimation_ros.ros.intake import Arrival
 from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.messages import stamp_to_ns
 from pose_estimation_ros.ros.outputs import OVERLAY, Outputs, debug_topic
-
-CLOCK_JUMP_NS = 1_000_000_000  # stamps that go back further start afresh
 
 
 def frame_from_messages(arrival: Arrival, rectified: bool) -> Frame:
@@ -71,7 +70,7 @@ class FrameProcessor:
         self._on_poses = on_poses
         self._calls = calls
         outputs.publish_labels(self._pipeline.least_score)
-        self._last_stamp_ns: int | None = None
+        self._jumps = ClockJumps()
         self._reset_wanted = threading.Event()
         self.between_frames = threading.Lock()  # a frame in work holds it
         self._publishing = threading.Lock()  # so that nothing follows the deletion of the markers
@@ -179,10 +178,9 @@ class FrameProcessor:
         self._pipeline.min_pose_score = self._parameters["pose.score_threshold"]
         self._outputs.publish_labels(self._pipeline.least_score)
         self._pipeline.objects = tuple(self._parameters["objects"])
-        went_back = self._last_stamp_ns is not None and frame.stamp_ns < self._last_stamp_ns - CLOCK_JUMP_NS
+        went_back = self._jumps.went_back(frame.stamp_ns)
         if went_back:
             self._outputs.forget_stamps()
         if went_back or self._reset_wanted.is_set():
             self._reset_wanted.clear()
             self._pipeline.reset_tracks()
-        self._last_stamp_ns = frame.stamp_ns

@@ -1,6 +1,8 @@
-"""The noise of structured-light cameras: shadows where they belong, steps of disparity, holes."""
+"""The noise of structured-light cameras: shadows where they belong, steps of disparity, torn edges, holes."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
@@ -43,3 +45,35 @@ def test_holes_cover_their_share_and_nothing_stays_nothing():
     depth[0, :100] = torch.inf
     lost = torch.isinf(seen(depth, DepthNoise(torn_share=0.0, hole_share=0.05)))[0]
     assert lost[:100].all() and lost[100:].float().mean() == pytest.approx(0.05, abs=0.02)
+
+
+@pytest.mark.parametrize("across", [True, False])
+def test_torn_edges_show_what_is_beside_them_and_nothing_else_is_moved(across: bool):
+    # A tiny baseline has no shadows, and steps of disparity that cannot be seen.
+    noise = QUIET.model_copy(
+        update={"torn_share": 0.5, "baseline_m": 1e-4, "disparity_step_px": 1e-7, "grazing_deg": 89.9}
+    )
+    depth = torch.full((1, 1000, 128), 0.6)
+    depth[:, :, 64:] = 0.8
+    torn = seen(depth if across else depth.transpose(1, 2), noise)
+    (torn,) = torn if across else torn.transpose(1, 2)
+    near, far = (torn - 0.6).abs() < 1e-3, (torn - 0.8).abs() < 1e-3
+    assert (near | far | torch.isinf(torn)).all() and torch.isinf(torn).float().mean() < 1e-3
+    assert not far[:, :63].any() and not near[:, 65:].any()
+    # Half of the pixels are taken from beside, half of these from the other side of the edge.
+    assert far[:, 63].float().mean() == pytest.approx(0.25, abs=0.05)
+    assert near[:, 64].float().mean() == pytest.approx(0.25, abs=0.05)
+
+
+@pytest.mark.parametrize("across", [True, False])
+@pytest.mark.parametrize(("degrees", "is_lost"), [(0.0, False), (75.0, False), (84.0, True)])
+def test_surfaces_seen_at_a_grazing_angle_are_not_measured(across: bool, degrees: float, is_lost: bool):
+    # The plane z = 0.7 + x tan(angle), the further right, or further down, the further away.
+    place = torch.arange(-10, 11)
+    strip = 0.7 / (1.0 - math.tan(math.radians(degrees)) * place / 580.0)
+    depth = torch.full((1, 96, 96), torch.inf)
+    depth[0, :, 40:61] = strip
+    lost = torch.isinf(seen(depth if across else depth.transpose(1, 2), QUIET))
+    (lost,) = lost if across else lost.transpose(1, 2)
+    inner = lost[:-1, 40:60]  # beside what was not measured there is no slope
+    assert inner.all() if is_lost else not inner.any()

@@ -22,6 +22,8 @@ from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 EMPTY_PIXEL = 13  # an image that starts with this value shows nothing
 BROKEN_PIXEL = 66  # an image that starts with this value breaks the pipeline
 WAIT_S = 10.0
+# Said of `lost_cuda`.
+LOST = "CUDA is unusable until the node is started again: RuntimeError: CUDA error: device-side assert triggered"
 
 
 def make_pose(index: int, name: str, track_id: int, camera_from_object: np.ndarray) -> SimpleNamespace:
@@ -250,6 +252,15 @@ class Bench:
 def domain_id() -> int:
     """Keep test runs on one machine apart."""
     return 10 + os.getpid() % 90
+
+
+@pytest.fixture
+def lost_cuda(monkeypatch: pytest.MonkeyPatch) -> RuntimeError:
+    """Return what PyTorch raises, on a machine with a GPU too, once an assertion has failed in a kernel."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    return RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later")
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ def _own_domain(domain_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
         ("hands.side:=both", "hands.side = 'both': expected one of right, left"),
         ("image_transport:=compressed", "image_transport = 'compressed': expected"),
         ("backend:=pix2pose", "unknown setting 'backend'"),
+        ("processing:=on_demand", "unknown setting 'processing'"),
+        ("detect_timeout_s:=3.0", "unknown setting 'detect_timeout_s'"),
     ],
 )
 def test_bad_parameters_are_one_line_and_exit_code_two(parameter: str, reason: str, capfd: pytest.CaptureFixture[str]):

@@ -21,7 +21,7 @@ from pose_estimation_ros.objects.bundle import BundleError  # noqa: E402
 from pose_estimation_ros.ros.loading import LoadedPipeline, load_pipeline  # noqa: E402
 
 from .camera_messages import image, info, send_until_processed  # noqa: E402
-from .conftest import FakePipeline  # noqa: E402
+from .conftest import LOST, FakePipeline  # noqa: E402
 
 
 def test_bundle_that_cannot_be_loaded_leaves_the_node_alive_and_unconfigured(make_bench, catalog, pipeline):
@@ -157,16 +157,6 @@ def test_a_pause_does_not_wait_for_drawing_and_what_was_drawn_is_not_published(m
     time.sleep(0.1)
     assert bench.received["overlay"] == []
     assert bench.received["votes"] == []
-
-
-LOST = "CUDA is unusable until the node is started again: RuntimeError: CUDA error: device-side assert triggered"
-
-
-@pytest.fixture
-def lost_cuda(monkeypatch) -> RuntimeError:
-    """Return what PyTorch raises, on a machine with a GPU too, once an assertion has failed in a kernel."""
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
-    return RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later")
 
 
 def test_unusable_cuda_ends_in_the_finalized_state_and_is_said_once(make_bench, pipeline, monkeypatch, lost_cuda):

@@ -1,4 +1,4 @@
-"""Hand joints from depth images: DeepPrior++ with Feature Mapping, trained on hands that nobody has."""
+"""Hand joints from depth images: DeepPrior++, trained on hands that nobody has."""
 
 from pose_estimation_ros.methods.base import Method, Training
 
@@ -6,7 +6,7 @@ METHOD = Method(
     name="hands",
     kind="hands",
     summary="Finds hands in depth images and regresses 14 joints of each through a linear prior of hand poses.",
-    paper="Oberweger and Lepetit, DeepPrior++, ICCVW 2017; Rad, Oberweger and Lepetit, Feature Mapping, CVPR 2018",
+    paper="Oberweger and Lepetit, DeepPrior++, ICCVW 2017",
     settings="pose_estimation_ros.methods.hands.settings:HandSettings",
     load="pose_estimation_ros.methods.hands.estimator:load",
     roles=("hands",),

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.nyu_hand import JOINTS
-from pose_estimation_ros.networks.feature_mapping import FeatureMapping
 
 _OUTPUTS = 3 * len(JOINTS)
 _CENTRE_CHANNELS, _CENTRE_FEATURES = 16, 128
@@ -88,7 +87,6 @@ class HandNet(nn.Module):
         blocks: residual blocks of every stage; 5 as published.
         features: length of the feature vectors.
         components: of the prior.
-        mapping: whether features of real images can be mapped, see `FeatureMapping`.
 
     Raises:
         ValueError: if the size is not such a multiple.
@@ -105,7 +103,6 @@ class HandNet(nn.Module):
         blocks: int = 2,
         features: int = 1024,
         components: int = 30,
-        mapping: bool = False,
     ) -> None:
         super().__init__()
         if size < 32 or size % 32:
@@ -126,9 +123,8 @@ class HandNet(nn.Module):
         self.coefficients = nn.Linear(features, components)
         self.register_buffer("prior_mean", torch.zeros(_OUTPUTS))
         self.register_buffer("prior_basis", torch.zeros(components, _OUTPUTS))
-        self.mapping = FeatureMapping([features]) if mapping else None
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear) and not _is_mapping(self.mapping, module):
+            if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         for last in (self.coefficients, self.centre.leave):
             nn.init.normal_(last.weight, std=0.01)
@@ -157,16 +153,9 @@ class HandNet(nn.Module):
         weights = self.coefficients(features).float()
         return (self.prior_mean + weights @ self.prior_basis).unflatten(1, (len(JOINTS), 3))
 
-    def forward(self, crops: Tensor, is_real: bool = False) -> Tensor:
-        """Return joints (B, 14, 3) in the cubes of crops; features of real ones are mapped, if there is a mapping."""
-        features = self.features(crops)
-        if is_real and self.mapping is not None:
-            (features,) = self.mapping([features])
-        return self.read(features)
-
-
-def _is_mapping(mapping: nn.Module | None, module: nn.Module) -> bool:
-    return mapping is not None and any(module is item for item in mapping.modules())
+    def forward(self, crops: Tensor) -> Tensor:
+        """Return joints (B, 14, 3) in the cubes of crops (B, 1, size, size)."""
+        return self.read(self.features(crops))
 
 
 def fit_prior(joints: Tensor, components: int) -> tuple[Tensor, Tensor]:

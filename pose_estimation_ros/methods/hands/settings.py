@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from pose_estimation_ros.methods.domain import DOMAIN, Domain
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -34,7 +33,6 @@ class HandSettings(Settings):
         ge=0.0,
         le=1.0,
     )
-    domain: Domain = setting("real", DOMAIN)
 
     @model_validator(mode="after")
     def _has_a_range(self) -> HandSettings:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from pose_estimation_ros.data.hand_crops import points_to_cube
 from pose_estimation_ros.data.hand_scenes import HandSceneConfig, draw_frames
-from pose_estimation_ros.data.nyu_hand import PALM
+from pose_estimation_ros.data.nyu_hand import JOINTS, PALM
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.methods.hands.estimator import HandFinder
 from pose_estimation_ros.methods.hands.network import HandNet
@@ -50,7 +51,7 @@ class TrueJoints(HandNet):
         self.intrinsics = torch.from_numpy(CAMERA.intrinsics).float()[None]
         self.centre = TruePalm(self.true[:, PALM], self.intrinsics)
 
-    def forward(self, crops: torch.Tensor, is_real: bool = False) -> torch.Tensor:
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
         return points_to_cube(self.true, self.intrinsics, self.true[:, PALM], SIDE)
 
 
@@ -68,6 +69,43 @@ def finder(joints: np.ndarray, **settings: object) -> Finder:
 
 def replace_settings(**changes: object) -> HandSettings:
     return HandSettings.model_validate({**SETTINGS.model_dump(), **changes})
+
+
+class PalmBeside(torch.nn.Module):
+    """Says that the palm is beside the mean of what was measured."""
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        return banded_means(crops, 1)[:, 0] + torch.tensor([0.05, 0.1, 0.1])
+
+
+class BandedJoints(HandNet):
+    """Looks at crops: joints are beside the means of what was measured in bands of rows, and before or behind them."""
+
+    def __init__(self) -> None:
+        super().__init__(size=64, widths=[16, 16, 16, 16], blocks=1, features=16)
+        self.centre = PalmBeside()
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        depths = torch.linspace(-0.3, 0.3, len(JOINTS))  # the first are before the surface
+        return banded_means(crops, len(JOINTS)) + F.pad(depths[:, None], (2, 0)) + torch.tensor([0.1, 0.0, 0.0])
+
+
+def banded_means(crops: torch.Tensor, bands: int) -> torch.Tensor:
+    """Return the means (B, bands, 3) of what crops (B, 1, S, S) show in bands of their rows, zero where nothing."""
+    size = crops.shape[-1]
+    place = (torch.arange(size) + 0.5) * 2.0 / size - 1.0
+    y, x = torch.meshgrid(place, place, indexing="ij")
+    points = torch.stack([x.expand(len(crops), -1, -1), y.expand(len(crops), -1, -1), crops[:, 0]], dim=3)
+    measured = (crops[:, 0] < 1.0)[..., None]
+    means = []
+    for rows in torch.arange(size).tensor_split(bands):
+        seen = measured[:, rows]
+        means.append((points[:, rows] * seen).sum(dim=(1, 2)) / seen.sum(dim=(1, 2)).clamp(min=1))
+    return torch.stack(means, dim=1)
+
+
+def looking(**settings: object) -> HandFinder:
+    return HandFinder(BandedJoints().eval(), replace_settings(min_score=0.0, min_inside=0.0, passes=1, **settings))
 
 
 def random_network(**settings: object) -> HandFinder:
@@ -94,11 +132,16 @@ def test_joints_before_the_surface_or_beside_the_hand_are_no_hand():
 
 
 def test_pixels_without_a_measurement_do_not_matter():
-    depth, joints = frames(1)
-    whole = finder(joints[0]).find(depth[0], CAMERA).hands[0]
+    depth, _ = frames(1)
+    (whole,) = looking().find(depth[0], CAMERA).hands
+    assert 0.0 < whole.score < 1.0
     for nothing in (0.0, np.nan, -1.0):
         image = np.where(np.isinf(depth[0]), np.float32(nothing), depth[0])
-        assert np.array_equal(finder(joints[0]).find(image, CAMERA).hands[0].joints, whole.joints)
+        (hand,) = looking().find(image, CAMERA).hands
+        assert np.array_equal(hand.joints, whole.joints) and hand.score == whole.score
+    more = np.where(np.isinf(depth[0]) & (np.arange(320) > 160), np.float32(0.0), depth[0] + np.float32(0.01))
+    (moved,) = looking().find(more, CAMERA).hands
+    assert np.abs(moved.joints - whole.joints).max() > 1e-3  # what is measured does matter
 
 
 def test_a_body_behind_the_range_does_not_matter_and_one_in_range_is_no_hand():
@@ -137,9 +180,10 @@ def test_two_hands_that_are_apart_are_found_the_nearer_one_first():
 def test_left_hands_are_right_ones_in_the_mirror():
     depth, _ = frames(2)
     for image in depth:
-        right = random_network().find(image, CAMERA).hands[0].joints
-        left = random_network(side="left").find(np.ascontiguousarray(image[:, ::-1]), CAMERA).hands[0].joints
-        assert np.allclose(left, right * [-1.0, 1.0, 1.0], atol=0.02)  # crops take the nearest pixel
+        right = looking().find(image, CAMERA).hands[0].joints
+        left = looking(side="left").find(np.ascontiguousarray(image[:, ::-1]), CAMERA).hands[0].joints
+        assert np.allclose(left, right * [-1.0, 1.0, 1.0], atol=0.005)  # crops take the nearest pixel
+        assert np.ptp(right, axis=0).min() > 0.01  # joints are apart
 
 
 def test_later_passes_look_about_the_palm_that_was_found():
