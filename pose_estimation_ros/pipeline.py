@@ -17,6 +17,7 @@ from pose_estimation_ros.methods.base import (
     Backend,
     Detector,
     Kind,
+    LoadContext,
     LoadedMethod,
     PoseHypothesis,
     Refiner,
@@ -90,7 +91,8 @@ class Pipeline:
         self.detector_method, self.backend_method, self.refiner_method = (method_of(*choice) for choice in choices)
         refuse_loose_boxes(self.detector_method, self.backend_method)
         refuse_lacking_bundle(bundle, choices, self._mesh_dir)
-        load = partial(loaded, bundle=bundle, device=self.device, settings=run, mesh_dir=self._mesh_dir)
+        context = LoadContext(bundle, self.device, None, self._mesh_dir, refines=refiner != NONE)
+        load = partial(loaded, context=context, settings=run)
         self.detector: Detector = load("detector", detector)
         self.backend: Backend = load("backend", backend)
         self.refiner: Refiner | None = None if refiner == NONE else load("refiner", refiner)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from pose_estimation_ros.methods.base import Kind, LoadContext, LoadedMethod, Method
 from pose_estimation_ros.methods.registry import NONE, find_method
@@ -59,13 +58,11 @@ def refuse_loose_boxes(detector: Method | None, backend: Method | None) -> None:
         )
 
 
-def loaded(
-    kind: Kind, choice: Any, bundle: Bundle, device: torch.device, settings: RunSettings, mesh_dir: Path | None
-) -> Any:
-    """Return a choice ready to run; a name is loaded from the bundle."""
+def loaded(kind: Kind, choice: Any, context: LoadContext, settings: RunSettings) -> Any:
+    """Return a choice ready to run; a name is loaded from the bundle of the context, with its own settings."""
     if isinstance(choice, LoadedMethod):
         return choice.instance
     if not isinstance(choice, str):
         return choice
     method = find_method(kind, choice)
-    return method.make(LoadContext(bundle, device, settings.methods[method.name], mesh_dir))
+    return method.make(replace(context, settings=settings.methods[method.name]))

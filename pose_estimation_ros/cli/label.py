@@ -32,7 +32,7 @@ from pose_estimation_ros.labelling.photos import Photo, open_photos
 from pose_estimation_ros.labelling.server import LabelServer
 from pose_estimation_ros.labelling.session import LabelSession
 from pose_estimation_ros.labelling.settings import LabelSettings
-from pose_estimation_ros.methods.base import LoadedMethod, Method
+from pose_estimation_ros.methods.base import LoadContext, LoadedMethod, Method
 from pose_estimation_ros.methods.registry import NONE, find_method, methods_of
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
@@ -137,7 +137,8 @@ def _labeller(
     """Load what makes labels; without `find` the bundle's networks find the objects of photographs without poses."""
     settings = settings_of(arguments, bundle, tracking__enabled=False, device=arguments.device)
     method = _refiner(arguments.refiner, bundle, settings)
-    refiner = loaded("refiner", method.name, bundle, resolve_device(arguments.device), settings, mesh_dir)
+    context = LoadContext(bundle, resolve_device(arguments.device), None, mesh_dir, refines=True)
+    refiner = loaded("refiner", method.name, context, settings)
 
     @lru_cache(maxsize=1)
     def pipeline() -> Pipeline:  # whoever has poses of all photographs needs no networks that find objects

@@ -124,6 +124,7 @@ class LoadContext:
     device: torch.device
     settings: Any  # of the method's settings model
     mesh_dir: Path | None = None  # where the meshes are that the bundle does not ship
+    refines: bool = False  # whether a refiner works on the poses
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from pose_estimation_ros.geometry.transfer import to_device, to_host
+from pose_estimation_ros.methods.test_time_augmentation import PLAIN, Found, View, fuse
 from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, BundleError
@@ -40,49 +40,74 @@ class Segmenter:
             MAX_ASPECT * input_width^2.
         device: where the network runs.
         max_mask_overlap: of two masks that overlap by more (intersection over union) only the better is kept.
+        views: how the network sees every image.
     """
 
     def __init__(
-        self, network: MaskRCNNNetwork, input_width: int, device: torch.device, max_mask_overlap: float
+        self,
+        network: MaskRCNNNetwork,
+        input_width: int,
+        device: torch.device,
+        max_mask_overlap: float,
+        views: Sequence[View] = PLAIN,
     ) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.input_width = input_width
         self.device = device
         self.max_mask_overlap = max_mask_overlap
+        self.views = tuple(views)
 
     @torch.inference_mode()
     def segment(self, rgb: np.ndarray, score_threshold: float) -> list[Segment]:
         """Return what scores at least `score_threshold` in an image (H, W, 3) uint8, best first."""
+        # What one view hardly shows may be plain in another.
+        self.network.roi_heads.score_thresh = score_threshold / len(self.views)
+        found = fuse([self._found(rgb, view) for view in self.views])
+        return [item for item in self._segments(found, *rgb.shape[:2]) if item.score >= score_threshold]
+
+    def _found(self, rgb: np.ndarray, view: View) -> Found:
+        """Run the network on one view of an image."""
         height, width = rgb.shape[:2]
-        small_width, small_height = self._input_size(width, height)
+        small_width, small_height = self._input_size(width, height, view.scale)
         small = cv2.resize(rgb, (small_width, small_height), interpolation=cv2.INTER_AREA)
-        image = to_device(small, self.device).permute(2, 0, 1)[None].float() / 255.0
-        self.network.roi_heads.score_thresh = score_threshold
+        seen = np.ascontiguousarray(small[:, ::-1]) if view.is_mirrored else small
+        image = to_device(seen, self.device).permute(2, 0, 1)[None].float() / 255.0
         with autocast(self.device):
             found = self.network(image)[0]
-        scale = np.array([width / small_width, height / small_height] * 2)
-        return self._segments(found, scale, height, width)
+        places, scores, labels, cells = to_host(*(found[name] for name in ("boxes", "scores", "labels", "masks")))
+        cells = cells[:, 0]
+        boxes = (places + 0.5) * np.array([width / small_width, height / small_height] * 2) - 0.5
+        if view.is_mirrored:
+            boxes[:, [0, 2]] = width - 1 - boxes[:, [2, 0]]
+            cells = cells[:, :, ::-1]
+        return Found(np.clip(boxes, -0.5, np.array([width, height] * 2) - 0.5), scores, labels, cells)
 
-    def _input_size(self, width: int, height: int) -> tuple[int, int]:
-        small_height, highest = round(height * self.input_width / width), MAX_ASPECT * self.input_width
+    def _input_size(self, width: int, height: int, scale: float) -> tuple[int, int]:
+        wanted = round(scale * self.input_width)
+        small_height, highest = round(height * wanted / width), MAX_ASPECT * wanted
         if small_height > highest:
             return max(1, round(width * highest / height)), highest
-        return self.input_width, max(1, small_height)
+        return wanted, max(1, small_height)
 
-    def _segments(self, found: dict[str, Tensor], scale: np.ndarray, height: int, width: int) -> list[Segment]:
-        names = ("boxes", "scores", "labels", "masks")
-        places, scores, labels, cells = to_host(*(found[name] for name in names))
-        boxes = np.clip((places + 0.5) * scale - 0.5, -0.5, np.array([width, height] * 2) - 0.5)
+    def _segments(self, found: Found, height: int, width: int) -> list[Segment]:
         kept: list[Segment] = []
-        for row in np.argsort(-scores, kind="stable"):
-            mask = paste_mask(cells[row, 0], boxes[row], height, width)
+        for row in np.argsort(-found.scores, kind="stable"):
+            box = found.boxes[row]
+            mask = paste_mask(found.cells[row], box, height, width)
             # Two objects cannot be seen at the same pixels.
-            if not _is_taken(mask, boxes[row], kept, self.max_mask_overlap):
-                kept.append(Segment(int(labels[row]) - 1, float(scores[row]), boxes[row], mask))
+            if not _is_taken(mask, box, kept, self.max_mask_overlap):
+                kept.append(Segment(int(found.labels[row]) - 1, float(found.scores[row]), box, mask))
         return kept
 
 
-def load_segmenter(bundle: Bundle, role: str, classes: int, device: torch.device, max_mask_overlap: float) -> Segmenter:
+def load_segmenter(
+    bundle: Bundle,
+    role: str,
+    classes: int,
+    device: torch.device,
+    max_mask_overlap: float,
+    views: Sequence[View] = PLAIN,
+) -> Segmenter:
     """Load a Mask R-CNN of a bundle.
 
     Args:
@@ -91,6 +116,7 @@ def load_segmenter(bundle: Bundle, role: str, classes: int, device: torch.device
         classes: that it tells apart.
         device: where it runs.
         max_mask_overlap: see `Segmenter`.
+        views: see `Segmenter`.
 
     Raises:
         BundleError: if the bundle has no such network, or its weights do not fit.
@@ -105,7 +131,7 @@ def load_segmenter(bundle: Bundle, role: str, classes: int, device: torch.device
             f"{bundle.path / entry.file}: the weights do not fit networks.{role}.architecture of {BUNDLE_FILE}: "
             f"{reason}"
         ) from error
-    return Segmenter(network, entry.input_size, device, max_mask_overlap)
+    return Segmenter(network, entry.input_size, device, max_mask_overlap, views)
 
 
 def _build_network(bundle: Bundle, role: str, classes: int, architecture: dict[str, Any]) -> MaskRCNNNetwork:

@@ -14,14 +14,18 @@ class VerificationSettings(Settings):
         "refiner; false publishes detector's times method's score.",
     )
     candidate_threshold: float = setting(
-        0.1,
+        0.05,
         "Detections that score so much, but less than detector.score_threshold, get a pose, too; it is published if "
         "it proves likely.",
         ge=0.0,
         le=1.0,
     )
     max_poses: int = setting(
-        8, "Detections below detector.score_threshold get a pose only until there are so many.", ge=1, le=1000
+        8,
+        "Detections below detector.score_threshold get a pose only until there are so many, but for the best one of "
+        "each object of which none is above; of these as many get one, too.",
+        ge=1,
+        le=1000,
     )
     duplicate_overlap: float = setting(
         0.7,

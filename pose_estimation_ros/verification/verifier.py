@@ -90,10 +90,13 @@ class Verifier:
 
 
 def candidates(found: Sequence[Detection], score_threshold: float, max_poses: int) -> list[Detection]:
-    """Return the detections that get a pose: the sure ones, and others until there are enough.
+    """Return the detections that get a pose: the sure ones, the best of every object that is missing, and others.
 
-    Of the others, those come first of whose kind fewer surer ones were found: an object that is missing is more likely
-    to be there than one that was found already.
+    Args:
+        found: all detections.
+        score_threshold: those from here on are sure.
+        max_poses: as many of missing objects get a pose; others only until there are so many poses. Those come first
+            of whose kind fewer surer ones were found.
     """
     sure = [item for item in found if item.score >= score_threshold]
     seen = Counter(item.object_index for item in sure)
@@ -101,8 +104,10 @@ def candidates(found: Sequence[Detection], score_threshold: float, max_poses: in
     for item in sorted((item for item in found if item.score < score_threshold), key=lambda item: -item.score):
         ranked.append((seen[item.object_index], -item.score, item))
         seen[item.object_index] += 1
-    others = [item for _, _, item in sorted(ranked, key=lambda entry: entry[:2])]
-    return sure + others[: max(0, max_poses - len(sure))]
+    ranked.sort(key=lambda entry: entry[:2])
+    missing = sum(surer == 0 for surer, _, _ in ranked)
+    count = max(min(missing, max_poses), max_poses - len(sure))
+    return sure + [item for _, _, item in ranked[:count]]
 
 
 def find_entry(bundle: Bundle, detector: str | None, backend: str | None, refiner: str | None) -> ScoreEntry | None:

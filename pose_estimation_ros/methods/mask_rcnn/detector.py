@@ -9,6 +9,7 @@ import torch
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.segmentation import Segmenter, load_segmenter
+from pose_estimation_ros.methods.test_time_augmentation import AUGMENTED, PLAIN
 
 ROLE = "detector"  # of the network in the bundle
 
@@ -38,4 +39,10 @@ def load(context: LoadContext) -> MaskRCNN:
         BundleError: if weights are missing, damaged or do not fit.
     """
     bundle, settings = context.bundle, context.settings
-    return MaskRCNN(load_segmenter(bundle, ROLE, len(bundle.catalog), context.device, settings.max_mask_overlap))
+    views = AUGMENTED if _is_augmented(context) else PLAIN
+    return MaskRCNN(load_segmenter(bundle, ROLE, len(bundle.catalog), context.device, settings.max_mask_overlap, views))
+
+
+def _is_augmented(context: LoadContext) -> bool:
+    choice = context.settings.test_time_augmentation
+    return context.refines if choice == "auto" else choice == "on"
