@@ -76,6 +76,16 @@ def test_kinds_that_were_not_found_come_first():
     assert chosen == [(0, 0.9), (1, 0.3), (2, 0.1), (0, 0.4)]
 
 
+def test_every_kind_that_was_not_found_gets_a_pose_within_bounds():
+    sure = [Detection(0, 0.9, np.zeros(4)), Detection(0, 0.8, np.zeros(4))]
+    missing = [Detection(kind, 0.4 - 0.01 * kind, np.zeros(4)) for kind in range(1, 6)]
+    again = [Detection(kind, 0.1, np.zeros(4)) for kind in range(6)]
+    chosen = [item.object_index for item in candidates([*sure, *missing, *again], 0.5, 5)]
+    assert chosen == [0, 0, 1, 2, 3, 4, 5]
+    assert [item.object_index for item in candidates([*sure, *missing, *again], 0.5, 3)] == [0, 0, 1, 2, 3]
+    assert len(candidates([*sure, *again[:2]], 0.5, 1)) == 3
+
+
 def _load(bundle, settings=None, methods=("mask_rcnn", "pix2pose", "none")):
     return load_verifier(bundle, methods, settings or VerificationSettings(), None, torch.device("cpu"))
 

@@ -19,6 +19,7 @@ from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.mask_rcnn.detector import MaskRCNN, load
 from pose_estimation_ros.methods.mask_rcnn.settings import MaskRCNNSettings
 from pose_estimation_ros.methods.segmentation import Segmenter, paste_mask
+from pose_estimation_ros.methods.test_time_augmentation import AUGMENTED, PLAIN
 from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, PosePrior, save_weights
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
@@ -180,3 +181,15 @@ def test_architecture_that_is_not_understood_is_named(tmp_path: Path, architectu
 def test_bundle_without_detector_says_how_to_train_one(tmp_path: Path):
     with pytest.raises(BundleError, match="no network 'detector'.*pose_train"):
         load(LoadContext(bundle_at(tmp_path), CPU, MaskRCNNSettings()))
+
+
+@pytest.mark.parametrize(
+    ("choice", "refines", "is_augmented"),
+    [("auto", False, False), ("auto", True, True), ("on", False, True), ("off", True, False)],
+)
+def test_the_image_is_seen_in_several_ways_where_poses_are_refined(tmp_path, choice, refines, is_augmented):
+    state = MaskRCNNNetwork(2, **TINY).state_dict()
+    bundle = save_weights(bundle_at(tmp_path), "detector", state, dict(TINY), 96, {})
+    own = MaskRCNNSettings(test_time_augmentation=choice)
+    views = load(LoadContext(bundle, CPU, own, refines=refines)).segmenter.views
+    assert views == (AUGMENTED if is_augmented else PLAIN)
