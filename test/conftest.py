@@ -31,17 +31,19 @@ def pytest_configure() -> None:
         raise pytest.UsageError(str(error)) from error
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell pytest-xdist which tests stay in one process: those of a method's trained networks, and those of ROS."""
+    """Tell pytest-xdist which tests stay in one process: those of a file, of a method's networks, and of ROS."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_process_group(item)))
 
 
 def _process_group(item: pytest.Item) -> str:
+    path = item.path.relative_to(Path(__file__).parent)
     trained = getattr(item, "callspec", None) and item.callspec.params.get("case")
     if isinstance(trained, str):
-        return f"{item.path.parent}:{trained}"
-    return str(item.path.parent if item.path.parent.name == "ros" else item.path)
+        return f"{path.parent}:{trained}"
+    return str(path.parent if path.parent.name == "ros" else path)
 
 
 TINY_CAMERA = Camera(np.array([[150.0, 0.0, 79.5], [0.0, 150.0, 59.5], [0.0, 0.0, 1.0]]), 160, 120)

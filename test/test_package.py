@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import os
 import re
 import runpy
 import sys
@@ -250,6 +251,12 @@ def test_requirements_are_pinned() -> None:
         for line in file.read_text().splitlines():
             pin = r"[A-Za-z0-9_.-]+==[\w.]+( ; python_version [<>]=? \"3\.\d+\")?$"
             assert not line or line.startswith("#") or re.match(pin, line), f"{file.name}: {line}"
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="tests run in one process")
+def test_tests_of_one_file_run_in_one_process(request: pytest.FixtureRequest) -> None:
+    """A network that a file trains once is otherwise trained in every process."""
+    assert request.node.nodeid.endswith("@test_package.py")
 
 
 def test_message_packages_name_every_message_they_hold() -> None:
