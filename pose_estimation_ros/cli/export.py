@@ -71,7 +71,7 @@ def networks_of(bundle: Bundle, settings: RunSettings, wanted: list[str]) -> lis
 def _exports(bundle: Bundle, settings: RunSettings, method: Method) -> list[NetworkExport]:
     assert method.export is not None
     found: list[NetworkExport] = import_object(method.export)(
-        LoadContext(bundle, torch.device("cpu"), settings.methods[method.name])
+        LoadContext(bundle, torch.device("cpu"), settings.methods.get(method.name) or method.settings_model()())
     )
     return found
 

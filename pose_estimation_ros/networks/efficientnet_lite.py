@@ -46,22 +46,44 @@ class ConvNorm(nn.Module):
         super().__init__()
         # Zeros ahead of the kernel make the padding symmetric: a larger kernel costs less than a padded copy of maps.
         self.zeros = 0 if stride == 1 else 1 + keeps_last
-        padding = kernel // 2 if stride == 1 else (kernel - 2) // 2 + self.zeros
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
+        self.padding = kernel // 2 if stride == 1 else (kernel - 2) // 2 + self.zeros
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, self.padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(channels_out, _EPSILON, _MOMENTUM)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C_in, H, W) to (B, C_out, H / stride, W / stride)."""
         norm = self.norm
         if norm.training or norm.running_mean is None or norm.running_var is None:
-            return norm(self._convolve(x, self.conv.weight, None))
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        return self._convolve(x, self.conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale)
+            return norm(self._convolve(x, self._padded(self.conv.weight), None))
+        return self._convolve(x, *self._folded(norm.running_mean, norm.running_var))
+
+    def fused(self) -> nn.Conv2d:
+        """Return one convolution that does the same in evaluation, for runtimes that want fixed weights.
+
+        Raises:
+            ValueError: if the normalisation keeps no statistics.
+        """
+        norm, conv = self.norm, self.conv
+        if norm.running_mean is None or norm.running_var is None:
+            raise ValueError("ConvNorm: the normalisation keeps no statistics; expected track_running_stats")
+        with torch.no_grad():
+            kernel, bias = self._folded(norm.running_mean, norm.running_var)
+        channels, size, stride = (conv.in_channels, conv.out_channels), kernel.shape[-1], conv.stride[0]
+        single = nn.Conv2d(*channels, size, stride, self.padding, groups=conv.groups, device=kernel.device)
+        single.weight, single.bias = nn.Parameter(kernel), nn.Parameter(bias)
+        return single.train(self.training)
+
+    def _folded(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return kernel and bias of the convolution and the normalisation together."""
+        norm = self.norm
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        return self._padded(self.conv.weight * scale[:, None, None, None]), norm.bias - mean * scale
+
+    def _padded(self, kernel: Tensor) -> Tensor:
+        return F.pad(kernel, (self.zeros, 0, self.zeros, 0)) if self.zeros else kernel
 
     def _convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
         conv = self.conv
-        if self.zeros:
-            kernel = F.pad(kernel, (self.zeros, 0, self.zeros, 0))
         if not _is_slow_in_bfloat16(x, kernel):
             return F.conv2d(x, kernel, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
         with torch.autocast(x.device.type, enabled=False):

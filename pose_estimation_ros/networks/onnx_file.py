@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from pose_estimation_ros.networks.efficientnet_lite import ConvNorm
 
 OPSET = 17
 _BATCHES = (1, 3)  # that files are compared at; they are written with two samples
@@ -50,7 +53,7 @@ def write_onnx(network: NetworkExport, file: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of shapes that become constants, which all but the batch shall be
         torch.onnx.export(
-            network.module,
+            _fused(network.module),
             tuple(example.values()),
             str(file),
             input_names=list(example),
@@ -60,6 +63,17 @@ def write_onnx(network: NetworkExport, file: Path) -> None:
             dynamo=False,  # the other exporter wants packages of its own
         )
     onnx.checker.check_model(str(file))
+
+
+def _fused(module: nn.Module) -> nn.Module:
+    """Return a copy in which every `ConvNorm` is one convolution: ONNX wants kernels that are not computed."""
+    if isinstance(module, ConvNorm):
+        return module.fused()
+    changed = copy.deepcopy(module)
+    for name, child in list(changed.named_modules()):
+        if isinstance(child, ConvNorm):
+            changed.set_submodule(name, child.fused())
+    return changed
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.cli.export import main
 from pose_estimation_ros.networks.attention_net import AttentionNet
+from pose_estimation_ros.networks.efficientnet_lite import ConvNorm, EfficientNetLite0
 from pose_estimation_ros.networks.onnx_file import NetworkExport, largest_difference, write_onnx
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,17 +46,40 @@ def test_the_difference_is_that_of_the_outputs(tmp_path: Path):
 
 @needs_onnx
 @pytest.mark.slow
-@pytest.mark.parametrize("bundle", ["demo", "generic"])
+@pytest.mark.parametrize("bundle", ["demo", "generic", "hands"])
 def test_every_network_of_a_bundle_is_the_same_there(bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["--bundle", str(ROOT / "models" / bundle), "--onnx", str(tmp_path)]) == 0
     files = {file.stem for file in tmp_path.glob("*.onnx")}
     expected = {
         "demo": {"detector_dense", "detector_boxes", "detector_masks", "pix2pose", "heatmaps", "nemo"},
         "generic": {"proposals_dense", "proposals_boxes", "proposals_masks", "descriptors"},
+        "hands": {"hands", "hands_centre"},
     }
     assert expected[bundle] <= files
-    assert any(name.startswith("attention_") for name in files)
+    assert bundle == "hands" or any(name.startswith("attention_") for name in files)
     assert "largest relative difference" in capsys.readouterr().out
+
+
+@needs_onnx
+def test_encoders_that_fold_their_normalisation_have_fixed_kernels_in_the_file(tmp_path: Path):
+    """A kernel that is computed in the graph has no size that ONNX knows."""
+    encoder = EfficientNetLite0(stages=1).eval()
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, values: Tensor) -> tuple[Tensor]:
+            return (self.encoder(values)[0],)
+
+    network = NetworkExport("encoder", First().eval(), lambda count: {"values": torch.rand(count, 3, 32, 32)}, ("map",))
+    write_onnx(network, tmp_path / "encoder.onnx")
+    assert largest_difference(network, tmp_path / "encoder.onnx") < 1e-4
+    assert any(isinstance(module, ConvNorm) for module in encoder.modules())  # the network itself is as before
 
 
 @needs_onnx

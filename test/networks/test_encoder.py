@@ -95,6 +95,7 @@ def test_one_pass_is_padding_convolution_and_normalisation(kernel: int, stride: 
     padded = F.pad(maps, (before, kernel - stride - before) * 2)
     separate = layer.norm(F.conv2d(padded, layer.conv.weight, None, stride, 0, 1, 6))
     torch.testing.assert_close(layer(maps), separate)
+    torch.testing.assert_close(layer.fused()(maps), separate)
 
 
 def test_gradients_through_given_statistics_are_exact():

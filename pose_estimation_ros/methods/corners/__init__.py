@@ -20,4 +20,5 @@ METHOD = Method(
     ),
     drawing="pose_estimation_ros.methods.corners.drawing:draw",
     tight_boxes=False,
+    export="pose_estimation_ros.methods.corners.export:export",
 )

@@ -18,4 +18,5 @@ METHOD = Method(
         object_rows=None,
         new_bundle="pose_estimation_ros.methods.hands.training:new_bundle",
     ),
+    export="pose_estimation_ros.methods.hands.export:export",
 )

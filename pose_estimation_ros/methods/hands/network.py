@@ -58,7 +58,7 @@ class CentreNet(nn.Module):
                 nn.MaxPool2d(2),
                 nn.ReLU(),
                 nn.Conv2d(_CENTRE_CHANNELS, _CENTRE_CHANNELS, 3, 1, 1),
-                nn.AdaptiveMaxPool2d(side),
+                nn.MaxPool2d(2),
                 nn.ReLU(),
             )
             for scale in _SCALES
