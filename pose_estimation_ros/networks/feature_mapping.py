@@ -63,4 +63,8 @@ class FeatureMapping(nn.Module):
         widths = tuple(item.shape[1] for item in features)
         if widths != self.channels:
             raise ValueError(f"FeatureMapping: features of {widths} channels, expected {self.channels}")
-        return [level(item.movedim(1, -1)).movedim(-1, 1) for level, item in zip(self.levels, features, strict=True)]
+        mapped = []
+        for level, item in zip(self.levels, features, strict=True):
+            last = item.ndim - 1  # ONNX knows no axis -1 here
+            mapped.append(level(item.movedim(1, last)).movedim(last, 1))
+        return mapped

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pose_estimation_ros.cli.export import main
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.efficientnet_lite import ConvNorm, EfficientNetLite0
+from pose_estimation_ros.networks.feature_mapping import FeatureMapping
 from pose_estimation_ros.networks.onnx_file import NetworkExport, largest_difference, write_onnx
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +81,28 @@ def test_encoders_that_fold_their_normalisation_have_fixed_kernels_in_the_file(t
     write_onnx(network, tmp_path / "encoder.onnx")
     assert largest_difference(network, tmp_path / "encoder.onnx") < 1e-4
     assert any(isinstance(module, ConvNorm) for module in encoder.modules())  # the network itself is as before
+
+
+@needs_onnx
+@pytest.mark.parametrize("shape", [(4,), (4, 3, 5)])
+def test_mapped_features_are_the_same_in_the_file(tmp_path: Path, shape: tuple[int, ...]):
+    mapping = FeatureMapping([4]).eval()
+    for value in mapping.parameters():
+        nn.init.normal_(value)
+
+    class Mapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mapping = mapping
+
+        def forward(self, values: Tensor) -> tuple[Tensor]:
+            return (self.mapping([values])[0],)
+
+    network = NetworkExport(
+        "mapping", Mapped().eval(), lambda count: {"values": torch.ones(count, *shape)}, ("mapped",)
+    )
+    write_onnx(network, tmp_path / "mapping.onnx")
+    assert largest_difference(network, tmp_path / "mapping.onnx") < 1e-5
 
 
 @needs_onnx
