@@ -57,6 +57,7 @@ setup(
         "console_scripts": [
             "pose_node = pose_estimation_ros.ros.start:main",
             "hands_node = pose_estimation_ros.ros.start:hands",
+            "planning_scene_node = pose_estimation_ros.ros.start:planning_scene",
             "pose_play = pose_estimation_ros.ros.play_node:main",
             "pose_view = pose_estimation_ros.ros.view.command:main",
             "pose_rviz = pose_estimation_ros.ros.rviz:main",

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch"
+FILES = sorted(path.name for path in LAUNCH.glob("*.launch.py"))
 ARGUMENTS = [
     "namespace",
     "params_file",
@@ -57,14 +58,14 @@ def test_the_node_s_launch_file_has_the_documented_arguments() -> None:
     assert sorted(name for name, _ in table("pose.launch.py")) == sorted(ARGUMENTS)
 
 
-@pytest.mark.parametrize("file", ["pose.launch.py", "demo.launch.py"])
+@pytest.mark.parametrize("file", FILES)
 def test_every_argument_is_explained(file: str) -> None:
     for name, text in table(file):
         assert len(text.split()) >= 3, name
         assert text.endswith("."), name
 
 
-@pytest.mark.parametrize("file", ["pose.launch.py", "demo.launch.py"])
+@pytest.mark.parametrize("file", FILES)
 def test_what_is_declared_is_what_the_table_says(file: str) -> None:
     description = load(file).generate_launch_description()
     declared = [(item.name, item.description) for item in description.get_launch_arguments()]

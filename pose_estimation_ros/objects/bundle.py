@@ -98,10 +98,18 @@ class Bundle:
             ValueError: if a mesh cannot be used, is not of the size that the catalog says, or names files outside
                 its folder.
         """
-        return [
-            self._load(self.mesh_path(index, mesh_dir), index, mesh_dir, None if model.instances else model.diameter_m)
-            for index, model in enumerate(self.catalog)
-        ]
+        return [self.load_mesh(index, mesh_dir) for index in range(len(self.catalog))]
+
+    def load_mesh(self, index: int, mesh_dir: Path | None = None) -> Mesh:
+        """Load the mesh of an object, or the first one of a category, metres.
+
+        Raises:
+            BundleError: if the file is not there.
+            ValueError: as `load_meshes`.
+        """
+        model = self.catalog[index]
+        path = self.mesh_path(index, mesh_dir)
+        return self._load(path, index, mesh_dir, None if model.instances else model.diameter_m)
 
     def _load(self, path: Path, index: int, mesh_dir: Path | None, diameter_m: float | None = None) -> Mesh:
         folder = self._mesh_folder(mesh_dir)

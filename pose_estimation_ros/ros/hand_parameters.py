@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.registry import find_method
 from pose_estimation_ros.networks.device import resolve_device
-from pose_estimation_ros.node_settings import ImageNodeSettings, is_of_all_nodes
+from pose_estimation_ros.node_settings import ImageNodeSettings
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
 from pose_estimation_ros.pipeline_settings import DEVICE_PATTERN, bundle_layer
-from pose_estimation_ros.ros.parameters import ORIGIN, descriptor
+from pose_estimation_ros.ros.fixed_parameters import declare_fixed, given_parameters
+from pose_estimation_ros.ros.parameters import ORIGIN
 from pose_estimation_ros.settings import (
     Layer,
     SettingInfo,
     Settings,
     SettingsError,
     list_settings,
-    refuse_unknown,
     resolve,
     setting,
     values_of,
@@ -63,14 +63,10 @@ def declare_hand_parameters(node: Node) -> dict[str, Any]:
         SettingsError: if one of these is unknown or bad.
     """
     known = known_hand_parameters()
-    overrides = node._parameter_overrides  # rclpy has no public way to those that are not declared
-    given = {name: item.value for name, item in overrides.items() if not is_of_all_nodes(name)}
-    refuse_unknown(given, known, ORIGIN)
+    given = given_parameters(node, known)
     own = hand_node_settings(given)
     method = finder_settings(given, _readable_bundle(own.bundle))
-    values = dict(values_of(own)) | dict(values_of(method, f"{METHOD}."))
-    for name, info in known.items():
-        node.declare_parameter(name, values[name], descriptor(info, read_only=True), ignore_override=True)
+    declare_fixed(node, known, dict(values_of(own)) | dict(values_of(method, f"{METHOD}.")))
     return given
 
 

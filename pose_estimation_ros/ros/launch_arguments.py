@@ -13,6 +13,7 @@ SWITCH = ("true", "false", "True", "False", "1", "0")
 # What arguments may be, where not anything: launch itself refuses the rest.
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "image_transport": ("", "raw", "compressed"),
+    "processing": ("", "continuous", "on_demand"),
     "use_sim_time": SWITCH,
     "respawn": SWITCH,
     "rviz": SWITCH,

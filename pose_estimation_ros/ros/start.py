@@ -1,4 +1,4 @@
-"""The commands pose_node and hands_node: answer Ctrl-C and SIGTERM from its first line to its last."""
+"""Commands of nodes: answer Ctrl-C and SIGTERM from their first line to their last."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def main() -> int:
 def hands() -> int:
     """Run the node `hands`."""
     return _run("hands_node")
+
+
+def planning_scene() -> int:
+    """Run the node `planning_scene`."""
+    return _run("planning_scene.process")
 
 
 def _run(module: str) -> int:

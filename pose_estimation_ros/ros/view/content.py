@@ -51,6 +51,13 @@ class NodeStatus:
     message: str
     values: Mapping[str, str]
 
+    @property
+    def tracks(self) -> frozenset[str]:
+        """Frames on TF of all instances that are not given up."""
+        start, end = "track ", " state"
+        states = [key for key in self.values if key.startswith(start) and key.endswith(end)]
+        return frozenset(key.removeprefix(start).removesuffix(end) for key in states)
+
     def track_values(self, frame: str) -> dict[str, str]:
         """Return what is said of an instance, such as its `state`, by the last word of the key."""
         start = f"track {frame} "

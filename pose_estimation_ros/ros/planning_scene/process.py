@@ -1,0 +1,28 @@
+"""Put what a pose node sees into MoveIt's planning scene, until it is told to go.
+
+Objects are added with their meshes when they are first seen, moved with their poses, and removed when they are gone.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from pose_estimation_ros.ros.node_process import run_node
+
+PROGRAM = "planning_scene_node"
+_NEEDED = ("moveit_msgs", "shape_msgs")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the node until it is interrupted; return the exit code."""
+    try:
+        node = import_module("pose_estimation_ros.ros.planning_scene.node").PlanningSceneNode
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _NEEDED:
+            raise
+        advice = f"install it (ros-$ROS_DISTRO-{package.replace('_', '-')}) and source the setup file of your ROS 2"
+        print(f"{PROGRAM}: error: {package} is not installed; {advice}", file=sys.stderr)
+        return 2
+    return run_node(sys.argv if argv is None else argv, PROGRAM, __doc__, node)
