@@ -12,6 +12,7 @@ from typing import Any
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.signals import SignalHandlerOptions
 
 from pose_estimation_ros.ros.command_line import (
     parameter_files,
@@ -30,7 +31,9 @@ def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load
     return run_node(sys.argv if argv is None else argv, "pose_node", __doc__, lambda: PoseNode(pipeline_factory))
 
 
-def run_node(words: list[str], program: str, description: str | None, make: Callable[[], Any]) -> int:
+def run_node(
+    words: list[str], program: str, description: str | None, make: Callable[[], Any], has_last_word: bool = False
+) -> int:
     """Run a node until it is interrupted; return the exit code.
 
     Args:
@@ -38,11 +41,13 @@ def run_node(words: list[str], program: str, description: str | None, make: Call
         program: its first word, as users write it.
         description: what it does.
         make: makes the node, which has `release`.
+        has_last_word: `release` publishes, so a signal does not shut rclpy down; it is noticed when the node has
+            something to do, such as a timer.
     """
     node = None
     with ShutdownSignals() as signals:
         try:
-            _begin(words, program, description)
+            _begin(words, program, description, SignalHandlerOptions.NO if has_last_word else SignalHandlerOptions.ALL)
             sys.setswitchinterval(0.001)  # the worker gets the interpreter 1 ms after it asks, not 5
             with until_shutdown():
                 node = make()
@@ -62,7 +67,7 @@ def run_node(words: list[str], program: str, description: str | None, make: Call
     return 0
 
 
-def _begin(words: list[str], program: str, description: str | None) -> None:
+def _begin(words: list[str], program: str, description: str | None, handlers: SignalHandlerOptions) -> None:
     """Look at the command line and start rclpy.
 
     Raises:
@@ -70,7 +75,7 @@ def _begin(words: list[str], program: str, description: str | None) -> None:
     """
     try:
         refuse_other_arguments(program, description, words)
-        rclpy.init(args=words)
+        rclpy.init(args=words, signal_handler_options=handlers)
     except rclpy_implementation.UnknownROSArgsError as error:
         raise ValueError(unknown_ros_arguments(error)) from error
     except RuntimeError as error:

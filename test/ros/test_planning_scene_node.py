@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,6 +42,7 @@ from . import tf2_stand_in  # noqa: E402
 from .camera_messages import header  # noqa: E402
 from .conftest import WAIT_S, make_pose, rigid  # noqa: E402
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = {b"\x00": "add", b"\x01": "remove", b"\x03": "move"}
 
 
@@ -63,11 +69,16 @@ class Cell:
         self._executor = SingleThreadedExecutor(context=context)
         for item in (self.bridge, self.pose_node, self.move_group):
             self._executor.add_node(item)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self.wait(lambda: self.detections.get_subscription_count() and self.labels.get_subscription_count(), "bridge")
         self.wait(lambda: self.bridge.count_subscribers("/planning_scene"), "MoveIt")
         time.sleep(0.3)  # discovery is known to one side before the other
+
+    def _spin(self) -> None:
+        while not self._is_over.is_set():
+            self._executor.spin_once(timeout_sec=0.05)
 
     def listen(self) -> None:
         self.move_group.create_subscription(bridge.PlanningScene, "planning_scene", self._on_scene, 100)
@@ -107,8 +118,9 @@ class Cell:
         self.heard.clear()
 
     def close(self) -> None:
-        self._executor.shutdown()
+        self._is_over.set()
         self._thread.join(WAIT_S)
+        self._executor.shutdown()
         for item in (self.bridge, self.pose_node, self.move_group):
             item.destroy_node()
 
@@ -184,6 +196,22 @@ def test_uncertain_poses_and_strangers_are_counted_and_said_once(start, monkeypa
     cell.wait(lambda: cell.value("refused_covariance") == "2" and cell.value("refused_unknown") == "1", "the counts")
     assert said[0] == "mug_0: standard deviation 30 mm and 0 degrees; expected at most 20 mm and 10"
     assert len(said) == 2 and said[1].startswith("teapot: not in bundle")
+
+
+@pytest.mark.parametrize(
+    ("orientation_w", "position_x", "reason"),
+    [(0.0, 0.0, "mug_0: orientation: "), (1.0, float("nan"), "mug_0: pose or covariance is not finite")],
+)
+def test_a_pose_that_is_none_is_refused_and_the_node_lives(start, orientation_w, position_x, reason):
+    cell = start()
+    message = detections_3d(header(1, "camera"), [mug()], cell.catalog, "")
+    pose = message.detections[0].results[0].pose.pose
+    pose.position.x, pose.orientation.z, pose.orientation.w = position_x, 0.0, orientation_w
+    cell.detections.publish(message)
+    cell.wait(lambda: cell.value("refused_invalid") == "1", "the refusal")
+    assert cell.statuses[-1].message.startswith(f"/pose_estimation/detections: {reason}")
+    cell.see(mug())
+    cell.wait_for(("add", "mug_0"))
 
 
 def test_a_pose_node_that_is_silent_has_no_objects(start):
@@ -311,3 +339,35 @@ def test_mistakes_are_one_line_and_exit_code_two(parameter, reason, capfd, domai
     assert main(["planning_scene_node", "--ros-args", "-p", parameter]) == 2
     complaint = capfd.readouterr().err
     assert complaint.startswith("planning_scene_node: error: ") and reason in complaint and complaint.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_signal_ends_the_command_with_exit_code_0_and_an_empty_scene(folder, domain_id):
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain_id)
+    client = Node("pose_estimation", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(client)
+    heard: list[str] = []
+
+    def on_scene(message: Any) -> None:
+        heard.extend(NAMES[bytes(item.operation)] for item in message.world.collision_objects)
+
+    client.create_subscription(bridge.PlanningScene, "planning_scene", on_scene, 100)
+    detections = client.create_publisher(Detection3DArray, "~/detections", 10)
+    program = "import sys; from pose_estimation_ros.ros.start import planning_scene; sys.exit(planning_scene())"
+    command = [sys.executable, "-c", program, "--ros-args", "-p", f"bundle:={folder}"]
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    end_s = time.monotonic() + 60.0
+    while "remove" not in heard and time.monotonic() < end_s:
+        executor.spin_once(timeout_sec=0.1)
+        if "add" not in heard:
+            detections.publish(detections_3d(header(1), [mug()], load_bundle(folder).catalog, ""))
+        elif process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, heard[-1], "Traceback" in complaint) == (0, "remove", False), complaint
+    executor.shutdown()
+    client.destroy_node()
+    context.try_shutdown()

@@ -35,7 +35,7 @@ from pose_estimation_ros.settings import Layer, list_settings, resolve, values_o
 TF_PATIENCE_S = 0.5  # the robot's own transforms may come a little after the detections
 SETTLE_S = 1.0  # after this a subscriber that is known here knows this publisher too
 _PERIOD_S = 0.05  # between two looks for what has come meanwhile
-_COUNTED = ("added", "moved", "removed", "refused_covariance", "refused_unknown", "without_transform")
+_REFUSED = ("refused_covariance", "refused_unknown", "refused_invalid", "without_transform", "reload_failed")
 _PAST = {"add": "added", "move": "moved", "remove": "removed"}
 
 
@@ -108,7 +108,11 @@ class PlanningSceneNode(Node):
             return
         self._pending = None
         self._problems.clear()
-        detected = detected_objects(message)
+        try:
+            detected = detected_objects(message)
+        except ValueError as error:
+            self._refuse("refused_invalid", Problem("invalid", f"{self._detections.topic_name}: {error}"))
+            return
         self._seen = frozenset(item.id for item in detected)
         frame, frame_from_camera = place
         placed = [
@@ -231,7 +235,7 @@ class PlanningSceneNode(Node):
             "objects": str(situation.objects),
             "held": str(situation.held),
             "detections_age_s": "" if silent_s is None else f"{silent_s:.1f}",
-            **{name: str(self._counts[name]) for name in _COUNTED},
+            **{name: str(self._counts[name]) for name in (*_PAST.values(), *_REFUSED)},
         }
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(stamp, self.get_fully_qualified_name(), level, message, values))

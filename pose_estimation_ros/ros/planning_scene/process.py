@@ -25,4 +25,4 @@ def main(argv: list[str] | None = None) -> int:
         advice = f"install it (ros-$ROS_DISTRO-{package.replace('_', '-')}) and source the setup file of your ROS 2"
         print(f"{PROGRAM}: error: {package} is not installed; {advice}", file=sys.stderr)
         return 2
-    return run_node(sys.argv if argv is None else argv, PROGRAM, __doc__, node)
+    return run_node(sys.argv if argv is None else argv, PROGRAM, __doc__, node, has_last_word=True)
