@@ -281,6 +281,12 @@ def test_a_bundle_that_was_reloaded_is_read_anew(start, folder):
     cell.labels.publish(LabelInfo())
     cell.wait_for(("add", "mug_0"))
     assert not cell.objects[-1].subframe_names
+    (Path(folder) / "bundle.yaml").unlink()
+    cell.labels.publish(LabelInfo())
+    cell.wait(lambda: cell.value("reload_failed") == "1", "the failure")
+    assert cell.statuses[-1].message.startswith("the shapes of before stay: ")
+    cell.see(mug(0.4))
+    cell.wait_for(("move", "mug_0"))
 
 
 def test_objects_stand_still_in_the_base_while_the_arm_moves_the_camera(start, install):

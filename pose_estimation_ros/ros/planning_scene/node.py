@@ -154,7 +154,7 @@ class PlanningSceneNode(Node):
             return
         try:
             self._shapes = {**self._shapes, **self._load_shapes()}
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self._refuse("reload_failed", Problem("reload", f"the shapes of before stay: {error}"))
             return
         self._say_again()
