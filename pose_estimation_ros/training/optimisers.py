@@ -11,7 +11,11 @@ from pose_estimation_ros.training.muon import Muon
 
 
 def make_optimisers(
-    network: nn.Module, kind: Literal["adamw", "muon"], learning_rate: float, weight_decay: float, factors: dict[str, float]
+    network: nn.Module,
+    kind: Literal["adamw", "muon"],
+    learning_rate: float,
+    weight_decay: float,
+    factors: dict[str, float],
 ) -> list[torch.optim.Optimizer]:
     """Share the parameters out: Muon takes the kernels behind the first layer where it is wanted, AdamW the rest.
 
@@ -33,7 +37,9 @@ def make_optimisers(
     return optimisers
 
 
-def _parameter_groups(network: nn.Module, optimiser: str, weight_decay: float, factors: dict[str, float]) -> list[dict[str, Any]]:
+def _parameter_groups(
+    network: nn.Module, optimiser: str, weight_decay: float, factors: dict[str, float]
+) -> list[dict[str, Any]]:
     """Group parameters by rate factor and kind; biases and normalisation weights do not decay."""
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

@@ -97,7 +97,9 @@ def joined(device: str) -> Iterator[torch.device]:
 
 def _own_device(name: str) -> torch.device:
     if name.startswith("cuda:"):
-        raise ValueError(f"device = {name!r}: with several processes each takes its own GPU; expected auto, cpu or cuda")
+        raise ValueError(
+            f"device = {name!r}: with several processes each takes its own GPU; expected auto, cpu or cuda"
+        )
     device = resolve_device(name)
     if device.type != "cuda":
         return device

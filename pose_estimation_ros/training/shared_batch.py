@@ -1,9 +1,9 @@
 """Losses of a batch that several processes share, equal to those of one process with the whole batch.
 
-The loss of the whole batch is the mean of the processes' losses, and so are its gradients. A mean over samples, of which
-each process has as many, needs nothing for that; a mean over what samples have different numbers of divides by
-`shared_count`; what compares samples with each other takes all of them with `gathered`; what is drawn for each sample is
-drawn with `draw_columns`. One process computes what it would without these functions, to the last bit.
+The loss of the whole batch is the mean of the processes' losses, and so are its gradients. A mean over samples, of
+which each process has as many, needs nothing for that; a mean over what samples have different numbers of divides by
+`shared_count`; what compares samples with each other takes all of them with `gathered`; what is drawn for each sample
+is drawn with `draw_columns`. One process computes what it would without these functions, to the last bit.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def draw_columns(odds: Tensor, samples: int) -> Tensor:
     return (odds / clocks.chunk(processes.count())[processes.number()]).topk(samples, dim=1).indices
 
 
+@torch.no_grad()
 def share_step(
     parameters: Iterable[nn.Parameter], loss: Tensor, figures: Mapping[str, float | Tensor]
 ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
@@ -100,7 +101,9 @@ def share_step(
     dist.all_reduce(reached, dist.ReduceOp.MAX)  # an optimiser passes over what no loss has reached
     trained = [item for item, is_reached in zip(trained, reached.tolist(), strict=True) if is_reached]
     gradients = [torch.zeros_like(item) if item.grad is None else item.grad for item in trained]
-    numbers = [torch.as_tensor(item, dtype=torch.float32, device=loss.device) for item in (loss.detach(), *figures.values())]
+    numbers = [
+        torch.as_tensor(item, dtype=torch.float32, device=loss.device) for item in (loss.detach(), *figures.values())
+    ]
     flat = torch.cat([item.flatten() for item in (*gradients, *numbers)])
     dist.all_reduce(flat)
     parts = iter((flat / processes.count()).split([item.numel() for item in (*gradients, *numbers)]))

@@ -20,9 +20,8 @@ def share_statistics(network: nn.Module) -> None:
     if processes.count() == 1:
         return
     for module in network.modules():
-        kind = {nn.BatchNorm1d: _SharedNorm1d, nn.BatchNorm2d: _SharedNorm2d}.get(type(module))
-        if kind is not None:
-            module.__class__ = kind  # it keeps its identity: a network may hold it in several places
+        if type(module) in _SHARED:
+            module.__class__ = _SHARED[type(module)]  # it keeps its identity: a network may hold it in several places
 
 
 class _SharedNorm(nn.modules.batchnorm._BatchNorm):
@@ -49,6 +48,9 @@ class _SharedNorm2d(_SharedNorm, nn.BatchNorm2d):
     pass
 
 
+_SHARED: dict[type[nn.Module], type[nn.Module]] = {nn.BatchNorm1d: _SharedNorm1d, nn.BatchNorm2d: _SharedNorm2d}
+
+
 def _statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean and variance (C,) of the channels of values (B, C, ...) of all processes, and how many there are.
 
@@ -66,7 +68,7 @@ def _statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class _Normalise(torch.autograd.Function):
     """Normalise with the statistics of the whole batch, which depend on all of its values.
 
-    With y = w (x - m) / s + b and the mean over the batch E, the gradient is w / s (g - E[g] - (x - m) / s E[g (x - m) / s]).
+    With z = (x - m) / s, y = w z + b and the mean E over the batch, the gradient is w / s (g - E[g] - z E[g z]).
     """
 
     @staticmethod

@@ -261,7 +261,7 @@ class Trainer:
             self._forget_log()
 
     def _share(self) -> None:
-        """Begin with the weights of the first process: random numbers of other kinds of processors differ in last bits."""
+        """Begin with the weights of the first process; on other processors the last bits of random ones may differ."""
         if processes.count() > 1:
             self.network.load_state_dict(processes.from_first(_on_host(self.network.state_dict())))
             average = processes.from_first(_on_host(self.average))

@@ -101,7 +101,9 @@ class NemoStep:
         loss, figures = self.compare(network, mesh, rows, labels, counts)
         unlike, told = self._tell_apart(network, mesh, clutter)
         remember(network, mesh, found, weights, target, recipe.momentum)
-        network.clutter.copy_(torch.cat([gathered(clutter.detach()).flatten(0, 1), network.clutter])[: len(network.clutter)])
+        network.clutter.copy_(
+            torch.cat([gathered(clutter.detach()).flatten(0, 1), network.clutter])[: len(network.clutter)]
+        )
         parts = {"match": loss.detach(), "unlike": unlike.detach(), "clutter": told}
         return loss + recipe.clutter_weight * unlike, {**parts, **figures}
 
