@@ -63,6 +63,7 @@ def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    torch.optim.AdamW([nn.Parameter(torch.zeros(1))])  # imports for seconds: once here, not in every process
     context = multiprocessing.get_context("fork")
     children = [
         context.Process(target=started, args=(rank, port, count, work, arguments), daemon=True) for rank in range(count)
