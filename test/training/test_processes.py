@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import signal
-import socket
-from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ from pose_estimation_ros.training.shared_batch import draw_columns, gathered, sh
 from pose_estimation_ros.training.shared_norm import share_statistics
 from pose_estimation_ros.training.trainer import TrainingRun
 
+from ..many_processes import in_processes
 from ..methods.box_training import write_box
 from .test_batch_stream import maker
 from .test_resume import DECODER, ENCODER
@@ -49,30 +47,6 @@ NEMO = {
     "directions": 16,
     "network": {**DECODER, "stride": 8, "features": 8, "clutter": 80},
 }
-
-
-def started(rank: int, port: int, count: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-    os.environ.update({key: str(value) for key, value in own.items()}, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    work(*arguments)
-
-
-def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Call a function in processes that see what torchrun would tell them; none of them may fail."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.optim.AdamW([nn.Parameter(torch.zeros(1))])  # imports for seconds: once here, not in every process
-    context = multiprocessing.get_context("fork")
-    children = [
-        context.Process(target=started, args=(rank, port, count, work, arguments), daemon=True) for rank in range(count)
-    ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(120.0)
-    assert [child.exitcode for child in children] == [0] * count
 
 
 def small_loss(network: nn.Module, images: Tensor, weights: Tensor) -> Tensor:
