@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from pose_estimation_ros.networks.device import resolve_device
 
@@ -44,8 +45,12 @@ def on_this_machine() -> int:
 
 
 def restarted() -> bool:
-    """Tell whether torchrun started this process anew after one had failed."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    """Tell whether torchrun started the processes anew after one had failed; it tells those of its machine alone."""
+    return any_of(_restarts() > 0)
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def are_many() -> bool:
@@ -87,7 +92,11 @@ def joined(device: str) -> Iterator[torch.device]:
     own = _own_device(device)
     if own.type == "cuda":
         torch.cuda.set_device(own)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo", timeout=_PATIENCE)
+    store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
+    if size == int(os.environ.get("LOCAL_WORLD_SIZE", "0")):  # the store may still know addresses of those who failed
+        store = dist.PrefixStore(f"start {_restarts()}", store)
+    backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE, store=store, rank=rank, world_size=size)
     try:
         with nullcontext() if is_first() else redirect_stdout(io.StringIO()):
             yield own

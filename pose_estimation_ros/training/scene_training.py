@@ -37,6 +37,7 @@ from pose_estimation_ros.training.encoder_recipe import EncoderRecipe, encoder_r
 from pose_estimation_ros.training.growth import grown_weights
 from pose_estimation_ros.training.pause import Pause
 from pose_estimation_ros.training.pretrained import load_pretrained
+from pose_estimation_ros.training.shared_batch import shared_count
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 from pose_estimation_ros.training.trial import TINY
 
@@ -181,8 +182,28 @@ class DetectorStep:
         images = to_device(batch.images, self.device)
         targets = [{name: to_device(value, self.device) for name, value in item.items()} for item in batch.targets]
         with autocast(self.device, self.bf16):
-            losses = network(images, targets)
+            losses = _losses(network, images, targets)
         return sum(losses.values()), {name.removeprefix("loss_"): value.detach() for name, value in losses.items()}
+
+
+def _losses(network: MaskRCNNNetwork, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Any]:
+    """Return the losses; those that are means over regions count for each process by how many it has."""
+    if processes.count() == 1:
+        return dict(network(images, targets))
+    heads = {"box": network.roi_heads.box_predictor, "mask": network.roi_heads.mask_predictor}
+    regions: dict[str, int] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda _, inputs, output: regions.update({name: len(inputs[0])})
+
+    hooks = [head.register_forward_hook(note(name)) for name, head in heads.items()]
+    losses = network(images, targets)
+    for hook in hooks:
+        hook.remove()
+    for loss, name in (("loss_classifier", "box"), ("loss_box_reg", "box"), ("loss_mask", "mask")):
+        count = losses[loss].new_tensor(float(regions[name]))
+        losses[loss] = losses[loss] * (count / shared_count(count))
+    return losses
 
 
 def scene_maker(

@@ -125,6 +125,8 @@ class Trainer:
             self._load(checkpoint)
         elif not resume and processes.is_first():
             (self.folder / "log.jsonl").unlink(missing_ok=True)
+            if processes.count() > 1:  # else one that torchrun restarts early would go on with the training before
+                checkpoint.unlink(missing_ok=True)
         self._share()
 
     def train(

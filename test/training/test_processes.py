@@ -16,15 +16,18 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.cli.adapt import main as adapt
 from pose_estimation_ros.cli.train import main
+from pose_estimation_ros.data.scenes import SceneBatch
 from pose_estimation_ros.methods.registry import find_training
+from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.bundle_source import BundleSource, MeshSource
 from pose_estimation_ros.training import processes, trainer
 from pose_estimation_ros.training.batch_stream import batch_stream
 from pose_estimation_ros.training.pause import Pause
+from pose_estimation_ros.training.scene_training import DetectorRecipe, DetectorStep
 from pose_estimation_ros.training.shared_batch import draw_columns, gathered, share_step, shared_count
 from pose_estimation_ros.training.shared_norm import share_statistics
-from pose_estimation_ros.training.trainer import TrainingRun
+from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
 from ..many_processes import in_processes
 from ..methods.box_training import write_box
@@ -89,6 +92,36 @@ def check_small_step(expected: Tensor, one: nn.Module) -> None:
 def test_gradients_and_statistics_are_those_of_the_whole_batch() -> None:
     loss, one = small_step(slice(0, 8))
     in_processes(2, check_small_step, loss.detach(), one)
+
+
+def region_figures(samples: slice) -> dict[str, Tensor]:
+    """Return the losses of a detector that trains on all of its regions; images have different numbers of them."""
+    torch.manual_seed(0)
+    network = MaskRCNNNetwork(
+        2, widths=[8] * 4, blocks=[1] * 4, channels=8, box_hidden=16, proposals_train=(64, 32), box_samples=1000
+    )
+    share_statistics(network)
+    images, targets = torch.rand(4, 3, 64, 96), []
+    for count in (1, 4, 2, 1):
+        corner = torch.rand(count, 2) * 30.0
+        masks = torch.ones(count, 64, 96, dtype=torch.uint8)
+        boxes = torch.cat([corner, corner + 20.0], dim=1)
+        targets.append({"boxes": boxes, "labels": torch.ones(count, dtype=torch.int64), "masks": masks})
+    step = DetectorStep(DetectorRecipe(optimiser=OptimiserConfig(bf16=False)), torch.device("cpu"))
+    loss, figures = step(network, SceneBatch(images[samples], targets[samples]))
+    return dict(share_step([], loss, figures)[1])
+
+
+def check_regions(expected: dict[str, Tensor]) -> None:
+    with processes.joined("cpu"):
+        share = processes.share_of(4)
+        figures = region_figures(slice(share.start, share.stop))
+    for name in ("classifier", "box_reg", "mask"):  # anchors are drawn by each process
+        torch.testing.assert_close(figures[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_regions_weigh_the_same_in_whichever_process_they_are() -> None:
+    in_processes(2, check_regions, region_figures(slice(0, 4)))
 
 
 def train(folder: Path, network: str, recipe: dict[str, Any], until: int, resume: bool = False) -> None:
