@@ -143,6 +143,9 @@ OTHERS = {
         "time_second_looks": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "
         "--refiner attention --boxes model --frames 20 --compare pix2pose --compare-set second_looks.enabled=false",
         "identities": "OMP_NUM_THREADS=1 python benchmarks/identities.py --bundle models/demo --loops 3",
+        # Before: python scripts/make_crossing_sequence.py --output runs/crossing
+        "identities_crossing": "OMP_NUM_THREADS=1 python benchmarks/identities.py --bundle models/demo "
+        "--bop runs/crossing --loops 1",
         "static_noise": "OMP_NUM_THREADS=1 python benchmarks/static_noise.py --bundle models/lmo "
         "--bop ../shared/data/lmo --mesh-dir ../shared/data/lmo/models",
         "time_refined_frame": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "

@@ -44,10 +44,14 @@ def orbit(share: float) -> np.ndarray:
     distance = 0.63 + 0.06 * np.sin(2 * np.pi * share)
     target = np.array([0.01 + 0.015 * np.sin(9 * share), 0.01 + 0.015 * np.cos(7 * share), 0.03])
     towards = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    eye = target + distance * towards
+    return looking_at(target + distance * towards, target, np.deg2rad(5.0 * np.sin(2 * np.pi * share * 1.7)))
+
+
+def looking_at(eye: np.ndarray, target: np.ndarray, roll: float = 0.0) -> np.ndarray:
+    """Return camera_from_world (4, 4) at `eye` (3,) that looks at `target` (3,), turned by `roll` radians."""
+    towards = (eye - target) / np.linalg.norm(eye - target)
     right = np.cross(-towards, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
-    roll = np.deg2rad(5.0 * np.sin(2 * np.pi * share * 1.7))
     down = np.cross(-towards, right)
     x_axis = np.cos(roll) * right + np.sin(roll) * down
     y_axis = np.cross(-towards, x_axis)
@@ -63,21 +67,30 @@ def place_objects(bundle: Bundle) -> tuple[list[Body], list[tuple[int, np.ndarra
     Returns:
         Their bodies, and the object id with world_from_object (4, 4) of each.
     """
-    bodies, poses = [], []
-    for name, x, y, yaw_deg, floor in PLACES:
-        index = bundle.catalog.index_of_name(name)
-        if index is None:
-            raise ValueError(f"{bundle.path}: no object {name!r}; run scripts/make_demo_objects.py")
-        model = bundle.catalog[index]
-        cosine, sine = np.cos(np.deg2rad(yaw_deg)), np.sin(np.deg2rad(yaw_deg))
-        pose = np.eye(4)
-        pose[:2, :2] = [[cosine, -sine], [sine, cosine]]
-        pose[:3, 3] = [x, y, floor - model.bounds_m[0][2]]
-        mesh = load_mesh(bundle.mesh_path(index), model.mesh_unit, model.diameter_m)
-        vertices = mesh.vertices @ pose[:3, :3].T + pose[:3, 3]
-        bodies.append(Body(vertices, mesh.faces, mesh.normals @ pose[:3, :3].T, mesh.colors, gloss=0.18))
-        poses.append((model.object_id, pose))
-    return bodies, poses
+    found = [solid_of(bundle, *place) for place in PLACES]
+    return [body for body, _ in found], [pose for _, pose in found]
+
+
+def solid_of(
+    bundle: Bundle, name: str, x: float, y: float, yaw_deg: float, floor: float
+) -> tuple[Body, tuple[int, np.ndarray]]:
+    """Return the body of an object that stands on the table, and its object id with world_from_object (4, 4).
+
+    Raises:
+        ValueError: if the bundle has no such object.
+    """
+    index = bundle.catalog.index_of_name(name)
+    if index is None:
+        raise ValueError(f"{bundle.path}: no object {name!r}; run scripts/make_demo_objects.py")
+    model = bundle.catalog[index]
+    cosine, sine = np.cos(np.deg2rad(yaw_deg)), np.sin(np.deg2rad(yaw_deg))
+    pose = np.eye(4)
+    pose[:2, :2] = [[cosine, -sine], [sine, cosine]]
+    pose[:3, 3] = [x, y, floor - model.bounds_m[0][2]]
+    mesh = load_mesh(bundle.mesh_path(index), model.mesh_unit, model.diameter_m)
+    vertices = mesh.vertices @ pose[:3, :3].T + pose[:3, 3]
+    body = Body(vertices, mesh.faces, mesh.normals @ pose[:3, :3].T, mesh.colors, gloss=0.18)
+    return body, (model.object_id, pose)
 
 
 def surroundings() -> list[Body]:

@@ -22,7 +22,7 @@ from pose_estimation_ros.evaluation.results import add_result_option, origin_of,
 from pose_estimation_ros.evaluation.timing import Measurement, comparison, peak_memory_mb, spreads, table
 from pose_estimation_ros.geometry.symmetry import symmetric_distance, symmetry_transforms
 from pose_estimation_ros.methods.base import Detector, LoadContext
-from pose_estimation_ros.methods.registry import find_method
+from pose_estimation_ros.methods.registry import NONE, find_method
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
@@ -104,7 +104,8 @@ def _fixed(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _detector(bundle: Bundle, device: torch.device, settings: RunSettings) -> Detector:
     method = find_method("detector", settings.pipeline.detector.method)
-    detector: Detector = method.make(LoadContext(bundle, device, settings.methods[method.name]))
+    refines = settings.pipeline.refiner != NONE
+    detector: Detector = method.make(LoadContext(bundle, device, settings.methods[method.name], refines=refines))
     return detector
 
 

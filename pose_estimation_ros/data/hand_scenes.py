@@ -61,7 +61,11 @@ class HandCropConfig(BaseModel):
     size: int = Field(default=64, ge=32)  # pixels, a multiple of 32
     cube_side_m: float = Field(default=0.3, gt=0.0)
     centre_std_m: float = Field(default=0.007, ge=0.0)  # error of the centre of a crop along every axis
-    rough_std_m: float = Field(default=0.008, ge=0.0)  # of that of a crop for the refinement of centres
+    # Crops for the refinement of centres are larger: the search may begin at the other end of a forearm.
+    search_scale: float = Field(default=1.8, ge=1.0)  # how many times
+    rough_std_m: float = Field(default=0.008, ge=0.0)  # error of their centres, along every axis, about what was found
+    near_share: float = Field(default=0.5, ge=0.0, le=1.0)  # of them that are about the palm, as when refined before
+    near_std_m: float = Field(default=0.025, ge=0.0)  # error of their centres
     rotated_share: float = Field(default=0.25, ge=0.0, le=1.0)  # crops turned by any angle
     per_scene: int = Field(default=2, ge=1)  # crops cut out of one drawn image; drawing takes longer than cutting
 
@@ -84,7 +88,7 @@ class HandCrops:
 
     crops: Tensor  # (B, 1, S, S) about the palm, nearly
     joints: Tensor  # (B, 14, 3) in these cubes
-    rough_crops: Tensor  # (B, 1, S, S) about the place where the search found something
+    rough_crops: Tensor  # (B, 1, S, S) of larger cubes, about where the search found something, or near the palm
     palm: Tensor  # (B, 3) in those cubes
 
     def __len__(self) -> int:
@@ -151,13 +155,17 @@ def cut_crops(scenes: HandScenes, config: HandCropConfig, generator: torch.Gener
     side = torch.full((count,), config.cube_side_m)
     roll = _rolls(count, config, generator)
 
-    def cut(centre: Tensor, deviation: float) -> tuple[Tensor, Tensor]:
-        about = centre + deviation * torch.randn(count, 3, generator=generator)
-        crops = crop_cubes(scenes.depth, scenes.intrinsics, about, side, config.size, roll)
-        return crops, points_to_cube(scenes.joints, scenes.intrinsics, about, side, roll)
+    def cut(centre: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
+        crops = crop_cubes(scenes.depth, scenes.intrinsics, centre, side, config.size, roll)
+        return crops, points_to_cube(scenes.joints, scenes.intrinsics, centre, side, roll)
 
-    crops, joints = cut(scenes.joints[:, PALM], config.centre_std_m)
-    rough_crops, seen_from_rough = cut(rough_centres(scenes, side), config.rough_std_m)
+    palm = scenes.joints[:, PALM]
+    crops, joints = cut(palm + config.centre_std_m * torch.randn(count, 3, generator=generator), side)
+    is_near = torch.rand(count, 1, generator=generator) < config.near_share
+    deviation = torch.where(is_near, config.near_std_m, config.rough_std_m)
+    about = torch.where(is_near, palm, rough_centres(scenes, side))
+    about = about + deviation * torch.randn(count, 3, generator=generator)
+    rough_crops, seen_from_rough = cut(about, config.search_scale * side)
     return HandCrops(crops, joints, rough_crops, seen_from_rough[:, PALM])
 
 

@@ -37,7 +37,7 @@ class Segmenter:
         network: weights loaded.
         input_width: the image is resized to this width, keeping its aspect, before the network sees it; one that
             is higher than MAX_ASPECT times its width, to that height. So the network never sees more pixels than
-            MAX_ASPECT * input_width^2.
+            MAX_ASPECT * (scale * input_width)^2 of a view.
         device: where the network runs.
         max_mask_overlap: of two masks that overlap by more (intersection over union) only the better is kept.
         views: how the network sees every image.

@@ -20,6 +20,7 @@ from pose_estimation_ros.methods.hands.settings import HandSettings
 from pose_estimation_ros.networks.precision import autocast
 
 ROLE = "hands"
+_CENTRE_PASSES = 2  # how often the centre is refined before joints are regressed about it
 _BEFORE_SURFACE = 0.1  # halves of the cube's side that a joint may lie before what was measured
 
 
@@ -118,10 +119,12 @@ class HandFinder:
         depth = depth.expand(count, *depth.shape[-2:])
         intrinsics = intrinsics.expand(count, 3, 3)
         side = torch.full((count,), self.settings.cube_side_m)
-        crops = self._crops(depth, intrinsics, centres, side)
-        with autocast(self.device):
-            palm = self.network.centre(crops.to(self.device)).float().cpu()
-        centre = points_from_cube(self._mirrored(palm)[:, None], intrinsics, centres, side)[:, 0]
+        centre, larger = centres, self.network.search_scale * side
+        for _ in range(_CENTRE_PASSES):
+            crops = self._crops(depth, intrinsics, centre, larger)
+            with autocast(self.device):
+                palm = self.network.centre(crops.to(self.device)).float().cpu()
+            centre = points_from_cube(self._mirrored(palm)[:, None], intrinsics, centre, larger)[:, 0]
         for _ in range(self.settings.passes):
             crops = self._crops(depth, intrinsics, centre, side)
             with autocast(self.device):

@@ -87,6 +87,7 @@ class HandNet(nn.Module):
         blocks: residual blocks of every stage; 5 as published.
         features: length of the feature vectors.
         components: of the prior.
+        search_scale: how many times as large as a hand's the cubes are in which the palm is looked for.
 
     Raises:
         ValueError: if the size is not such a multiple.
@@ -103,11 +104,12 @@ class HandNet(nn.Module):
         blocks: int = 2,
         features: int = 1024,
         components: int = 30,
+        search_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if size < 32 or size % 32:
             raise ValueError(f"HandNet: size = {size}: expected a multiple of 32 pixels")
-        self.size = size
+        self.size, self.search_scale = size, search_scale
         self.centre = CentreNet(size)
         self.stem = nn.Conv2d(1, 32, 5, 1, 2)
         stages: list[nn.Module] = []

@@ -57,8 +57,12 @@ class HandStep:
             palm = network.centre(to_device(batch.rough_crops, self.device)).float()
         joint_error = _distance(joints, to_device(batch.joints, self.device))
         centre_error = _distance(palm, to_device(batch.palm, self.device))
-        millimetres = 500.0 * self.recipe.crops.cube_side_m
-        figures = {"joints_mm": millimetres * joint_error.detach(), "centre_mm": millimetres * centre_error.detach()}
+        crops = self.recipe.crops
+        millimetres = 500.0 * crops.cube_side_m
+        figures = {
+            "joints_mm": millimetres * joint_error.detach(),
+            "centre_mm": millimetres * crops.search_scale * centre_error.detach(),
+        }
         return joint_error + self.recipe.centre_weight * centre_error, figures
 
 
@@ -70,11 +74,18 @@ def _distance(estimated: Tensor, true: Tensor) -> Tensor:
 def train_hands(run: TrainingRun, recipe: HandRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
     refuse_arguments(
-        recipe.network, {"size": "is the recipe's crops.size", "components": "are the recipe's components"}
+        recipe.network,
+        {
+            "size": "is the recipe's crops.size",
+            "components": "are the recipe's components",
+            "search_scale": "is the recipe's crops.search_scale",
+        },
     )
     device = torch.device(run.device)
     torch.manual_seed(recipe.seed)
-    architecture = {**recipe.network, "size": recipe.crops.size, "components": recipe.components}
+    crops = recipe.crops
+    given = {"size": crops.size, "components": recipe.components, "search_scale": crops.search_scale}
+    architecture = {**recipe.network, **given}
     network = build_network(HandNet, 1, **architecture)
     draw = HandCropDraw(recipe.scenes, recipe.crops)
     if not (run.resume and (run.folder / "checkpoint.pt").is_file()):  # which has it

@@ -31,25 +31,27 @@ def frames(count: int, distance: tuple[float, float] = (0.6, 0.7), **fields: obj
 
 
 class TruePalm(torch.nn.Module):
-    """Says where the palm is, in the cube about the place to which the search went."""
+    """Says where the palm is, in the cube about the place to which the search went, and then in one about the palm."""
 
-    def __init__(self, palm: torch.Tensor, intrinsics: torch.Tensor) -> None:
+    def __init__(self, palm: torch.Tensor, intrinsics: torch.Tensor, scale: float) -> None:
         super().__init__()
-        self.palm, self.intrinsics = palm, intrinsics
+        self.palm, self.intrinsics, self.scale = palm, intrinsics, scale
         self.about: torch.Tensor | None = None
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        return points_to_cube(self.palm[None], self.intrinsics, self.about, SIDE)[:, 0]
+        found = points_to_cube(self.palm[None], self.intrinsics, self.about, self.scale * SIDE)[:, 0]
+        self.about = self.palm  # about which the next cube is cut
+        return found
 
 
 class TrueJoints(HandNet):
     """Says where the joints are, in the cube about the palm."""
 
     def __init__(self, joints: np.ndarray) -> None:
-        super().__init__(size=64, widths=[16, 16, 16, 16], blocks=1, features=16)
+        super().__init__(size=64, widths=[16, 16, 16, 16], blocks=1, features=16, search_scale=1.8)
         self.true = torch.from_numpy(joints).float()[None]
         self.intrinsics = torch.from_numpy(CAMERA.intrinsics).float()[None]
-        self.centre = TruePalm(self.true[:, PALM], self.intrinsics)
+        self.centre = TruePalm(self.true[:, PALM], self.intrinsics, self.search_scale)
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         return points_to_cube(self.true, self.intrinsics, self.true[:, PALM], SIDE)
