@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
             training = find_training(arguments.network)
             recipe = read_recipe(training, arguments.config, parse_assignments(arguments.assignments))
             require_even_batch(recipe)
-            _train(arguments, training, recipe, str(device))
+            _train(arguments, training, _shared_bundle(training, arguments), recipe, str(device))
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"pose_train: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -120,10 +120,9 @@ def _train_set(parser: argparse.ArgumentParser, arguments: argparse.Namespace, d
     )
 
 
-def _train(arguments: argparse.Namespace, training: Training, recipe: Any, device: str) -> None:
+def _train(arguments: argparse.Namespace, training: Training, bundle: Bundle, recipe: Any, device: str) -> None:
     from pose_estimation_ros.training.trainer import TrainingRun
 
-    bundle = _shared_bundle(training, arguments)
     folder = arguments.work_dir or Path("runs") / bundle.name / training.role
     mesh_dir = arguments.mesh_dir or arguments.categories or (arguments.bop / "models" if arguments.bop else None)
     processes.require_shared(folder)
