@@ -22,6 +22,7 @@ from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_bundle
 from pose_estimation_ros.pipeline_settings import resolve_run
 from pose_estimation_ros.settings import parse_assignments
 from pose_estimation_ros.training.adaptation import AdaptationRecipe, adapt
+from pose_estimation_ros.training.processes import refuse_many
 from pose_estimation_ros.training.trainer import TrainingRun
 
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
@@ -31,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
     try:
+        refuse_many("pose_adapt")
         _run(arguments)
     except (ValueError, OSError, FloatingPointError) as error:  # BundleError is a ValueError
         print(f"pose_adapt: error: {' '.join(str(error).split())}", file=sys.stderr)

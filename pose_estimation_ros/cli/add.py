@@ -33,6 +33,7 @@ from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, l
 from pose_estimation_ros.objects.look_alikes import look_alikes
 from pose_estimation_ros.objects.mesh_surface import Surface
 from pose_estimation_ros.objects.symmetry_choice import EXPECTED
+from pose_estimation_ros.training.processes import refuse_many
 
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
@@ -42,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     started = time.monotonic()
     try:
+        refuse_many("pose_add")
         bundle = _add(arguments)
         count = len(bundle.catalog)
         print(

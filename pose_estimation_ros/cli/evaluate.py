@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from pose_estimation_ros.cli.evaluate_images import find_targets, open_dataset, slice_images
+from pose_estimation_ros.cli.evaluate_images import find_targets, open_dataset, part_of, slice_images
 from pose_estimation_ros.cli.evaluate_options import make_parser
 from pose_estimation_ros.cli.evaluate_output import partial_file, print_outputs, write_outputs
 from pose_estimation_ros.cli.settings_options import settings_of
@@ -37,6 +37,7 @@ from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.pipeline_settings import RunSettings
 from pose_estimation_ros.settings import nearest
+from pose_estimation_ros.training import processes
 
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
@@ -45,7 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = make_parser().parse_args(argv)
     try:
-        return _run(arguments, origin_of("pose_evaluate", argv))
+        with processes.joined(arguments.device or "auto") as device:
+            if processes.count() > 1:
+                arguments.device = str(device)
+            return _run(arguments, origin_of("pose_evaluate", argv))
     except (ValueError, OSError) as error:  # BundleError is a ValueError
         print(f"pose_evaluate: error: {error}", file=sys.stderr)
         return 2
@@ -74,6 +78,8 @@ def _run(arguments: argparse.Namespace, origin: Origin) -> int:
     results = _results(arguments, dataset, targets, bundle, context)
     if results is None:
         return _INTERRUPTED
+    if not processes.is_first():
+        return 0
     models = object_points(dataset.models_dir, dataset.catalog, {target.object_id for target in targets})
     evaluation = report.evaluate(
         dataset,
@@ -243,22 +249,27 @@ def _process(
 ) -> list[ImageRecord] | None:
     from tqdm import tqdm
 
-    unfinished = partial_file(arguments.csv) if arguments.csv else None
+    count, number = processes.count(), processes.number()
+    if count > 1:
+        settings = settings | {"processes": count}
+    unfinished = partial_file(arguments.csv, number) if arguments.csv else None
     try:
-        return run_images(
-            dataset,
+        records = run_images(
+            part_of(dataset, number, count),
             targets,
             runner,
             unfinished,
             settings
             | {"data_set": str(arguments.bop.resolve()), "images": [list(image.key) for image in dataset.images]},
             arguments.resume,
-            progress=lambda images: tqdm(images, desc="images", unit="image", disable=None),
+            progress=lambda images: tqdm(images, desc="images", unit="image", disable=True if number else None),
         )
     except KeyboardInterrupt:
         hint = f"; {unfinished} holds the finished images, go on with --resume" if unfinished else ""
         print(f"pose_evaluate: interrupted{hint}", file=sys.stderr)
         return None
+    shares = processes.from_all(records)
+    return sorted((record for share in shares for record in share), key=lambda item: (item.scene_id, item.image_id))
 
 
 class _NoDetector:

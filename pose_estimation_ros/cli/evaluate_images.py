@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection
+from copy import copy
 from typing import TypeVar
 
 from pose_estimation_ros.data.bop import BopDataset, BopTarget, read_targets
@@ -27,6 +28,13 @@ def open_dataset(arguments: argparse.Namespace) -> BopDataset:
             raise ValueError(f"--images {arguments.images}: expected at least 1")
         dataset.images = dataset.images[: arguments.images]
     return dataset
+
+
+def part_of(dataset: BopDataset, number: int, count: int) -> BopDataset:
+    """Return a data set with one of so many equal parts of the images."""
+    part = copy(dataset)
+    part.images = dataset.images[number::count]
+    return part
 
 
 def slice_images(images: list[Image], option: str, text: str) -> list[Image]:

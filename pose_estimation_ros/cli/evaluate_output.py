@@ -12,6 +12,7 @@ from pose_estimation_ros.evaluation.bop_results import Estimate, check_file_name
 from pose_estimation_ros.evaluation.metrics import ObjectPoints
 from pose_estimation_ros.evaluation.published import describe_published
 from pose_estimation_ros.evaluation.report import Evaluation
+from pose_estimation_ros.training import processes
 
 
 def write_outputs(
@@ -26,7 +27,8 @@ def write_outputs(
     """Write the files that the options ask for."""
     if arguments.csv is not None and arguments.from_csv is None:
         write_results(arguments.csv, estimates)
-        partial_file(arguments.csv).unlink(missing_ok=True)
+        for number in range(processes.count()):
+            partial_file(arguments.csv, number).unlink(missing_ok=True)
         objection = check_file_name(arguments.csv)
         if objection:
             context["notes"].append(objection)
@@ -54,6 +56,6 @@ def print_outputs(evaluation: Evaluation, names: dict[int, str], context: dict[s
         print(f"note: {note}")
 
 
-def partial_file(csv: Path) -> Path:
-    """Return where the finished images of a run lie until it is complete."""
-    return csv.with_name(csv.name + ".partial.jsonl")
+def partial_file(csv: Path, number: int = 0) -> Path:
+    """Return where the finished images of a run lie until it is complete, those of one of its processes."""
+    return csv.with_name(f"{csv.name}.partial{f'.{number}' if number else ''}.jsonl")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from pose_estimation_ros.methods.base import Training
 from pose_estimation_ros.settings import Layer, nearest
+from pose_estimation_ros.training import processes
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -18,6 +19,25 @@ Model = TypeVar("Model", bound=BaseModel)
 def read_recipe(training: Training, path: Path | None, changes: Layer | None = None) -> Any:
     """Read the recipe of a training, see `read_model`."""
     return read_model(training.recipe_model(), path, changes)
+
+
+def require_even_batch(recipe: Any, where: str = "") -> None:
+    """Refuse a recipe whose batch the processes of torchrun cannot share evenly, before anything is made.
+
+    Args:
+        recipe: of any training.
+        where: it comes from, for the error.
+
+    Raises:
+        ValueError: if they cannot.
+    """
+    optimiser = getattr(recipe, "optimiser", None)  # trainings of other packages may be without
+    if optimiser is None:
+        return
+    try:
+        processes.share_of(optimiser.batch)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from error
 
 
 def read_model(model: type[Model], path: Path | None, changes: Layer | None = None) -> Model:

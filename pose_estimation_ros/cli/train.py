@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pose_estimation_ros.cli.recipes import read_recipe
+from pose_estimation_ros.cli.recipes import read_recipe, require_even_batch
 from pose_estimation_ros.cli.train_set import train_set
 from pose_estimation_ros.methods.base import Training, import_object
 from pose_estimation_ros.methods.registry import find_training, trained_networks
-from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle
 from pose_estimation_ros.objects.bundle_source import BundleSource, MeshSource
 from pose_estimation_ros.objects.catalog import UNITS_M
 from pose_estimation_ros.settings import parse_assignments
+from pose_estimation_ros.training import processes
 
 # Options that are about meshes, and from where they are seen.
 _OF_MESHES = ("bop", "mesh", "categories", "held_out", "unit", "mesh_dir", "elevation", "roll", "distance")
@@ -31,11 +31,13 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.replace and arguments.recipes is None:
         parser.error("--replace is for --recipes; a single network is trained anew without --resume")
     try:
-        if arguments.recipes is not None:
-            return _train_set(parser, arguments)
-        training = find_training(arguments.network)
-        recipe = read_recipe(training, arguments.config, parse_assignments(arguments.assignments))
-        _train(arguments, training, _bundle_for(training, arguments), recipe)
+        with processes.joined(arguments.device) as device:
+            if arguments.recipes is not None:
+                return _train_set(parser, arguments, str(device))
+            training = find_training(arguments.network)
+            recipe = read_recipe(training, arguments.config, parse_assignments(arguments.assignments))
+            require_even_batch(recipe)
+            _train(arguments, training, _shared_bundle(training, arguments), recipe, str(device))
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"pose_train: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -101,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train_set(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+def _train_set(parser: argparse.ArgumentParser, arguments: argparse.Namespace, device: str) -> int:
     """Train a bundle by its recipes, which say what other options say of a single network."""
     allowed = ("recipes", "bundle", "bop", "categories", "device", "work_dir", "replace")
     for name, value in vars(arguments).items():
@@ -112,23 +114,31 @@ def _train_set(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
         arguments.recipes,
         arguments.bundle,
         {"bop": arguments.bop, "categories": arguments.categories},
-        str(resolve_device(arguments.device)),
+        device,
         arguments.work_dir,
         arguments.replace,
     )
 
 
-def _train(arguments: argparse.Namespace, training: Training, bundle: Bundle, recipe: Any) -> None:
+def _train(arguments: argparse.Namespace, training: Training, bundle: Bundle, recipe: Any, device: str) -> None:
     from pose_estimation_ros.training.trainer import TrainingRun
 
-    device = str(resolve_device(arguments.device))
     folder = arguments.work_dir or Path("runs") / bundle.name / training.role
     mesh_dir = arguments.mesh_dir or arguments.categories or (arguments.bop / "models" if arguments.bop else None)
-    run = TrainingRun(bundle, folder, mesh_dir, device, arguments.resume)
+    processes.require_shared(folder)
+    run = TrainingRun(bundle, folder, mesh_dir, device, arguments.resume or processes.restarted())
     updated = training.function()(run, recipe)
     entry = updated.networks[training.role]
     done = "finished" if entry.training.get("finished") else "interrupted; go on with --resume"
     print(f"{updated.path / entry.file}: {entry.training.get('samples')} images seen, {done}")
+
+
+def _shared_bundle(training: Training, arguments: argparse.Namespace) -> Bundle:
+    """Load or make the bundle, which processes that train together do once; one that torchrun restarted has it."""
+    processes.require_shared(arguments.bundle.parent)
+    if processes.restarted() and (arguments.bundle / BUNDLE_FILE).is_file():
+        return load_bundle(arguments.bundle)
+    return processes.made_by_first(lambda: _bundle_for(training, arguments), lambda: load_bundle(arguments.bundle))
 
 
 def _bundle_for(training: Training, arguments: argparse.Namespace) -> Bundle:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pose_estimation_ros.cli.recipe_set import OBJECTS_FILE, Recipe, read_objects, read_recipes
+from pose_estimation_ros.cli.recipes import require_even_batch
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, load_bundle, save_bundle
 from pose_estimation_ros.objects.bundle_file import entry_from_object
 from pose_estimation_ros.objects.bundle_source import BundleSource
+from pose_estimation_ros.training import processes
 from pose_estimation_ros.training.checkpoint import checkpoint_samples, recipe_changes
 from pose_estimation_ros.training.trainer import TrainingRun
 
@@ -68,8 +70,16 @@ def train_set(
     source = read_objects(folder, places)
     path = Path("models") / folder.resolve().name if path is None else path
     recipes = read_recipes(folder, path)
-    bundle = open_bundle(source, path, folder / OBJECTS_FILE)
-    tasks = plan(recipes, bundle, work_dir or Path("runs") / bundle.name)
+    for recipe in recipes:
+        require_even_batch(recipe.content, f"{recipe.file}: ")
+    processes.require_shared(path.parent)
+    bundle = processes.made_by_first(
+        lambda: open_bundle(source, path, folder / OBJECTS_FILE), lambda: load_bundle(path)
+    )
+    work_dir = work_dir or Path("runs") / bundle.name
+    processes.require_shared(work_dir)
+    tasks = plan(recipes, bundle, work_dir)
+    processes.wait()  # all have read what the first one is about to change
     print(f"{path}: {len(bundle.catalog)} objects, {len(tasks)} networks")
     for task in tasks:
         print(f"  {task.recipe.file.name}: {task}")
@@ -174,7 +184,7 @@ def _run(task: Task, path: Path, mesh_dir: Path | None, device: str) -> bool:
     recipe, role, bundle = task.recipe, task.recipe.training.role, load_bundle(path)
     origins = _origins(recipe, bundle)
     print(f"{recipe.file}: {recipe.samples:,} samples", flush=True)
-    if task.state == "new":
+    if task.state == "new" and processes.is_first():
         task.folder.mkdir(parents=True, exist_ok=True)
         (task.folder / _CHECKPOINT).unlink(missing_ok=True)
         begun = {"recipe": recipe.content.model_dump(mode="json"), "starts_from": origins}
@@ -189,5 +199,6 @@ def _run(task: Task, path: Path, mesh_dir: Path | None, device: str) -> bool:
         raise
     entry = updated.networks[role]
     entry = entry.model_copy(update={"training": {**entry.training, "starts_from": origins}})
-    save_bundle(replace(updated, networks={**updated.networks, role: entry}))
+    whole = replace(updated, networks={**updated.networks, role: entry})
+    processes.made_by_first(lambda: save_bundle(whole), lambda: None)
     return bool(entry.training.get("finished"))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.data.photo_pairs import PhotoConfig, PhotoPairs, PhotoPairSource
 from pose_estimation_ros.data.synthetic import CropBatch
-from pose_estimation_ros.objects.bundle import Bundle, BundleError, save_weights
+from pose_estimation_ros.objects.bundle import Bundle, BundleError
 from pose_estimation_ros.training.crop_source import BankConfig
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.feature_mapping import (
@@ -173,7 +173,7 @@ def adapt(
         "images": f"{len(dataset.images)} photographs with {photos.instances} annotated objects, and renderings"
     }
     known = {**entry.training, "adaptation": record}
-    return save_weights(bundle, role, trainer.averaged_state(), architecture, entry.input_size, known)
+    return trainer.save_weights(bundle, role, architecture, entry.input_size, known)
 
 
 def samples_within(seconds: float, network: nn.Module, step: JointStep, batches: Iterator[JointBatch]) -> int:

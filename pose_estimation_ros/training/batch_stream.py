@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from pose_estimation_ros.training import processes
 from pose_estimation_ros.training.reproducibility import Draws, place_seed
 
 Batch = TypeVar("Batch")
@@ -27,18 +28,25 @@ class Draw(Protocol[Drawn]):
 
 
 class _Numbered(torch.utils.data.Dataset, Generic[Batch]):
-    """Batches by number; the source is opened in the process that uses it."""
+    """One process's share of batches by number; the source is opened in the process that uses it."""
 
-    def __init__(self, make: Callable[[], Draw[Batch]], seed: int, batch: int, chunk: int) -> None:
+    def __init__(self, make: Callable[[], Draw[Batch]], seed: int, batch: int, chunk: int, share: range) -> None:
         self.make = make
         self.seed = seed
-        self.sizes = [min(chunk, batch - start) for start in range(0, batch, chunk)]
+        self.parts = [
+            range(start, min(start + chunk, batch))
+            for start in range(share.start - share.start % chunk, share.stop, chunk)
+        ]
+        self.chunk, self.share = chunk, share
         self.draw: Draw[Batch] | None = None
 
     def __getitem__(self, number: int) -> Batch:
         draw = self.draw = self.draw or self.make()
-        seeds = (place_seed(self.seed, Draws.BATCHES, number, part) for part in range(len(self.sizes)))
-        return _joined([draw(seed, size) for seed, size in zip(seeds, self.sizes, strict=True)])
+        seeds = (place_seed(self.seed, Draws.BATCHES, number, part.start // self.chunk) for part in self.parts)
+        drawn = _joined([draw(seed, len(part)) for seed, part in zip(seeds, self.parts, strict=True)])
+        first = self.share.start - self.parts[0].start
+        whole = self.parts[-1].stop - self.parts[0].start
+        return drawn if whole == len(self.share) else _sliced(drawn, first, first + len(self.share))
 
 
 def _joined(parts: list[Any]) -> Any:
@@ -48,14 +56,27 @@ def _joined(parts: list[Any]) -> Any:
     return type(parts[0])(**{name: _chained(values) for name, values in content.items()})
 
 
+def _sliced(drawn: Any, first: int, stop: int) -> Any:
+    return type(drawn)(**{field.name: getattr(drawn, field.name)[first:stop] for field in fields(drawn)})
+
+
 def _chained(values: list[Any]) -> Any:
     return torch.cat(values) if isinstance(values[0], Tensor) else [item for value in values for item in value]
 
 
 def batch_stream(
-    make: Callable[[], Draw[Batch]], seed: int, first: int, batch: int, workers: int, on_gpu: bool = False
+    make: Callable[[], Draw[Batch]],
+    seed: int,
+    first: int,
+    batch: int,
+    workers: int,
+    on_gpu: bool = False,
+    chunk: int = CHUNK,
 ) -> Iterator[Batch]:
     """Yield batches without end; batch number n is the same whatever the first one was and whoever makes it.
+
+    Processes that train together get their shares of it. On a CPU it is the same however many they are; chunks that two
+    of them have a part in are made by both.
 
     Args:
         make: opens the source, in every process that makes batches.
@@ -63,9 +84,14 @@ def batch_stream(
         first: number of the first batch: how many steps the training has taken.
         batch: samples of a batch.
         workers: processes that make batches; 0 makes them in this one.
-        on_gpu: whether they are made on a GPU, which takes them whole and in this process.
+        on_gpu: whether they are made on a GPU, which takes its share whole and in this process.
+        chunk: samples that are made at once on a CPU.
+
+    Raises:
+        ValueError: if the processes cannot share a batch evenly.
     """
-    numbered = _Numbered(make, seed, batch, batch if on_gpu else CHUNK)
+    share = processes.share_of(batch)
+    numbered = _Numbered(make, seed, batch, len(share) if on_gpu else chunk, share)
     if on_gpu or workers == 0:
         for number in count(first):
             yield numbered[number]

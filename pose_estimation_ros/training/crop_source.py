@@ -18,6 +18,7 @@ from pose_estimation_ros.data.synthetic import CropBatch, CropConfig, CropSource
 from pose_estimation_ros.data.view_bank import ClusterConfig, ViewBank, build_view_bank
 from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
 from pose_estimation_ros.objects.bundle_file import entry_from_object
+from pose_estimation_ros.training import processes
 from pose_estimation_ros.training.batch_stream import Draw
 from pose_estimation_ros.training.pretrained import load_pretrained
 
@@ -62,11 +63,22 @@ def load_bank(
         identity += [hashlib.sha256(path.read_bytes()).hexdigest() for path in mesh_files(config.clutter_folder)]
     key = hashlib.sha256("".join(identity).encode()).hexdigest()[:16]
     file = folder / f"views_{key}.pt"
-    if file.is_file():
+
+    def load() -> ViewBank:  # from the file, also what was just made: only what is drawn has to be in memory
         return ViewBank.load(file).to(device)
+
+    def make() -> ViewBank:
+        if not file.is_file():
+            _make_bank(bundle, config, seed, mesh_dir, device).save(file)
+        return load()
+
+    return processes.made_by_first(make, load)
+
+
+def _make_bank(bundle: Bundle, config: BankConfig, seed: int, mesh_dir: Path | None, device: str) -> ViewBank:
     instances = bundle.load_instances(mesh_dir)
     clutter = clutter_meshes(config.clutter, seed, config.clutter_folder)
-    bank = build_view_bank(
+    return build_view_bank(
         list(bundle.catalog),
         [mesh for meshes in instances for mesh in meshes],
         bundle.pose_prior,
@@ -80,9 +92,6 @@ def load_bank(
         config.cluster,
         config.occlusion_rays,
     )
-    bank.save(file)
-    del bank
-    return ViewBank.load(file).to(device)  # from the file: only what is drawn has to be in memory
 
 
 def open_bank(

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.synthetic import CropBatch, CropConfig
-from pose_estimation_ros.objects.bundle import Bundle, save_weights
+from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.batch_stream import Draw, batch_stream
 from pose_estimation_ros.training.crop_source import BankConfig, crop_maker, load_start, object_weights, open_bank
 from pose_estimation_ros.training.encoder_recipe import (
@@ -121,4 +121,4 @@ class CropTraining:
     def save(self, trainer: Trainer, architecture: dict[str, Any], size: int, finished: bool) -> Bundle:
         """Write the averaged weights into the bundle, with the recipe that made them."""
         training = trainer.record(self.recipe, finished, self.public_weights)
-        return save_weights(self.run.bundle, self.role, trainer.averaged_state(), architecture, size, training)
+        return trainer.save_weights(self.run.bundle, self.role, architecture, size, training)

@@ -11,6 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pose_estimation_ros.training import processes
+
 _shared: ContextVar[tqdm | None] = ContextVar("shared_bar", default=None)
 
 
@@ -31,7 +33,8 @@ def training_bar(total: int, initial: int, description: str) -> Any:
     """Return the bar of one training: its own, or its part of the shared one."""
     shared = _shared.get()
     if shared is None:
-        return tqdm(total=total, initial=initial, desc=description, unit="img", mininterval=5.0)
+        quiet = not processes.is_first()
+        return tqdm(total=total, initial=initial, desc=description, unit="img", mininterval=5.0, disable=quiet)
     return _Part(shared, total, initial, description)
 
 

@@ -19,7 +19,8 @@ from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.geometry.transfer import to_device
 from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork, load_coco_weights
 from pose_estimation_ros.networks.precision import autocast
-from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle, save_weights
+from pose_estimation_ros.objects.bundle import Bundle, find_bundle, load_bundle
+from pose_estimation_ros.training import processes
 from pose_estimation_ros.training.batch_stream import Draw, batch_stream
 from pose_estimation_ros.training.crop_source import (
     BankConfig,
@@ -36,6 +37,7 @@ from pose_estimation_ros.training.encoder_recipe import EncoderRecipe, encoder_r
 from pose_estimation_ros.training.growth import grown_weights
 from pose_estimation_ros.training.pause import Pause
 from pose_estimation_ros.training.pretrained import load_pretrained
+from pose_estimation_ros.training.shared_batch import shared_count
 from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 from pose_estimation_ros.training.trial import TINY
 
@@ -180,8 +182,28 @@ class DetectorStep:
         images = to_device(batch.images, self.device)
         targets = [{name: to_device(value, self.device) for name, value in item.items()} for item in batch.targets]
         with autocast(self.device, self.bf16):
-            losses = network(images, targets)
+            losses = _losses(network, images, targets)
         return sum(losses.values()), {name.removeprefix("loss_"): value.detach() for name, value in losses.items()}
+
+
+def _losses(network: MaskRCNNNetwork, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Any]:
+    """Return the losses; those that are means over regions count for each process by how many it has."""
+    if processes.count() == 1:
+        return dict(network(images, targets))
+    heads = {"box": network.roi_heads.box_predictor, "mask": network.roi_heads.mask_predictor}
+    regions: dict[str, int] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda _, inputs, output: regions.update({name: len(inputs[0])})
+
+    hooks = [head.register_forward_hook(note(name)) for name, head in heads.items()]
+    losses = network(images, targets)
+    for hook in hooks:
+        hook.remove()
+    for loss, name in (("loss_classifier", "box"), ("loss_box_reg", "box"), ("loss_mask", "mask")):
+        count = losses[loss].new_tensor(float(regions[name]))
+        losses[loss] = losses[loss] * (count / shared_count(count))
+    return losses
 
 
 def scene_maker(
@@ -210,7 +232,9 @@ def train_on_objects(run: TrainingRun, recipe: DetectorRecipe, target: Target) -
     # Objects are painted one after the other, each where the last ones left room: that is work for processors, as many
     # as there are, while a GPU trains.
     bank, backgrounds = bank.to("cpu"), backgrounds.cpu()
-    workers = recipe.workers if device == "cpu" else min(recipe.workers, 1) * max(recipe.workers, os.cpu_count() or 1)
+    workers = recipe.workers
+    if device != "cpu":
+        workers = min(workers, 1) * max(workers, (os.cpu_count() or 1) // processes.on_this_machine())
     prior = {"roll_deg": bundle.pose_prior.roll_deg, "distance_m": bundle.pose_prior.distance_m}
     make = partial(
         scene_maker,
@@ -222,7 +246,7 @@ def train_on_objects(run: TrainingRun, recipe: DetectorRecipe, target: Target) -
     )
 
     def scenes(first: int) -> Iterator[SceneBatch]:
-        return batch_stream(make, recipe.seed, first, recipe.optimiser.batch, workers)
+        return batch_stream(make, recipe.seed, first, recipe.optimiser.batch, workers, chunk=1)
 
     return train_on_scenes(bundle, recipe, target, scenes, folder, torch.device(device), run.resume, run.pause)
 
@@ -260,7 +284,7 @@ def train_on_scenes(
     trainer = Trainer(network, recipe.optimiser, recipe.samples, folder, resume, factors, recipe, recipe.seed, pause)
     finished = trainer.train(scenes(trainer.steps), DetectorStep(recipe, device), recipe.samples, target.role)
     training = trainer.record(recipe, finished, public)
-    return save_weights(bundle, target.role, trainer.averaged_state(), architecture, recipe.input_width, training)
+    return trainer.save_weights(bundle, target.role, architecture, recipe.input_width, training)
 
 
 # Keys of the recipe for a training of seconds.

@@ -14,12 +14,15 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_weights
+from pose_estimation_ros.training import processes
 from pose_estimation_ros.training.checkpoint import read_checkpoint, write_checkpoint
-from pose_estimation_ros.training.muon import Muon
+from pose_estimation_ros.training.optimisers import make_optimisers
 from pose_estimation_ros.training.pause import Pause
 from pose_estimation_ros.training.progress import training_bar
 from pose_estimation_ros.training.reproducibility import deterministic_sums, seed_step
+from pose_estimation_ros.training.shared_batch import share_step
+from pose_estimation_ros.training.shared_norm import share_statistics
 from pose_estimation_ros.training.step_figures import StepFigures, refuse_infinite
 from pose_estimation_ros.training.stop_signals import StopSignals
 
@@ -64,7 +67,8 @@ class Trainer:
     """Trains one network and can stop and go on at any time, on a CPU to the last bit as if it had never stopped.
 
     What a step draws comes from torch's default generators, which are seeded for every step; what it remembers is in
-    the network.
+    the network. Where `processes` share a training, each has its part of every batch, all have the same network, and
+    the first one writes.
 
     Args:
         network: the network, on its device.
@@ -109,7 +113,9 @@ class Trainer:
         self.pause = pause
         self.samples = self.steps = 0
         self.seconds = 0.0
-        self.optimisers = _optimisers(network, config, rate_factors or {})
+        self.optimisers = make_optimisers(
+            network, config.kind, config.learning_rate, config.weight_decay, rate_factors or {}
+        )
         self.average = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
         self._stage = ""
         self._half_a_step = False
@@ -117,8 +123,11 @@ class Trainer:
         checkpoint = self.folder / "checkpoint.pt"
         if resume and checkpoint.is_file():
             self._load(checkpoint)
-        elif not resume:
+        elif not resume and processes.is_first():
             (self.folder / "log.jsonl").unlink(missing_ok=True)
+            if processes.count() > 1:  # else one that torchrun restarts early would go on with the training before
+                checkpoint.unlink(missing_ok=True)
+        self._share()
 
     def train(
         self,
@@ -148,7 +157,7 @@ class Trainer:
         bar = training_bar(until_samples, self.samples, description)
         with bar, StopSignals() as stop, deterministic_sums(self.device):
             try:
-                while self.samples < end and not stop.received:
+                while self.samples < end and not processes.any_of(stop.received):
                     bar.update(self._step(next(batches), step))
                     now = self.seconds + time.monotonic() - started
                     if self._figures.steps >= _LOG_EVERY:
@@ -161,21 +170,33 @@ class Trainer:
                 stop.received |= isinstance(error, KeyboardInterrupt)
                 if not stop.received:
                     raise
-                if self._half_a_step:  # nothing to go on from
+                # Nothing to go on from, or not where the other processes are.
+                if self._half_a_step or processes.count() > 1:
                     raise KeyboardInterrupt from error
+        stopped = processes.any_of(stop.received)
         self.seconds += time.monotonic() - started
         if self.samples >= until_samples:
             self._figures.check(self.samples)
             self._figures.clear()
         self.save(self.seconds)
         if self.pause is not None:
-            self.pause.reached = self.samples >= self.pause.at_samples and not stop.received
-        return self.samples >= until_samples and not stop.received
+            self.pause.reached = self.samples >= self.pause.at_samples and not stopped
+        return self.samples >= until_samples and not stopped
 
     def averaged_state(self) -> dict[str, Tensor]:
         """Return the averaged weights, the ones to ship."""
         state = self.network.state_dict()
         return {key: self.average[key].to(value.dtype) for key, value in state.items()}
+
+    def save_weights(
+        self, bundle: Bundle, role: str, architecture: dict[str, Any], input_size: int, training: dict[str, Any]
+    ) -> Bundle:
+        """Write the averaged weights into a bundle; see the function of that name."""
+        state = self.averaged_state()
+        return processes.made_by_first(
+            lambda: save_weights(bundle, role, state, architecture, input_size, training),
+            lambda: load_bundle(bundle.path),
+        )
 
     def record(
         self, recipe: BaseModel, finished: bool, public_weights: Mapping[str, str] | None = None
@@ -199,6 +220,8 @@ class Trainer:
     def save(self, seconds: float) -> None:
         """Write the checkpoint; the old one stays until the new one is complete, and if the loss was not finite."""
         self._figures.check(self.samples)
+        if not processes.is_first():
+            return
         content = {
             "network": self.network.state_dict(),
             "average": self.average,
@@ -215,6 +238,8 @@ class Trainer:
         from safetensors.torch import save_file
 
         self._figures.check(self.samples)
+        if not processes.is_first():
+            return
         file = self.folder / "snapshots" / f"{self.samples:09d}.safetensors"
         file.parent.mkdir(exist_ok=True)
         state = self.averaged_state()
@@ -234,7 +259,16 @@ class Trainer:
             ) from error
         self.average, self._figures.values = content["average"], content["figures"]
         self.samples, self.steps, self.seconds = (content[key] for key in ("samples", "steps", "seconds"))
-        self._forget_log()
+        if processes.is_first():
+            self._forget_log()
+
+    def _share(self) -> None:
+        """Begin with the weights of the first process; on other processors the last bits of random ones may differ."""
+        if processes.count() > 1:
+            self.network.load_state_dict(processes.from_first(_on_host(self.network.state_dict())))
+            average = processes.from_first(_on_host(self.average))
+            self.average = {key: value.to(self.device) for key, value in average.items()}
+            share_statistics(self.network)
 
     def _forget_log(self) -> None:
         """Drop what was logged after the checkpoint, by a training that was killed: it is about to be logged again."""
@@ -251,15 +285,16 @@ class Trainer:
                 group["lr"] = rate * group["factor"]
         seed_step(self.seed, self.steps, self.device)
         loss, values = step(self.network, batch)
-        if self.device.type == "cpu":
-            refuse_infinite(float(loss.detach()), self.samples)
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        loss, values = share_step(self.network.parameters(), loss, values)
+        if self.device.type == "cpu":
+            refuse_infinite(float(loss.detach()), self.samples)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_norm)
         for optimiser in self.optimisers:
             optimiser.step()
-        count = len(batch)
+        count = len(batch) * processes.count()
         before, self.samples = self.samples, self.samples + count
         self.steps += 1
         if self.steps % AVERAGE_EVERY == 0:
@@ -294,38 +329,14 @@ class Trainer:
         self._figures.check(self.samples)
         means = self._figures.means()
         self._figures.clear()
+        said = {key: f"{value:.3f}" for key, value in means.items()}
+        if not processes.is_first():
+            return said
         entry = {"stage": self._stage, "samples": self.samples, "seconds": round(seconds, 1), "rate": self._rate()}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps({**entry, **{key: round(value, 5) for key, value in means.items()}}) + "\n")
-        return {key: f"{value:.3f}" for key, value in means.items()}
+        return said
 
 
-def _optimisers(network: nn.Module, config: OptimiserConfig, factors: dict[str, float]) -> list[torch.optim.Optimizer]:
-    """Share the parameters out: Muon takes the kernels behind the first layer where it is wanted, AdamW the rest."""
-    groups = _parameter_groups(network, config, factors)
-    kernels = [group for group in groups if group["kernels"]]
-    others = [group for group in groups if not group["kernels"]]
-    optimisers: list[torch.optim.Optimizer] = []
-    if others:
-        optimisers.append(torch.optim.AdamW(others, lr=config.learning_rate, fused=True))
-    if kernels:
-        optimisers.append(Muon(kernels, lr=config.learning_rate))
-    return optimisers
-
-
-def _parameter_groups(network: nn.Module, config: OptimiserConfig, factors: dict[str, float]) -> list[dict[str, Any]]:
-    """Group parameters by rate factor and kind; biases and normalisation weights do not decay."""
-    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        factor = next((value for prefix, value in factors.items() if name.startswith(prefix)), 1.0)
-        if factor == 0.0:
-            parameter.requires_grad_(False)
-            continue
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        # Orthogonal steps are for maps between features; colours, 3 input channels, are none.
-        kernel = config.kind == "muon" and parameter.ndim == 4 and parameter.shape[1] > 3
-        groups.setdefault((factor, decay, kernel), []).append(parameter)
-    return [
-        {"params": items, "factor": factor, "weight_decay": decay, "kernels": kernel}
-        for (factor, decay, kernel), items in groups.items()
-    ]
+def _on_host(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().cpu() for key, value in state.items()}

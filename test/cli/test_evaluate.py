@@ -17,6 +17,8 @@ from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_weights
 from pose_estimation_ros.objects.catalog import Catalog
 
+from ..many_processes import in_processes
+
 
 @pytest.fixture
 def truth_csv(tiny_bop: Path, tmp_path: Path) -> Path:
@@ -137,3 +139,21 @@ def test_mistakes_are_one_line_on_stderr(tiny_bop: Path, arguments: list[str], m
 def test_a_bundle_without_detector_says_how_to_get_one(tiny_bop: Path, bundle: Path, capsys) -> None:
     assert main(["--bop", str(tiny_bop), "--bundle", str(bundle), "--device", "cpu"]) == 2
     assert "pose_train --bundle" in capsys.readouterr().err
+
+
+def evaluate_in_one_of_many(arguments: list[str]) -> None:
+    assert main(arguments) == 0
+
+
+def test_processes_share_the_images_and_one_writes(tiny_bop: Path, bundle: Path, tmp_path: Path) -> None:
+    """The poses and scores are those of one process."""
+    found = {}
+    for count in (1, 2):
+        csv, report = tmp_path / f"{count}_tiny-test.csv", tmp_path / f"{count}.json"
+        arguments = ["--bundle", str(bundle), "--bop", str(tiny_bop), "--detections", "gt", "--no-vsd"]
+        arguments += ["--device", "cpu", "--csv", str(csv), "--report", str(report)]
+        in_processes(count, evaluate_in_one_of_many, arguments)
+        rows = [line.split(",")[:-1] for line in csv.read_text().splitlines()]  # all but the time
+        found[count] = rows, json.loads(report.read_text())["targets"]
+    assert len(found[1][1]) == 6 and found[1] == found[2]
+    assert not list(tmp_path.glob("*.partial*"))

@@ -25,6 +25,7 @@ from pose_estimation_ros.objects.object_tensors import catalog_symmetries, objec
 from pose_estimation_ros.training.batch_stream import Draw
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
+from pose_estimation_ros.training.shared_batch import shared_count
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 from pose_estimation_ros.training.trial import TINY, Trial
 
@@ -96,7 +97,7 @@ class AttentionStep:
         figures["doubt"] = error_loss.mean()
         if self.recipe.pairs.wrong_share > 0.0:  # by which wrong poses are expected to be more wrong
             said = prediction.log_error
-            figures["told"] = (said * ~right).sum() / (~right).sum().clamp(min=1) - _mean(said, right)
+            figures["told"] = _mean(said, ~right) - _mean(said, right)
         if prediction.flow is not None and prediction.log_scale is not None:
             flow, figures["flow"] = self.flow_loss(prediction.flow, prediction.log_scale, batch, rendered)
             loss = loss + flow
@@ -110,7 +111,7 @@ class AttentionStep:
         true = self.true_flow(points, batch)
         error = (flow - true).norm(dim=1)
         likelihood = error * torch.exp(-log_scale) + 2.0 * log_scale
-        count = shown.sum().clamp(min=1)
+        count = shared_count(shown.sum())
         share = (error * shown).sum() / (true.norm(dim=1) * shown).sum().clamp(min=1e-6)
         return (likelihood * shown).sum() / count, share
 
@@ -159,7 +160,7 @@ def nearest_equivalent(true: Tensor, near: Tensor, symmetries: Tensor) -> Tensor
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:
     """Return the mean of the values (B,) that count (B,), zero of nothing."""
-    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
+    return torch.where(counted, values, 0.0).sum() / shared_count(counted.sum())
 
 
 def _nothing(prediction: Comparison) -> Comparison:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pose_estimation_ros.geometry.camera import project_points
 from pose_estimation_ros.methods.corners.network import CornerPredictions
+from pose_estimation_ros.training.shared_batch import shared_count
 
 
 def corner_targets(camera_from_object: Tensor, camera: Tensor, corners: Tensor, size: int) -> Tensor:
@@ -38,6 +39,6 @@ def corner_losses(predictions: CornerPredictions, target: Tensor) -> dict[str, T
     known = torch.isfinite(target)
     absolute = (predictions.offsets - torch.where(known, target, predictions.offsets.detach())).abs()
     log_scale = predictions.log_scales[..., None].expand_as(absolute)
-    count = known.sum().clamp(min=1)
+    count = shared_count(known.sum())
     likelihood = (absolute * torch.exp(-log_scale) + log_scale) * known
     return {"corners": likelihood.sum() / count, "l1": (absolute * known).sum() / count}

@@ -13,7 +13,7 @@ from pose_estimation_ros.data.hand_scenes import HandCropConfig, HandCropDraw, H
 from pose_estimation_ros.geometry.transfer import to_device
 from pose_estimation_ros.methods.hands.network import HandNet, fit_prior
 from pose_estimation_ros.networks.precision import autocast
-from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_bundle, save_weights
+from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_bundle
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.training.batch_stream import batch_stream
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
@@ -104,8 +104,7 @@ def train_hands(run: TrainingRun, recipe: HandRecipe) -> Bundle:
     batches = batch_stream(lambda: draw, recipe.seed, trainer.steps, recipe.optimiser.batch, recipe.workers)
     finished = trainer.train(batches, HandStep(recipe, device), recipe.samples, f"{ROLE} {recipe.crops.size} px")
     training = trainer.record(recipe, finished) | {"images": "synthetic only, hands of the package's own model"}
-    state = trainer.averaged_state()
-    return save_weights(run.bundle, ROLE, state, architecture, recipe.crops.size, training)
+    return trainer.save_weights(run.bundle, ROLE, architecture, recipe.crops.size, training)
 
 
 def prior_joints(recipe: HandRecipe) -> Tensor:

@@ -30,6 +30,7 @@ from pose_estimation_ros.objects.outline import OUTLINE_POINTS, outline_points
 from pose_estimation_ros.training.canonical_poses import CanonicalPoses
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
+from pose_estimation_ros.training.shared_batch import draw_columns
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 from pose_estimation_ros.training.trial import TINY, Trial
 
@@ -174,7 +175,7 @@ class HeatmapsStep:
         share = F.avg_pool2d(visible[:, None].float(), window // _MASK_CELL, STRIDE // _MASK_CELL).flatten(1)
         shows = share >= self.recipe.min_visible
         odds = torch.where(shows, 1.0, self.recipe.background + 1e-6)
-        chosen = torch.multinomial(odds, min(self.recipe.patches, odds.shape[1]))
+        chosen = draw_columns(odds, min(self.recipe.patches, odds.shape[1]))
         return chosen, shows.gather(1, chosen)
 
 

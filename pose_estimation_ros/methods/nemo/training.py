@@ -21,6 +21,7 @@ from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
 from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
+from pose_estimation_ros.training.shared_batch import draw_columns, gathered, shared_count, shared_sum
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 from pose_estimation_ros.training.trial import TINY, Trial
 
@@ -92,7 +93,7 @@ class NemoStep:
             found = F.normalize(sample_features(features, pixels, network.stride), dim=2)
         target = self.targets(network.bank, mesh, found, weights)
         clutter = self._clutter(features, batch)
-        chosen = torch.multinomial(weights + 1e-9, min(recipe.chosen, weights.shape[1]))
+        chosen = draw_columns(weights + 1e-9, min(recipe.chosen, weights.shape[1]))
         counts = (weights.gather(1, chosen) > 0.0).float()
         places = pixels.gather(1, chosen[..., None].expand(-1, -1, 2))
         rows = F.normalize(sample_features(features, places, network.stride), dim=2)
@@ -100,7 +101,9 @@ class NemoStep:
         loss, figures = self.compare(network, mesh, rows, labels, counts)
         unlike, told = self._tell_apart(network, mesh, clutter)
         remember(network, mesh, found, weights, target, recipe.momentum)
-        network.clutter.copy_(torch.cat([clutter.detach().flatten(0, 1), network.clutter])[: len(network.clutter)])
+        network.clutter.copy_(
+            torch.cat([gathered(clutter.detach()).flatten(0, 1), network.clutter])[: len(network.clutter)]
+        )
         parts = {"match": loss.detach(), "unlike": unlike.detach(), "clutter": told}
         return loss + recipe.clutter_weight * unlike, {**parts, **figures}
 
@@ -123,7 +126,7 @@ class NemoStep:
         recipe, bank = self.recipe, network.bank[mesh]
         similarity = torch.einsum("bkc,bvc->bkv", rows, bank)
         own = similarity.gather(2, labels[..., None])[..., 0]
-        total = counts.sum().clamp(min=1.0)
+        total = shared_count(counts.sum())
         with torch.no_grad():
             best = similarity.masked_fill(network.is_real[mesh][:, None] == 0, -1.0).argmax(dim=2)
             apart = network.vertices[mesh[:, None], labels] - network.vertices[mesh[:, None], best]
@@ -166,7 +169,7 @@ class NemoStep:
         """Return features (B, K, C) of random cells that show no part of the object, occluders among them."""
         visible = to_device(batch.mask_visible, self.device)[:, None].float()
         cells = F.adaptive_max_pool2d(visible, features.shape[2:]).flatten(1)
-        pick = torch.multinomial((cells == 0.0).float() + 1e-9, self.recipe.clutter_cells)
+        pick = draw_columns((cells == 0.0).float() + 1e-9, self.recipe.clutter_cells)
         return features.flatten(2).transpose(1, 2).gather(1, pick[..., None].expand(-1, -1, features.shape[1]))
 
 
@@ -197,7 +200,7 @@ def shown_at(mask: Tensor, pixels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def remember(network: NemoNet, mesh: Tensor, found: Tensor, weights: Tensor, target: Tensor, momentum: float) -> None:
-    """Move the features of vertices towards what was found in a batch.
+    """Move the features of vertices towards what was found in a batch, by all processes.
 
     Args:
         network: its `bank` (M, V, C) and `seen` change.
@@ -212,6 +215,7 @@ def remember(network: NemoNet, mesh: Tensor, found: Tensor, weights: Tensor, tar
     bank, seen = network.bank.flatten(0, 1), network.seen.flatten()
     total = torch.zeros_like(bank).index_add_(0, place, (found * weights[..., None]).flatten(0, 1))
     weight = torch.zeros(len(bank), device=bank.device).index_add_(0, place, weights.flatten())
+    total, weight = shared_sum(total), shared_sum(weight)
     rows = rows_to_visit(weight > 0.0)
     is_found = weight[rows] > 0.0
     mean = total[rows] / torch.where(is_found, weight[rows], 1.0)[:, None]

@@ -13,6 +13,7 @@ from pose_estimation_ros.geometry.transfer import rows_to_visit
 from pose_estimation_ros.methods.pix2pose.network import COORDINATE_LIMIT, CoordinateMaps
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
+from pose_estimation_ros.training.shared_batch import shared_count
 
 SYMMETRY_STEP_RAD = np.pi / 4.0  # coarse: round objects show the camera the same side in all targets
 
@@ -85,7 +86,7 @@ def coordinate_losses(
         `mask`: cross-entropy of both masks.
     """
     weight = mask_visible.float() + hidden_weight * (mask_full & ~mask_visible).float()
-    total = weight.sum().clamp(min=1.0)
+    total = shared_count(weight.sum())
     bins = maps.bin_logits.shape[2]
     width = 2.0 * COORDINATE_LIMIT / bins
     centres = ((torch.arange(bins, device=target.device) + 0.5) / bins * 2.0 - 1.0) * COORDINATE_LIMIT

@@ -14,6 +14,7 @@ from pose_estimation_ros.geometry.bpnp import bpnp, project_pose
 from pose_estimation_ros.geometry.pnp import MIN_POINTS
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 from pose_estimation_ros.methods.pix2pose.network import ERROR_FLOOR, STRIDE, CoordinateMaps
+from pose_estimation_ros.training.shared_batch import draw_columns, shared_count
 
 
 class ProjectionConfig(BaseModel):
@@ -79,7 +80,7 @@ def projection_loss(
         count = usable.sum(dim=1)
         good = (count >= MIN_POINTS) & (inlier.sum(dim=1) >= config.min_inliers * count)
         good &= _ahead(pose, predicted, inlier) & _ahead(pose, truth, usable)
-        limit.crops = int(good.sum())
+        limit.crops = float(shared_count(good.sum()))
     parts = {
         "projection": _mean(true, config.huber_px, usable * good[:, None]),
         "regulariser": _mean(own, config.huber_px, inlier * good[:, None]),
@@ -93,7 +94,7 @@ class _Limit:
 
     def __init__(self, length: float) -> None:
         self.length = length
-        self.crops = 1  # that the mean is over
+        self.crops = 1.0  # that the mean is over
 
     def at(self, coordinates: Tensor) -> Tensor:
         """Return the coordinates (B, N, 3)."""
@@ -105,14 +106,14 @@ class _Limit:
 
     def _shorten(self, gradient: Tensor) -> Tensor:
         gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
-        norm = gradient.flatten(1).norm(dim=1) * max(self.crops, 1)
+        norm = gradient.flatten(1).norm(dim=1) * self.crops
         return gradient * (self.length / norm.clamp(min=1e-12)).clamp(max=1.0)[:, None, None]
 
 
 def _draw_cells(mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return numbers (B, N) of cells drawn from masks (B, S, S), and which of them the mask has, as 0 and 1."""
     odds = mask.flatten(1).float()
-    chosen = torch.multinomial(odds + 1e-9, min(count, odds.shape[1]))
+    chosen = draw_columns(odds + 1e-9, min(count, odds.shape[1]))
     return chosen, odds.gather(1, chosen)
 
 
@@ -143,4 +144,4 @@ def _mean(residual: Tensor, width: float, weight: Tensor) -> Tensor:
     length = (residual.square().sum(dim=2) + 1e-12).sqrt()
     values = F.huber_loss(length, torch.zeros_like(length), reduction="none", delta=width) * weight
     count = weight.sum(dim=1)
-    return ((values.sum(dim=1) / count.clamp(min=1.0)).sum() / (count > 0.0).sum().clamp(min=1)).float()
+    return ((values.sum(dim=1) / count.clamp(min=1.0)).sum() / shared_count((count > 0.0).sum())).float()

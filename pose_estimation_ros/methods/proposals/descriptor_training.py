@@ -23,6 +23,7 @@ from pose_estimation_ros.objects.object_tensors import object_sizes
 from pose_estimation_ros.training.batch_stream import Draw
 from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
+from pose_estimation_ros.training.shared_batch import gathered
 from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 from pose_estimation_ros.training.trial import TINY, Trial
 
@@ -71,16 +72,18 @@ class DescriptorStep:
         observed = to_device(batch.observed, self.device).float() / 255.0
         images = torch.cat([observed, to_device(batch.drawn, self.device).float()])
         with autocast(self.device, self.recipe.optimiser.bf16):
-            seen, drawn = network(images.contiguous(memory_format=torch.channels_last)).chunk(2)
-        visible, covered, index = (item.to(self.device) for item in (batch.visible, batch.covered, batch.object_index))
+            seen, drawn = map(gathered, network(images.contiguous(memory_format=torch.channels_last)).chunk(2))
+        visible, covered, index = (
+            gathered(item.to(self.device)) for item in (batch.visible, batch.covered, batch.object_index)
+        )
         odds = masked_cosines(seen, visible, drawn, shares(covered)) * network.log_sharpness.exp()
-        truth = torch.arange(len(batch), device=self.device)
-        own = torch.eye(len(batch), dtype=torch.bool, device=self.device)
+        truth = torch.arange(len(index), device=self.device)
+        own = torch.eye(len(index), dtype=torch.bool, device=self.device)
         same = (index[:, None] == index[None]) & ~own  # other views of the object: neither right nor wrong
         choice = odds.masked_fill(same, -torch.inf)
         chosen = (F.cross_entropy(choice, truth) + F.cross_entropy(choice.T, truth)) / 2.0
         single = F.binary_cross_entropy_with_logits(odds + network.bias, own.float(), reduction="none")
-        single = single.masked_fill(same, 0.0).sum() / len(batch)
+        single = single.masked_fill(same, 0.0).sum() / len(index)
         loss = 2.0 * chosen + self.recipe.pair_weight * single
         right = (choice.argmax(dim=1) == truth).float().mean()
         return loss, {"chosen": chosen.detach(), "single": single.detach(), "right": right}
