@@ -23,6 +23,7 @@ from pose_estimation_ros.networks.precision import VARIABLE
 
 SIGNIFICANT_DIGITS = 5
 _VARIABLES = ("OMP_NUM_THREADS", VARIABLE)  # of the environment, that change figures
+_SILENT = {"--resume": 0, "--csv": 1}  # options that change no figure, and how many words follow them
 _SOURCES = ("--", ".", ":!benchmarks/results", ":!*.md", ":!*.rst")  # what can change a number
 
 
@@ -47,7 +48,23 @@ def origin_of(program: str, argv: Sequence[str] | None = None, device: torch.dev
     arguments = sys.argv[1:] if argv is None else argv
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M")
     chosen = [f"{name}={os.environ[name]}" for name in _VARIABLES if os.environ.get(name)]
-    return Origin(shlex.join([*chosen, *program.split(), *arguments]), _commit(), date, describe_machine(device))
+    return Origin(
+        shlex.join([*chosen, *program.split(), *_telling(arguments)]), _commit(), date, describe_machine(device)
+    )
+
+
+def _telling(arguments: Sequence[str]) -> list[str]:
+    """Leave out options that change no figure: where finished images are kept, and that a run went on with them."""
+    kept, left_out = [], 0
+    for word in arguments:
+        name, _, value = word.partition("=")
+        if left_out:
+            left_out -= 1
+        elif name in _SILENT:
+            left_out = 0 if value else _SILENT[name]
+        else:
+            kept.append(word)
+    return kept
 
 
 def add_result_option(parser: argparse._ActionsContainer) -> None:

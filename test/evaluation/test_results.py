@@ -37,3 +37,8 @@ def test_rows_are_printed_as_they_come(capsys) -> None:
     rows.add(solver="second", ms=20)
     assert capsys.readouterr().out == "| second | 20 |\n"
     assert rows == [{"solver": "first", "ms": 1.0 / 3.0}, {"solver": "second", "ms": 20}]
+
+
+def test_a_run_that_went_on_is_recorded_as_the_command_that_makes_its_figures():
+    words = ["--bundle", "demo", "--csv", "out/a.csv", "--resume", "--part", "0:4", "--csv=b.csv", "--images", "3"]
+    assert origin_of("pose_evaluate", words).command.endswith("pose_evaluate --bundle demo --part 0:4 --images 3")
