@@ -312,6 +312,8 @@ def test_objects_stand_still_in_the_base_while_the_arm_moves_the_camera(start, i
     assert added.header.frame_id == "base_link"
     np.testing.assert_allclose(transform_of(added.pose.position, added.pose.orientation), base_from_mug, atol=1e-9)
     cell.see(mug(), second=9)  # of which TF knows nothing
+    cell.see(mug(), second=10)  # while that one waits
+    cell.wait(lambda: cell.value("skipped") == "1", "the count of what was skipped")
     cell.wait(lambda: cell.value("without_transform") == "1", "the refusal")
     cell.wait(lambda: "no transform from 'camera' to 'base_link'" in cell.statuses[-1].message, "the reason")
 

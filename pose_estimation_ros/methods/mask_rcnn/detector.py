@@ -45,4 +45,4 @@ def load(context: LoadContext) -> MaskRCNN:
 
 def _is_augmented(context: LoadContext) -> bool:
     choice = context.settings.test_time_augmentation
-    return context.refines if choice == "auto" else choice == "on"
+    return context.refines if choice == "auto" else choice == "always"

@@ -17,7 +17,7 @@ class MaskRCNNSettings(Settings):
         ge=0.0,
         le=1.0,
     )
-    test_time_augmentation: Literal["auto", "on", "off"] = setting(
+    test_time_augmentation: Literal["auto", "always", "never"] = setting(
         "auto",
         "Run the network on the image a quarter larger and on the mirrored image, and average what it finds: better "
         "boxes, fewer false ones, 2.5 times the work; auto does so where poses are refined, which takes longer still.",

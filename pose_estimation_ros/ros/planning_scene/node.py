@@ -35,7 +35,7 @@ from pose_estimation_ros.settings import Layer, list_settings, resolve, values_o
 TF_PATIENCE_S = 0.5  # the robot's own transforms may come a little after the detections
 SETTLE_S = 1.0  # after this a subscriber that is known here knows this publisher too
 _PERIOD_S = 0.05  # between two looks for what has come meanwhile
-_REFUSED = ("refused_covariance", "refused_unknown", "refused_invalid", "without_transform", "reload_failed")
+_UNUSED = ("refused_covariance", "refused_unknown", "refused_invalid", "without_transform", "skipped", "reload_failed")
 _PAST = {"add": "added", "move": "moved", "remove": "removed"}
 
 
@@ -94,6 +94,8 @@ class PlanningSceneNode(Node):
         if self._pending is None:
             self._pending, self._pending_s = message, self._heard_s
             self._work()
+        else:
+            self._counts["skipped"] += 1
 
     def _work(self) -> None:
         """Use the detections that wait, once it is known where the camera was."""
@@ -235,7 +237,7 @@ class PlanningSceneNode(Node):
             "objects": str(situation.objects),
             "held": str(situation.held),
             "detections_age_s": "" if silent_s is None else f"{silent_s:.1f}",
-            **{name: str(self._counts[name]) for name in (*_PAST.values(), *_REFUSED)},
+            **{name: str(self._counts[name]) for name in (*_PAST.values(), *_UNUSED)},
         }
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(stamp, self.get_fully_qualified_name(), level, message, values))

@@ -23,6 +23,8 @@ from pose_estimation_ros.methods.test_time_augmentation import AUGMENTED, PLAIN
 from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, PosePrior, save_weights
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
+from pose_estimation_ros.pipeline_settings import resolve_run
+from pose_estimation_ros.settings import parse_assignments
 
 CPU = torch.device("cpu")
 TINY = {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1], "channels": 8, "box_hidden": 8}
@@ -185,11 +187,13 @@ def test_bundle_without_detector_says_how_to_train_one(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("choice", "refines", "is_augmented"),
-    [("auto", False, False), ("auto", True, True), ("on", False, True), ("off", True, False)],
+    [("auto", False, False), ("auto", True, True), ("always", False, True), ("never", True, False)],
 )
 def test_the_image_is_seen_in_several_ways_where_poses_are_refined(tmp_path, choice, refines, is_augmented):
     state = MaskRCNNNetwork(2, **TINY).state_dict()
     bundle = save_weights(bundle_at(tmp_path), "detector", state, dict(TINY), 96, {})
-    own = MaskRCNNSettings(test_time_augmentation=choice)
+    # As users write it: YAML takes some words, such as on and off, for something else.
+    run = resolve_run(bundle, [parse_assignments([f"mask_rcnn.test_time_augmentation={choice}"])])
+    own = run.methods["mask_rcnn"]
     views = load(LoadContext(bundle, CPU, own, refines=refines)).segmenter.views
     assert views == (AUGMENTED if is_augmented else PLAIN)
