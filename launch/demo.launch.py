@@ -86,11 +86,14 @@ def player(values):
 
 
 def end_with(executable):
-    """End everything when a process ends."""
+    """End everything when a process ends, unless that is what is being done: launch fails at a second time."""
+
+    def on_exit(event, context):
+        return [] if context.is_shutdown else [Shutdown(reason=f"{executable} has ended")]
+
     return RegisterEventHandler(
         OnProcessExit(
-            target_action=lambda action: getattr(action, "node_executable", None) == executable,
-            on_exit=[Shutdown(reason=f"{executable} has ended")],
+            target_action=lambda action: getattr(action, "node_executable", None) == executable, on_exit=on_exit
         )
     )
 

@@ -45,7 +45,9 @@ def launch(tmp_path: Path, domain: str) -> Iterator[Callable[..., subprocess.Pop
     def run(file: str, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", ROS2, "launch", str(LAUNCH / file), *arguments]
         pipe = subprocess.PIPE
-        process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
         processes.append(process)
         return process
 
@@ -178,6 +180,17 @@ def test_the_demo_ends_with_its_node_or_its_player(launch, tmp_path, executable)
     output, _ = launch("demo.launch.py", "rviz:=false").communicate(timeout=50)
     assert f"{executable} has ended" in output or "process has died" in output
     assert time.monotonic() - start_s < 50.0  # a stub would wait for 60
+    assert "Caught exception" not in output
+
+
+@pytest.mark.parametrize("file", ["pose.launch.py", "demo.launch.py"])
+def test_ctrl_c_ends_the_launch_and_all_that_it_started(launch, file):
+    process = launch(file, "rviz:=false")
+    heard(process, "pose_node", *(["pose_play"] if file == "demo.launch.py" else []))
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all at once
+    output, _ = process.communicate(timeout=50)
+    assert process.returncode == 0, output
+    assert "Caught exception" not in output
 
 
 @pytest.mark.parametrize("file", ["pose.launch.py", "demo.launch.py"])

@@ -37,7 +37,8 @@ INSTALLED_AS = {
     "warp": "warp-lang",
     "yaml": "pyyaml",
 }
-# Python packages that rosdep knows, by the name they are imported by; the others stand in requirements-robot.txt.
+# What rosdep knows by another name than the one it is imported by; Python packages that it does not know stand in
+# requirements-robot.txt.
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "hypothesis": "python3-hypothesis",
@@ -46,6 +47,7 @@ ROSDEP_KEYS = {
     "open3d": "python3-open3d-pip",
     "pytest": "python3-pytest",
     "scipy": "python3-scipy",
+    "tf2_ros": "tf2_ros_py",  # tf2_ros is the C++ library
     "torch": "python3-torch",
     "torchvision": "python3-torchvision",
     "tqdm": "python3-tqdm",

@@ -64,7 +64,7 @@ def _foreign_mesh(path: Path, generator: np.random.Generator) -> Mesh:
 
 
 def _clutter_mesh(index: int, generator: np.random.Generator) -> Mesh:
-    import open3d
+    from pose_estimation_ros.objects.light_open3d import open3d
 
     shapes = open3d.geometry.TriangleMesh
     makers = [

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+from pose_estimation_ros.networks import light_torchvision  # noqa: F401  comes before torchvision
+
+# isort: split
 from torchvision.ops import batched_nms, box_iou
 
 SAME_BOX = 0.5  # least intersection over union of two boxes of one thing

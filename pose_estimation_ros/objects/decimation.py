@@ -12,7 +12,7 @@ def decimated(mesh: Mesh, triangles: int) -> tuple[np.ndarray, np.ndarray]:
 
     Vertices at one place become one. Quadric error metrics (Garland and Heckbert 1997) by Open3D.
     """
-    import open3d
+    from pose_estimation_ros.objects.light_open3d import open3d
 
     coarse = open3d.geometry.TriangleMesh(
         open3d.utility.Vector3dVector(mesh.vertices.astype(np.float64)),

@@ -151,7 +151,7 @@ def _read(path: Path | str, unit: str) -> Any:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path}: {path.suffix or 'no ending'}: expected a mesh, one of {', '.join(FORMATS)}")
     refuse_large_mesh(path)
-    import open3d
+    from pose_estimation_ros.objects.light_open3d import open3d
 
     raw = open3d.io.read_triangle_mesh(str(path), enable_post_processing=path.suffix.lower() == ".obj")
     if not raw.has_triangles():

@@ -69,7 +69,7 @@ def thinned(mesh: Mesh, triangles: int = FEWER_TRIANGLES) -> Mesh:
     """Return a mesh of about so many triangles; a texture becomes colours of its many vertices first."""
     if len(mesh.faces) <= triangles:
         return mesh
-    import open3d
+    from pose_estimation_ros.objects.light_open3d import open3d
 
     raw: Any = open3d.geometry.TriangleMesh(
         open3d.utility.Vector3dVector(mesh.vertices.astype(np.float64)), open3d.utility.Vector3iVector(mesh.faces)

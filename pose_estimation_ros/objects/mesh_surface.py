@@ -32,7 +32,7 @@ class Surface:
     """
 
     def __init__(self, mesh: Mesh, count: int = 8000, seed: int = 0) -> None:
-        import open3d
+        from pose_estimation_ros.objects.light_open3d import open3d
 
         self.mesh = mesh
         self.diameter_m = diameter(mesh.vertices)

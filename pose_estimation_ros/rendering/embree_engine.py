@@ -13,7 +13,7 @@ class EmbreeEngine:
     """Open3D's RaycastingScene, one per mesh."""
 
     def __init__(self, meshes: list[Mesh]) -> None:
-        import open3d
+        from pose_estimation_ros.objects.light_open3d import open3d
 
         self._open3d = open3d
         self.device = torch.device("cpu")

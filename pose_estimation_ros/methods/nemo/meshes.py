@@ -95,7 +95,7 @@ def detailed_mesh(mesh: Mesh, count: int = 1000) -> NeuralMesh:
 
     Meshes of fewer vertices are divided first, so that features lie about evenly.
     """
-    import open3d
+    from pose_estimation_ros.objects.light_open3d import open3d
 
     raw = open3d.geometry.TriangleMesh(
         open3d.utility.Vector3dVector(mesh.vertices.astype(np.float64)),
