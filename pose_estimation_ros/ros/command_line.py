@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Collection, Iterator, Sequence
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import yaml
 from rclpy.utilities import remove_ros_args
 
 from pose_estimation_ros.node_settings import known_parameters
@@ -54,42 +50,3 @@ def unknown_ros_arguments(error: Exception) -> str:
     """Say what is wrong with words after --ros-args that rclpy does not know; its exception lists them and no more."""
     words = re.findall(r"'(-[^']+)'", str(error)) or re.findall(r"'([^']+)'", str(error))
     return "; ".join(f"unknown ROS argument {word!r}: {nearest(word, _ROS_ARGUMENTS)}" for word in words) or str(error)
-
-
-def parameter_files(argv: Sequence[str]) -> list[Path]:
-    """Return the parameter files of a command line."""
-    return [Path(value) for word, value in pairwise(argv) if word == "--params-file"]
-
-
-def refuse_files_for_other_nodes(files: Collection[Path], node: str) -> None:
-    """Check that every parameter file has parameters for a node: rclpy passes over the others in silence.
-
-    Args:
-        files: that rclpy has read without complaint.
-        node: its name with its namespace.
-
-    Raises:
-        ValueError: if a file has parameters for other nodes alone.
-    """
-    for file in files:
-        names = list(_node_names(yaml.safe_load(file.read_text())))
-        if names and not any(_matches(name, node) for name in names):
-            raise ValueError(
-                f"{file}: has parameters of {', '.join(names)} alone; expected some of {node} (or of all nodes: /**)"
-            )
-
-
-def _node_names(content: Any, prefix: str = "") -> Iterator[str]:
-    """Find the names of nodes, which may be nested by namespace."""
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if key == "ros__parameters":
-                yield prefix or "/"
-            else:
-                yield from _node_names(value, f"{prefix}/{str(key).strip('/')}")
-
-
-def _matches(name: str, node: str) -> bool:
-    """Tell whether a node is meant: * stands for one part of its name, ** for any number of them."""
-    parts = [{"*": r"/[^/]+", "**": r"(/[^/]+)*"}.get(part, "/" + re.escape(part)) for part in name[1:].split("/")]
-    return re.fullmatch("".join(parts), node) is not None

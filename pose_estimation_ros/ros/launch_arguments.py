@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from pose_estimation_ros.ros.command_line import refuse_files_for_other_nodes
+from pose_estimation_ros.ros.node_parameter_files import refuse_files_for_other_nodes
 from pose_estimation_ros.ros.rviz_executable import rviz_executable
 from pose_estimation_ros.settings import nearest
 

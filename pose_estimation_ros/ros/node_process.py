@@ -14,13 +14,9 @@ from rclpy.exceptions import ParameterException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 
-from pose_estimation_ros.ros.command_line import (
-    parameter_files,
-    refuse_files_for_other_nodes,
-    refuse_other_arguments,
-    unknown_ros_arguments,
-)
+from pose_estimation_ros.ros.command_line import refuse_other_arguments, unknown_ros_arguments
 from pose_estimation_ros.ros.loading import load_pipeline
+from pose_estimation_ros.ros.node_parameter_files import parameter_files, refuse_files_for_other_nodes
 from pose_estimation_ros.ros.pose_node import PipelineFactory, PoseNode
 from pose_estimation_ros.ros.running import until_shutdown
 from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals

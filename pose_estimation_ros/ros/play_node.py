@@ -26,6 +26,7 @@ from pose_estimation_ros.ros.images import rgb_to_compressed, rgb_to_image
 from pose_estimation_ros.ros.messages import stamp_to_ns
 from pose_estimation_ros.ros.parent_process import end_with_parent
 from pose_estimation_ros.ros.running import until_shutdown
+from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals
 
 SETTLE_S = 2.0  # after this a subscriber that is known here knows this publisher too, on a busy machine as well
 
@@ -161,28 +162,32 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(remove_ros_args(["pose_play", *arguments])[1:])
     published: list[dict] = []
     node = None
-    try:
-        source = make_source(options)
-        rclpy.init(args=["pose_play", *arguments])
-        with until_shutdown():
-            node = PlayNode(options.frame_id, options.transport, options.qos == "best_effort")
-            node.wait_for_subscribers(options.wait_subscribers)
-            count = 0
-            for record in play(node, source, options.rate, options.loop, options.count):
-                count += 1
-                if options.stamps is not None:
-                    published.append(record)
-            node.finish()
-            node.get_logger().info(f"published {count} images")
-    except (ValueError, OSError) as error:
-        print(f"pose_play: error: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if published:
-            options.stamps.write_text(json.dumps(published, indent=1))
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
+    with ShutdownSignals() as signals:
+        try:
+            source = make_source(options)
+            rclpy.init(args=["pose_play", *arguments])
+            with until_shutdown():
+                node = PlayNode(options.frame_id, options.transport, options.qos == "best_effort")
+                node.wait_for_subscribers(options.wait_subscribers)
+                count = 0
+                for record in play(node, source, options.rate, options.loop, options.count):
+                    count += 1
+                    if options.stamps is not None:
+                        published.append(record)
+                node.finish()
+                node.get_logger().info(f"published {count} images")
+        except KeyboardInterrupt:
+            pass  # before rclpy was there
+        except (ValueError, OSError) as error:
+            print(f"pose_play: error: {error}", file=sys.stderr)
+            return 2
+        finally:
+            signals.ending()
+            if published:
+                options.stamps.write_text(json.dumps(published, indent=1))
+            if node is not None:
+                node.destroy_node()
+            rclpy.try_shutdown()
     return 0
 
 

@@ -25,6 +25,7 @@ from visualization_msgs.msg import MarkerArray
 from pose_estimation_ros.ros.bag import BagWriter
 from pose_estimation_ros.ros.recording import Recording
 from pose_estimation_ros.ros.running import until_shutdown
+from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals
 
 
 class RecordNode(Node):
@@ -132,17 +133,21 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(remove_ros_args(["pose_record", *arguments])[1:])
     node, errors = None, []
-    try:
-        rclpy.init(args=["pose_record", *arguments])
-        with until_shutdown():
-            node = RecordNode(options.mcap, options.node, options.with_image)
-            _spin(node, options)
-    except (ValueError, OSError) as error:
-        errors.append(_naming(error, options.mcap))
-    finally:
-        if node is not None:
-            errors += _finish(node, options.mcap, options.json)
-        rclpy.try_shutdown()
+    with ShutdownSignals() as signals:
+        try:
+            rclpy.init(args=["pose_record", *arguments])
+            with until_shutdown():
+                node = RecordNode(options.mcap, options.node, options.with_image)
+                _spin(node, options)
+        except KeyboardInterrupt:
+            pass  # before rclpy was there
+        except (ValueError, OSError) as error:
+            errors.append(_naming(error, options.mcap))
+        finally:
+            signals.ending()
+            if node is not None:
+                errors += _finish(node, options.mcap, options.json)
+            rclpy.try_shutdown()
     if errors:
         print(f"pose_record: error: {errors[0]}", file=sys.stderr)
     return 2 if errors else 0

@@ -28,8 +28,23 @@ def planning_scene() -> int:
     return _run("planning_scene.process")
 
 
+def play() -> int:
+    """Run the command `pose_play`."""
+    return _run("play_node")
+
+
+def record() -> int:
+    """Run the command `pose_record`."""
+    return _run("record_node")
+
+
+def rviz() -> int:
+    """Run the command `pose_rviz`."""
+    return _run("rviz")
+
+
 def _run(module: str) -> int:
-    """Run the node of a module, which takes seconds to import."""
+    """Run the command of a module, which takes seconds to import."""
     for number in NUMBERS:
         signal.signal(number, _leave)
     end_with_parent()

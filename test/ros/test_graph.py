@@ -178,17 +178,42 @@ def test_node_interrupted_while_its_modules_are_imported_exits_with_zero(start, 
     assert (node.returncode, output) == (0, "")
 
 
+def signal_until_it_ends(process: subprocess.Popen) -> str:
+    """Send one signal after another, return what the process says."""
+    for count in range(1000):
+        if process.poll() is not None:
+            break
+        process.send_signal(SIGNALS[count % 2])
+        time.sleep(0.004)
+    output, _ = process.communicate(timeout=20)
+    return output
+
+
 def test_signals_that_follow_the_first_do_not_disturb_the_end(start):
     node = start("-m", "pose_estimation_ros.ros.start", "--ros-args", "-p", "bundle:=no_such_bundle")
     wait_for_line(node, "not configured")
-    node.send_signal(signal.SIGINT)
-    for count in range(1000):
-        if node.poll() is not None:
-            break
-        node.send_signal(SIGNALS[count % 2])
-        time.sleep(0.004)
-    output, _ = node.communicate(timeout=20)
+    output = signal_until_it_ends(node)
     assert node.returncode == 0, output
+    assert "Traceback" not in output
+
+
+def test_signals_that_follow_the_first_do_not_disturb_the_end_of_the_player(start, image_folder):
+    code = "import sys; from pose_estimation_ros.ros.start import play; sys.exit(play())"
+    images = ["--images", str(image_folder), "--intrinsics", "60", "60", "31.5", "23.5"]
+    player = start("-c", code, *images, "--wait-subscribers", "1")
+    wait_for_line(player, "waiting for 1 subscribers")
+    output = signal_until_it_ends(player)
+    assert player.returncode == 0, output
+    assert "Traceback" not in output
+
+
+def test_signals_that_follow_the_first_do_not_disturb_the_end_of_the_recorder(start, tmp_path):
+    code = "import sys; from pose_estimation_ros.ros.start import record; sys.exit(record())"
+    recorder = start("-c", code, "--json", f"{tmp_path}/out.json")
+    time.sleep(0.5)
+    wait_until_caught(recorder, signal.SIGTERM)
+    output = signal_until_it_ends(recorder)
+    assert recorder.returncode == 0, output
     assert "Traceback" not in output
 
 

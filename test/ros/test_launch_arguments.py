@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,8 @@ def test_rviz_has_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_switches_are_read_as_launch_reads_them():
     assert [is_true(value) for value in ("true", "True", "1", "false", "False", "0")] == [True] * 3 + [False] * 3
+
+
+def test_a_launch_does_not_wait_for_the_import_of_the_networks():
+    code = "import sys, pose_estimation_ros.ros.launch_arguments; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
