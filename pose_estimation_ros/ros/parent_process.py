@@ -13,11 +13,24 @@ _PR_SET_PDEATHSIG = 1
 def end_with_parent() -> None:
     """Ask the kernel for SIGTERM when the parent dies, if the environment names the parent.
 
-    It does not where a debugger or terminal stands between the two: that is another parent, which lives on.
+    It does not where a debugger or terminal stands between the two: that is another parent, which lives on. A parent
+    that died before this process came here is another one by now, too, but then there is no longer the one that was named.
     """
     named = os.environ.get(VARIABLE, "")
-    if named != str(os.getppid()):
+    if not named.isdecimal():
         return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if named != str(os.getppid()):  # it died meanwhile
+    is_child = named == str(os.getppid())
+    if is_child:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if not _exists(int(named)) or (is_child and named != str(os.getppid())):  # it has died meanwhile
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is somebody else's
+    return True

@@ -42,6 +42,17 @@ def start(*arguments: str) -> tuple[subprocess.Popen[str], int]:
     return parent, number
 
 
+def test_child_ends_whose_launch_has_ended_before_its_first_line():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait(timeout=20)
+    code = CHILD.format(wait="print('alive')")
+    environment = {**os.environ, VARIABLE: str(ended.pid)}
+    child = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=Path(__file__).parents[2], capture_output=True, check=False
+    )
+    assert (child.returncode, child.stdout) == (-signal.SIGTERM, b"")
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_child_ends_when_its_launch_ends(how):
     parent, child = start()
