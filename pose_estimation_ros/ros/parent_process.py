@@ -13,8 +13,8 @@ _PR_SET_PDEATHSIG = 1
 def end_with_parent() -> None:
     """Ask the kernel for SIGTERM when the parent dies, if the environment names the parent.
 
-    It does not where a debugger or terminal stands between the two: that is another parent, which lives on. A parent
-    that died before this process came here is another one by now, too, but then there is no longer the one that was named.
+    It does not where a debugger or terminal stands between the two: that is another parent, which lives on. Where
+    it died before this process came here, another process is the parent, too, but the named one is no more.
     """
     named = os.environ.get(VARIABLE, "")
     if not named.isdecimal():
