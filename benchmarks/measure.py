@@ -160,6 +160,7 @@ OTHERS = {
         "time_following_unseen": "python benchmarks/following.py --bundle runs/demo_unseen "
         "--bop models/demo/sequence --backend unseen --objects mug --rounds 1",
         "time_warm_up": "python benchmarks/warm_up.py --bundle models/demo --refiner attention",
+        "time_first_pose": "python benchmarks/first_pose.py",
         "time_demo": "pose_demo",
         "time_node": "python benchmarks/node_overhead.py",
         "soak": "OMP_NUM_THREADS=1 python benchmarks/soak.py --minutes 3 --hz 10",

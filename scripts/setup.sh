@@ -119,7 +119,7 @@ pip_hash="$(digest "${requirements[@]}")"
 mapfile -t interface_files < <(find interfaces -type f | LC_ALL=C sort)
 overlay_hash="$(digest scripts/requirements-ros.txt scripts/overlay.py "${interface_files[@]}")"
 package_hash="$(printf '%s' "$root" | cat - setup.py setup.cfg package.xml | sha256sum | cut -d' ' -f1)"
-if [ -x "$venv/bin/python" ] && is_done pip "$pip_hash" && is_done package "$package_hash" &&
+if [ -x "$venv/bin/python" ] && is_done pip "$pip_hash" && is_done package "$package_hash" && is_done bytecode "$pip_hash" &&
     { [ -n "$ros" ] || { is_done overlay "$overlay_hash" && [ -d "$overlay/lib" ]; }; }; then
     exit 0
 fi
@@ -147,5 +147,11 @@ fi
 if ! is_done package "$package_hash"; then
     step "console scripts" "${pip[@]}" --no-deps --no-build-isolation --editable "$root"
     mark_done package "$package_hash"
+fi
+if ! is_done bytecode "$pip_hash"; then
+    # Otherwise the node's first start compiles it, and every start where PYTHONDONTWRITEBYTECODE is set.
+    step "bytecode of what the node imports" env -u PYTHONDONTWRITEBYTECODE -u PYTHONPYCACHEPREFIX "$venv/bin/python" -c \
+        'from pose_estimation_ros.objects.bundle import load_bundle; from pose_estimation_ros.pipeline import Pipeline; Pipeline(load_bundle("models/demo"))'
+    mark_done bytecode "$pip_hash"
 fi
 say "ready after $((SECONDS - started)) s; now: source scripts/env.sh"
