@@ -198,3 +198,17 @@ def test_without_the_messages_the_command_ends_with_one_line(package, monkeypatc
     assert (
         line.startswith(f"planning_scene_node: error: {package} is not installed; install it") and line.count("\n") == 1
     )
+
+
+@pytest.mark.parametrize(("word", "code"), [("--help", 0), ("--halp", 2)])
+def test_help_and_wrong_words_are_answered_without_the_messages(word, code, monkeypatch, capsys):
+    pytest.importorskip("rclpy")
+    from pose_estimation_ros.ros.planning_scene.process import main
+
+    monkeypatch.setitem(sys.modules, "moveit_msgs", None)
+    monkeypatch.delitem(sys.modules, "pose_estimation_ros.ros.planning_scene.node", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(["planning_scene_node", word])
+    assert ended.value.code == code
+    output = capsys.readouterr()
+    assert "usage: planning_scene_node" in output.out + output.err

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from pose_estimation_ros.ros.command_line import refuse_other_arguments
 from pose_estimation_ros.ros.node_process import run_node
 
 PROGRAM = "planning_scene_node"
@@ -16,6 +17,8 @@ _NEEDED = ("moveit_msgs", "shape_msgs")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the node until it is interrupted; return the exit code."""
+    words = sys.argv if argv is None else argv
+    refuse_other_arguments(PROGRAM, __doc__, words)  # --help is answered without MoveIt, too
     try:
         node = import_module("pose_estimation_ros.ros.planning_scene.node").PlanningSceneNode
     except ModuleNotFoundError as error:
@@ -25,4 +28,4 @@ def main(argv: list[str] | None = None) -> int:
         advice = f"install it (ros-$ROS_DISTRO-{package.replace('_', '-')}) and source the setup file of your ROS 2"
         print(f"{PROGRAM}: error: {package} is not installed; {advice}", file=sys.stderr)
         return 2
-    return run_node(sys.argv if argv is None else argv, PROGRAM, __doc__, node, has_last_word=True)
+    return run_node(words, PROGRAM, __doc__, node, has_last_word=True)
