@@ -87,11 +87,11 @@ class Bench:
         with self.log.open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 self.commands[name],
-                stdin=subprocess.PIPE if name == "camera" else subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if name == "node" else subprocess.PIPE,
                 stdout=subprocess.PIPE if name == "camera" else log,
                 stderr=log,
                 text=True,
-                env={**os.environ, ENDS_WITH: str(os.getpid())},  # nothing is left of a soak that is killed
+                env={**os.environ, ENDS_WITH: str(os.getpid())},  # the node; nothing is left of a soak that is killed
             )
         if name == "node":
             self.observer.new_process()

@@ -4,7 +4,7 @@
     python benchmarks/soak_peers.py consumer
 
 The camera reads the name of a mode from every line of its standard input, and writes a line with the stamp of every
-image, and whether the node may make poses of it.
+image, and whether the node may make poses of it. Both end when their standard input does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import array
 import math
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -35,7 +36,6 @@ from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.ros.camera_info import info_from_camera
 from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.messages import stamp_to_ns
-from pose_estimation_ros.ros.parent_process import end_with_parent
 from pose_estimation_ros.ros.running import until_shutdown
 
 SEQUENCE = Path(__file__).resolve().parents[1] / "models" / "demo" / "sequence"
@@ -156,7 +156,7 @@ def run_camera(hz: float, width: int, height: int) -> None:
 
 
 def run_consumer() -> None:
-    """Take everything that a robot would take, and the overlay."""
+    """Take everything that a robot would take, and the overlay, until standard input ends."""
     node = Node("soak_consumer")
     for message_type, topic in (
         (TFMessage, "/tf"),
@@ -165,7 +165,13 @@ def run_consumer() -> None:
         (Image, "/pose_estimation/overlay"),
     ):
         node.create_subscription(message_type, topic, lambda message: None, 10)
+    threading.Thread(target=_end_with_input, daemon=True).start()
     rclpy.spin(node)
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    rclpy.try_shutdown()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -176,7 +182,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
     options = parser.parse_args(argv)
-    end_with_parent()
     rclpy.init()
     with until_shutdown():
         if options.role == "camera":
