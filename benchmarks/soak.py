@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from soak_network import OUTAGES_S
 from soak_run import Soak, soaking
 
 from pose_estimation_ros.evaluation.results import add_result_option, origin_of, write_result
+from pose_estimation_ros.ros.parent_process import VARIABLE as ENDS_WITH
 
 QUIET_S = 3.0  # between two faults
 BROKEN = ("unexplained_gaps", "duplicate_stamps", "stale_stamps", "poses_of_refused_frames", "crashes", "tracebacks")
@@ -58,7 +60,7 @@ def network_figures(hz: float, seed: int) -> dict[str, Any]:
         report = Path(folder) / "network.json"
         script = str(Path(__file__).with_name("soak_network.py"))
         command = [sys.executable, script, "--hz", str(hz), "--seed", str(seed), "--report", str(report)]
-        with subprocess.Popen(command) as process:
+        with subprocess.Popen(command, env={**os.environ, ENDS_WITH: str(os.getpid())}) as process:
             try:
                 process.wait()
             finally:

@@ -82,9 +82,13 @@ class Observer:
 
     def first_result_after(self, stamp_ns: int, timeout_s: float) -> Result | None:
         """Wait for the result of an image that is not older than a stamp."""
-        end_s, first = time.monotonic() + timeout_s, max(len(self.results) - 100, 0)
+        end_s = time.monotonic() + timeout_s
         while time.monotonic() < end_s:
-            found = next((item for item in self.results[first:] if item.stamp_ns >= stamp_ns), None)
+            found = None
+            for item in reversed(self.results):
+                if item.stamp_ns < stamp_ns:
+                    break
+                found = item
             if found is not None:
                 return found
             time.sleep(0.01)
