@@ -47,10 +47,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "nothing frozen": {"frozen_stages": 0},
     "encoder frozen": {"encoder_rate": 0.0, "frozen_stages": 0},
     "statistics of the batch": {"frozen_statistics": False},
-    "compact encoder, that of nemo": {
+    "compact encoder, from nothing": {
         "network": {"encoder": "own"},
         "pretrained": None,
-        "encoder_from": "nemo",
+        "encoder_from": None,
         "encoder_rate": 1.0,
         "frozen_stages": 0,
         "frozen_statistics": False,
