@@ -176,6 +176,7 @@ OTHERS = {
         # --bop ../shared/data/lmo --config config/train/corners.yaml
         "adaptation_lmo": "python benchmarks/adaptation.py --bundle runs/lmo_corners --bop ../shared/data/lmo",
         "detector_ablation": "python benchmarks/detector_ablation.py --bop ../shared/data/lmo",
+        "encoder_ablation": "python benchmarks/encoder_ablation.py --bop ../shared/data/lmo",
         "attention_ablation": "python benchmarks/attention_ablation.py --bundle models/demo --pairs 16000",
         "occlusion_curve": "python benchmarks/occlusion_curve.py --bundle models/demo --objects mug toy_brick "
         "--samples 24000",
