@@ -81,6 +81,7 @@ def player(values):
             *("--loop", "--wait-subscribers", "1", "--ros-args", "--log-level", values["log_level"]),
         ],
         additional_env={VARIABLE: str(os.getpid())},
+        sigterm_timeout="15",  # seconds, as for the node: a busy machine takes some to end it
         output="screen",
     )
 
