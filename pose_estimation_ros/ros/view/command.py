@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pose_estimation_ros.rendering.viser_page import add_server_options, page_server
 
 if TYPE_CHECKING:
     from viser import ViserServer
@@ -20,8 +21,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="pose_view", description=f"{__doc__} ROS arguments follow --ros-args.")
     made.add_argument("--mcap", type=Path, metavar="FILE", help="show this recording instead of a node that runs")
     made.add_argument("--node", default=NODE, metavar="NAME", help="the pose node (%(default)s)")
-    made.add_argument("--host", default="127.0.0.1", help="address that serves the page; 0.0.0.0 for all (%(default)s)")
-    made.add_argument("--port", type=int, default=8080, help="the next free one from here on (%(default)s)")
+    add_server_options(made)
     return made
 
 
@@ -30,23 +30,13 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="pose_view: %(message)s")
     words = sys.argv[1:] if argv is None else argv
     options = parser().parse_args(_without_ros_arguments(words))
-    if not 0 < options.port < 65536:
-        print(f"pose_view: error: --port {options.port}: expected 1 to 65535", file=sys.stderr)
-        return 2
-    import viser
-
     try:
-        _refuse_unusable(options.host)
-        server = viser.ViserServer(options.host, options.port, verbose=False)
-        try:
-            print(f"pose_view: http://{options.host}:{server.get_port()}", flush=True)
+        with page_server("pose_view", options.host, options.port) as server:
             if options.mcap is not None:
                 _show_recording(server, options.mcap, options.node)
             else:
                 _show_node(server, options.node, words)
-        finally:
-            server.stop()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"pose_view: error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -58,19 +48,6 @@ def _without_ros_arguments(words: list[str]) -> list[str]:
         return words
     start = words.index("--ros-args")
     return words[:start] + (words[words.index("--", start) + 1 :] if "--" in words[start:] else [])
-
-
-def _refuse_unusable(host: str) -> None:
-    """Refuse an address of another machine: viser would wait for it for ever.
-
-    Raises:
-        ValueError: if nothing can be served there.
-    """
-    try:
-        with socket.create_server((host, 0)):
-            pass
-    except OSError as error:
-        raise ValueError(f"--host {host}: {error.strerror or error}") from error
 
 
 def _show_recording(server: ViserServer, path: Path, node: str) -> None:
