@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pose_estimation_ros.rendering.viser_page import add_server_options, page_server
+from pose_estimation_ros.ros.moveit import missing_moveit
 
 if TYPE_CHECKING:
     from viser import ViserServer
@@ -21,6 +22,11 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="pose_view", description=f"{__doc__} ROS arguments follow --ros-args.")
     made.add_argument("--mcap", type=Path, metavar="FILE", help="show this recording instead of a node that runs")
     made.add_argument("--node", default=NODE, metavar="NAME", help="the pose node (%(default)s)")
+    made.add_argument(
+        "--planning-scene",
+        metavar="TOPIC",
+        help="also show the collision objects that MoveIt hears of here, such as planning_scene; needs moveit_msgs",
+    )
     add_server_options(made)
     return made
 
@@ -31,12 +37,17 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     options = parser().parse_args(_without_ros_arguments(words))
     try:
+        if options.mcap is not None and options.planning_scene is not None:
+            raise ValueError("--planning-scene: is of a node that runs; expected no --mcap")
         with page_server("pose_view", options.host, options.port) as server:
             if options.mcap is not None:
                 _show_recording(server, options.mcap, options.node)
             else:
-                _show_node(server, options.node, words)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+                _show_node(server, options.node, options.planning_scene, words)
+    except ModuleNotFoundError as error:
+        print(f"pose_view: error: {missing_moveit(error) or error}", file=sys.stderr)
+        return 2
+    except (ValueError, OSError) as error:
         print(f"pose_view: error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -61,7 +72,7 @@ def _show_recording(server: ViserServer, path: Path, node: str) -> None:
         return
 
 
-def _show_node(server: ViserServer, pose_node: str, words: list[str]) -> None:
+def _show_node(server: ViserServer, pose_node: str, planning_scene: str | None, words: list[str]) -> None:
     import rclpy
     from rclpy.exceptions import NameValidationException
     from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -76,7 +87,9 @@ def _show_node(server: ViserServer, pose_node: str, words: list[str]) -> None:
     end_with_parent()
     node = None
     try:
-        validate_topic_name(pose_node)
+        for name in (pose_node, planning_scene):
+            if name is not None:
+                validate_topic_name(name)
         rclpy.init(args=["pose_view", *words])
     except rclpy_implementation.UnknownROSArgsError as error:
         raise ValueError(unknown_ros_arguments(error)) from error
@@ -84,7 +97,9 @@ def _show_node(server: ViserServer, pose_node: str, words: list[str]) -> None:
         raise ValueError(" ".join(str(error).split())) from error
     try:
         with until_shutdown():
-            node = ViewNode(Viewer(server, pose_node), pose_node)
+            node = ViewNode(Viewer(server, pose_node, planner=planning_scene is not None), pose_node)
+            if planning_scene is not None:
+                node.follow_planning_scene(planning_scene)
             rclpy.spin(node)
     finally:
         if node is not None:
