@@ -60,6 +60,7 @@ setup(
             "planning_scene_node = pose_estimation_ros.ros.start:planning_scene",
             "pose_play = pose_estimation_ros.ros.start:play",
             "pose_view = pose_estimation_ros.ros.view.command:main",
+            "pose_frames = pose_estimation_ros.cli.frames:main",
             "pose_rviz = pose_estimation_ros.ros.start:rviz",
             "pose_record = pose_estimation_ros.ros.start:record",
             "pose_add = pose_estimation_ros.cli.add:main",

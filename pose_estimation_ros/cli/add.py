@@ -13,11 +13,13 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from pose_estimation_ros.cli.add_bundle import REPORT, extended
+from pose_estimation_ros.cli.add_frames import FORM, frame_words, told_frames, with_frames
 from pose_estimation_ros.cli.add_networks import GENERIC, generic_networks, untrained_method, usable_detectors
 from pose_estimation_ros.cli.add_objects import (
     Added,
@@ -30,6 +32,7 @@ from pose_estimation_ros.cli.add_objects import (
     wanted_models,
 )
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle, PosePrior, load_bundle
+from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.look_alikes import look_alikes
 from pose_estimation_ros.objects.mesh_surface import Surface
 from pose_estimation_ros.objects.symmetry_choice import EXPECTED
@@ -94,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
         help=f"in place of what is found: {EXPECTED.removeprefix('expected ')}",
     )
     add(
+        "--frame",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar=FORM,
+        help="a place on an object, such as where it is grasped, in the frame of its mesh: metres (whatever --unit is) "
+        "and degrees about fixed axes; pose_frames is a page for it",
+    )
+    add(
         "--generic",
         default=GENERIC,
         metavar="DIR",
@@ -129,6 +141,9 @@ def _add(arguments: argparse.Namespace) -> Bundle:
     changes = _changes(arguments, known)
     wanted = _wanted(arguments, known)
     _refuse(arguments, existing, bool(wanted or changes))
+    frames = told_frames(arguments.frame, [*known, *(item.name for item in wanted)])
+    if existing is not None:
+        existing = replace(existing, catalog=Catalog(tuple(with_frames(item, frames) for item in existing.catalog)))
     prior = _prior(arguments)
     have = existing.networks if existing else ()
     needed = untrained_method("backend", have) is None and not arguments.minutes > 0.0
@@ -142,11 +157,14 @@ def _add(arguments: argparse.Namespace) -> Bundle:
             added.append(revised(existing.catalog[known[name]], meshes[known[name]], choice))
             _print(added[-1], arguments.bundle)
     for item, number in zip(wanted, numbers, strict=True):
-        added.append(measured(item, number))
+        found = measured(item, number)
+        added.append(replace(found, model=with_frames(found.model, frames)))
         _print(added[-1], arguments.bundle)
     if wanted:
         _say_alike(existing, [item for item in added if item.model.name not in known])
     bundle, lost = extended(arguments.bundle, existing, added, generic, prior)
+    for line in frame_words(bundle.catalog, frames):
+        print(line)
     for role in lost:
         print(f"network {role!r} knows the earlier objects only and is left out; train it anew: pose_train")
     before, now = (None if item is None else item.settings.get("backend") for item in (existing, bundle))
@@ -191,13 +209,13 @@ def _wanted(arguments: argparse.Namespace, known: Mapping[str, int]) -> list[Wan
     return wanted_models(arguments.models, symmetries)
 
 
-def _refuse(arguments: argparse.Namespace, existing: Bundle | None, something: bool) -> None:
+def _refuse(arguments: argparse.Namespace, existing: Bundle | None, looks_at_meshes: bool) -> None:
     """Refuse what cannot be done before anything slow is.
 
     Raises:
         ValueError: naming the option.
     """
-    if not something and (existing is None or not arguments.minutes > 0.0):
+    if not (looks_at_meshes or arguments.frame) and (existing is None or not arguments.minutes > 0.0):
         raise ValueError(f"{arguments.bundle}: nothing to add; expected --mesh NAME=FILE or --models DIR")
     if not arguments.minutes >= 0.0 or arguments.scenes < 1:
         raise ValueError(f"--minutes {arguments.minutes:g} --scenes {arguments.scenes}: expected 0 or more, 1 or more")
@@ -205,7 +223,7 @@ def _refuse(arguments: argparse.Namespace, existing: Bundle | None, something: b
         raise ValueError(f"--photos {arguments.photos}: expected a folder of pictures")
     if existing is None:
         return
-    if existing.meshes is None:
+    if existing.meshes is None and (looks_at_meshes or arguments.minutes > 0.0):
         raise ValueError(
             f"{arguments.bundle / BUNDLE_FILE}: ships no meshes, so that none can be added; make a bundle of your own"
         )

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from pydantic import ValidationError
 from torch import Tensor
 
-from pose_estimation_ros.objects.bounded_yaml import read_yaml
 from pose_estimation_ros.objects.bundle_file import (
     BundleFile,
     NetworkEntry,
     PosePrior,
     entry_from_object,
-    object_from_entry,
+)
+from pose_estimation_ros.objects.bundle_text import (
+    BUNDLE_FILE,
+    BundleError,
+    read_bundle_file,
+    text_of,
+    write_bundle_text,
 )
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.limits import MAX_WEIGHTS_BYTES, read_bounded
@@ -33,12 +35,6 @@ from pose_estimation_ros.objects.mesh import Mesh, load_mesh
 from pose_estimation_ros.objects.mesh_limits import refuse_files_outside
 from pose_estimation_ros.objects.network_building import Network, build_network
 from pose_estimation_ros.objects.score_entry import ScoreEntry
-
-BUNDLE_FILE = "bundle.yaml"
-
-
-class BundleError(ValueError):
-    """A bundle is missing, damaged or incomplete; the message names the file and the field."""
 
 
 @dataclass(frozen=True)
@@ -221,17 +217,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         BundleError: naming the file, the field and the value that is wrong.
     """
     path = find_bundle(name_or_path)
-    file = path / BUNDLE_FILE
-    try:
-        content = read_yaml(file)
-        parsed = BundleFile.model_validate(content)
-        catalog = Catalog(tuple(object_from_entry(entry) for entry in parsed.objects))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{file}: {where} = {_short(first.get('input'))}: {first['msg']}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise BundleError(f"{file}: {error}") from error
+    parsed, catalog = read_bundle_file(path)
     return Bundle(
         path=path,
         name=parsed.name,
@@ -245,11 +231,6 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         settings=parsed.settings,
         scores=tuple(parsed.scores),
     )
-
-
-def _short(value: Any) -> str:
-    """Return what a value looks like, on one line whatever its size."""
-    return repr(value) if isinstance(value, (int, float)) else reprlib.repr(value)
 
 
 def save_bundle(bundle: Bundle) -> None:
@@ -266,12 +247,7 @@ def save_bundle(bundle: Bundle) -> None:
         settings=bundle.settings,
         scores=list(bundle.scores),
     )
-    bundle.path.mkdir(parents=True, exist_ok=True)
-    temporary = bundle.path / (BUNDLE_FILE + ".part")
-    temporary.write_text(
-        yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False, width=120, default_flow_style=None)
-    )
-    temporary.replace(bundle.path / BUNDLE_FILE)
+    write_bundle_text(bundle.path, text_of(parsed))
 
 
 def save_weights(

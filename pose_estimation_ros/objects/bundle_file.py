@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectFrame, ObjectModel
@@ -66,7 +76,31 @@ class FrameEntry(_Strict):
         return transform
 
 
+def readable_frame(object_from_frame: np.ndarray) -> FrameEntry:
+    """Return a frame (4, 4), metres, in numbers that a person reads: whole micrometres, ten-thousandths of a degree."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Gimbal lock")  # one of the equal triples is as good as another
+        angles = Rotation.from_matrix(object_from_frame[:3, :3]).as_euler("xyz", degrees=True)
+    x, y, z = (round(value, 6) + 0.0 for value in object_from_frame[:3, 3].tolist())  # no -0.0
+    roll, pitch, yaw = (round(value, 4) + 0.0 for value in angles.tolist())
+    return FrameEntry(translation_m=(x, y, z), rpy_deg=(roll, pitch, yaw))
+
+
 FrameName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200)]
+
+
+def require_frame_name(name: str) -> str:
+    """Return a name, if frames of objects may have it.
+
+    Raises:
+        ValueError: if not.
+    """
+    try:
+        return TypeAdapter(FrameName).validate_python(name)
+    except ValidationError as error:
+        raise ValueError(
+            f"frame {name!r}: expected a name of letters, digits and underscores that begins with a letter"
+        ) from error
 
 
 class ObjectEntry(_Strict):

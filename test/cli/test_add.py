@@ -38,7 +38,8 @@ def test_a_bundle_is_made_that_runs_at_once_and_grows(
     assert first.networks["attention"].training["copied_from"] == "networks"
     assert cv2.imread(str(tmp_path / "mine" / "report" / "cup.png")).shape[1] == 880
 
-    assert add(tmp_path, generic, "--mesh", f"can={meshes / 'can.ply'}", "--symmetry", "can=z,x2") == 0
+    told = ("--symmetry", "can=z,x2", "--frame", "can/side=0.03,0,0.01,0,90,0")
+    assert add(tmp_path, generic, "--mesh", f"can={meshes / 'can.ply'}", *told) == 0
     second = load_bundle(tmp_path / "mine")
     assert [(model.object_id, model.name) for model in second.catalog] == [(1, "cup"), (2, "can")]
     assert second.catalog[0] == first.catalog[0]
@@ -55,6 +56,9 @@ def test_a_bundle_is_made_that_runs_at_once_and_grows(
     assert main(["--bundle", str(tmp_path / "mine"), "--symmetry", "can=z4"]) == 0
     third = load_bundle(tmp_path / "mine")
     assert "symmetry as told (z4): 3 rotations" in capsys.readouterr().out
+    (side,) = third.catalog[1].frames
+    expected = [[0.0, 0.0, 1.0, 0.03], [0.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.01], [0.0, 0.0, 0.0, 1.0]]
+    np.testing.assert_allclose(side.object_from_frame, expected, atol=1e-9)
     assert (len(third.catalog[1].discrete_symmetries), third.catalog[1].continuous_symmetries) == (3, ())
     assert (third.catalog[0], third.networks, third.settings) == (second.catalog[0], second.networks, second.settings)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -164,6 +166,8 @@ def test_recordings_without_poses_and_other_files_are_refused_by_name(tmp_path, 
         (["--mcap", str(tmp_path / "a.mcap"), "--node", "left"], "no message on left/detections; it has /camera_info"),
         (["--mcap", str(tmp_path / "b.mcap")], "b.mcap: no whole MCAP file"),
         (["--mcap", str(tmp_path / "c.mcap")], "c.mcap"),
+        (["--mcap", str(tmp_path / "a.mcap"), "--planning-scene", "planning_scene"], "--planning-scene: is of a node"),
+        (["--planning-scene", "a b"], "a b"),
         (["--port", "70000"], "--port 70000"),
         (["--host", "203.0.113.1"], "--host 203.0.113.1"),
         (["--node", "a b"], "a b"),
@@ -172,3 +176,11 @@ def test_recordings_without_poses_and_other_files_are_refused_by_name(tmp_path, 
     for words, told in cases:
         assert main(words) == 2
         assert told in capfd.readouterr().err
+
+
+def test_without_the_messages_of_moveit_a_planning_scene_is_refused_in_one_line(monkeypatch, capfd):
+    for module in ("moveit_msgs", "moveit_msgs.msg"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert main(["--planning-scene", "planning_scene", "--port", "18095"]) == 2
+    (line,) = (line for line in capfd.readouterr().err.splitlines() if line.startswith("pose_view: "))
+    assert line.startswith("pose_view: error: moveit_msgs is not installed; install it (ros-$ROS_DISTRO-moveit-msgs)")

@@ -9,10 +9,10 @@ import sys
 from importlib import import_module
 
 from pose_estimation_ros.ros.command_line import refuse_other_arguments
+from pose_estimation_ros.ros.moveit import missing_moveit
 from pose_estimation_ros.ros.node_process import run_node
 
 PROGRAM = "planning_scene_node"
-_NEEDED = ("moveit_msgs", "shape_msgs")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,10 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         node = import_module("pose_estimation_ros.ros.planning_scene.node").PlanningSceneNode
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _NEEDED:
+        said = missing_moveit(error)
+        if said is None:
             raise
-        advice = f"install it (ros-$ROS_DISTRO-{package.replace('_', '-')}) and source the setup file of your ROS 2"
-        print(f"{PROGRAM}: error: {package} is not installed; {advice}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {said}", file=sys.stderr)
         return 2
     return run_node(words, PROGRAM, __doc__, node, has_last_word=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pose_estimation_ros.rendering.viser_page import add_server_options, page_server
+from pose_estimation_ros.ros.moveit import missing_moveit
 
 if TYPE_CHECKING:
     from viser import ViserServer
@@ -20,8 +22,12 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="pose_view", description=f"{__doc__} ROS arguments follow --ros-args.")
     made.add_argument("--mcap", type=Path, metavar="FILE", help="show this recording instead of a node that runs")
     made.add_argument("--node", default=NODE, metavar="NAME", help="the pose node (%(default)s)")
-    made.add_argument("--host", default="127.0.0.1", help="address that serves the page; 0.0.0.0 for all (%(default)s)")
-    made.add_argument("--port", type=int, default=8080, help="the next free one from here on (%(default)s)")
+    made.add_argument(
+        "--planning-scene",
+        metavar="TOPIC",
+        help="also show the collision objects that MoveIt hears of here, such as planning_scene; needs moveit_msgs",
+    )
+    add_server_options(made)
     return made
 
 
@@ -30,22 +36,17 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="pose_view: %(message)s")
     words = sys.argv[1:] if argv is None else argv
     options = parser().parse_args(_without_ros_arguments(words))
-    if not 0 < options.port < 65536:
-        print(f"pose_view: error: --port {options.port}: expected 1 to 65535", file=sys.stderr)
-        return 2
-    import viser
-
     try:
-        _refuse_unusable(options.host)
-        server = viser.ViserServer(options.host, options.port, verbose=False)
-        try:
-            print(f"pose_view: http://{options.host}:{server.get_port()}", flush=True)
+        if options.mcap is not None and options.planning_scene is not None:
+            raise ValueError("--planning-scene: is of a node that runs; expected no --mcap")
+        with page_server("pose_view", options.host, options.port) as server:
             if options.mcap is not None:
                 _show_recording(server, options.mcap, options.node)
             else:
-                _show_node(server, options.node, words)
-        finally:
-            server.stop()
+                _show_node(server, options.node, options.planning_scene, words)
+    except ModuleNotFoundError as error:
+        print(f"pose_view: error: {missing_moveit(error) or error}", file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
         print(f"pose_view: error: {error}", file=sys.stderr)
         return 2
@@ -60,19 +61,6 @@ def _without_ros_arguments(words: list[str]) -> list[str]:
     return words[:start] + (words[words.index("--", start) + 1 :] if "--" in words[start:] else [])
 
 
-def _refuse_unusable(host: str) -> None:
-    """Refuse an address of another machine: viser would wait for it for ever.
-
-    Raises:
-        ValueError: if nothing can be served there.
-    """
-    try:
-        with socket.create_server((host, 0)):
-            pass
-    except OSError as error:
-        raise ValueError(f"--host {host}: {error.strerror or error}") from error
-
-
 def _show_recording(server: ViserServer, path: Path, node: str) -> None:
     from pose_estimation_ros.ros.view.playback import Playback
     from pose_estimation_ros.ros.view.viewer import Viewer
@@ -84,7 +72,7 @@ def _show_recording(server: ViserServer, path: Path, node: str) -> None:
         return
 
 
-def _show_node(server: ViserServer, pose_node: str, words: list[str]) -> None:
+def _show_node(server: ViserServer, pose_node: str, planning_scene: str | None, words: list[str]) -> None:
     import rclpy
     from rclpy.exceptions import NameValidationException
     from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -99,7 +87,9 @@ def _show_node(server: ViserServer, pose_node: str, words: list[str]) -> None:
     end_with_parent()
     node = None
     try:
-        validate_topic_name(pose_node)
+        for name in (pose_node, planning_scene):
+            if name is not None:
+                validate_topic_name(name)
         rclpy.init(args=["pose_view", *words])
     except rclpy_implementation.UnknownROSArgsError as error:
         raise ValueError(unknown_ros_arguments(error)) from error
@@ -107,7 +97,9 @@ def _show_node(server: ViserServer, pose_node: str, words: list[str]) -> None:
         raise ValueError(" ".join(str(error).split())) from error
     try:
         with until_shutdown():
-            node = ViewNode(Viewer(server, pose_node), pose_node)
+            node = ViewNode(Viewer(server, pose_node, planner=planning_scene is not None), pose_node)
+            if planning_scene is not None:
+                node.follow_planning_scene(planning_scene)
             rclpy.spin(node)
     finally:
         if node is not None:

@@ -62,6 +62,18 @@ class ViewNode(Node):
         viewer.panel.add_controls(self)
         self.create_timer(0.5, self._look_for_the_node)
 
+    def follow_planning_scene(self, topic: str) -> None:
+        """Hand on what a planner is told; the bridge says everything again to who begins to listen.
+
+        Raises:
+            ModuleNotFoundError: if moveit_msgs is not installed.
+        """
+        from moveit_msgs.msg import PlanningScene
+
+        self.create_subscription(
+            PlanningScene, topic, partial(self._on_message, "planning_scene"), QoSProfile(depth=100)
+        )
+
     def _on_message(self, kind: str, message: Any) -> None:
         if kind in _IMAGES:
             now_s = time.monotonic()

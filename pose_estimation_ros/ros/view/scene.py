@@ -7,18 +7,19 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import trimesh
-from scipy.spatial.transform import Rotation
 from viser import ViserServer
 
 from pose_estimation_ros.objects.mesh import load_mesh
-from pose_estimation_ros.objects.mesh_surface import surface_colors
 from pose_estimation_ros.rendering.drawing import BOX_EDGES, color_of
+from pose_estimation_ros.rendering.viser_page import colored_mesh, place
 from pose_estimation_ros.ros.view.content import MeshResource, ViewedCamera, ViewedObject, path_of_uri
+
+if TYPE_CHECKING:
+    import trimesh
 
 _log = logging.getLogger(__name__)
 LAYERS = ("image", "meshes", "boxes", "trails", "uncertainty")
@@ -178,13 +179,13 @@ class _ShownObject:
             size = 0.5 * self._root.axes_length
             path = f"{self._path}/{name}"
             self._children[name] = self._server.scene.add_frame(path, axes_length=size, axes_radius=0.03 * size)
-        _place(self._children[name], placed)
+        place(self._children[name], placed)
 
     def update(self, item: ViewedObject, visible: Mapping[str, bool]) -> None:
         """Move everything to the pose of the newest frame."""
         self._is_there = True
-        _place(self._root, item.camera_from_object)
-        _place(self._box, item.camera_from_box)
+        place(self._root, item.camera_from_object)
+        place(self._box, item.camera_from_box)
         self._label.text = f"{item.frame}  {item.score:.2f}"
         above = np.array([0.0, -0.6 * float(np.linalg.norm(item.box_size_m)), 0.0])
         self._label.position = item.camera_from_box[:3, 3] + above
@@ -217,7 +218,7 @@ class _ShownObject:
         self._ellipsoid.scale = tuple(1e3 * float(radius) for radius in radii)
         placed = np.eye(4)
         placed[:3, :3], placed[:3, 3] = rotation, item.camera_from_object[:3, 3]
-        _place(self._ellipsoid, placed)
+        place(self._ellipsoid, placed)
 
     def apply(self, visible: Mapping[str, bool]) -> None:
         """Show and hide the layers of an instance that is there."""
@@ -255,21 +256,11 @@ def ellipsoid(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return SIGMAS * np.sqrt(np.maximum(variances, 1e-12)), directions
 
 
-def _place(handle: Any, transform: np.ndarray) -> None:
-    x, y, z, w = Rotation.from_matrix(transform[:3, :3]).as_quat()
-    handle.wxyz = np.array([w, x, y, z])
-    handle.position = transform[:3, 3]
-
-
 def _read(resource: MeshResource) -> trimesh.Trimesh | None:
-    """Read a mesh with a colour at every corner of its triangles."""
+    """Read a mesh in its colours; None where it cannot be read."""
     try:
         mesh = load_mesh(path_of_uri(resource.uri), "m", any_size=True)
     except (ValueError, OSError) as error:
         _log.warning("no mesh on the page: %s", error)
         return None
-    corners = mesh.vertices[mesh.faces].reshape(-1, 3) * resource.scale
-    faces = np.arange(len(corners)).reshape(-1, 3)
-    face, weights = np.repeat(np.arange(len(mesh.faces)), 3), np.tile(np.eye(3), (len(mesh.faces), 1))
-    colors = (255.0 * surface_colors(mesh, face, weights)).round().astype(np.uint8)
-    return trimesh.Trimesh(corners, faces, vertex_colors=colors, process=False)
+    return colored_mesh(mesh, resource.scale)

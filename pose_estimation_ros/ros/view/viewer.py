@@ -11,6 +11,7 @@ from pose_estimation_ros.ros.images import compressed_to_rgb, image_to_rgb
 from pose_estimation_ros.ros.input_error import ImageError
 from pose_estimation_ros.ros.view.content import camera_of, meshes_of, objects_of, status_of, transform_of
 from pose_estimation_ros.ros.view.panel import Panel
+from pose_estimation_ros.ros.view.planned_scene import PlannedScene
 from pose_estimation_ros.ros.view.scene import PoseScene
 
 _log = logging.getLogger(__name__)
@@ -22,17 +23,19 @@ class Viewer:
     Args:
         server: of the page.
         node: name of the pose node on /diagnostics; with a leading slash, only the one of this namespace is meant.
+        planner: show the planner's collision objects, too.
     """
 
-    def __init__(self, server: ViserServer, node: str) -> None:
+    def __init__(self, server: ViserServer, node: str, planner: bool = False) -> None:
         self.scene = PoseScene(server)
         self.panel = Panel(server, self.scene)
+        self._planned = PlannedScene(server) if planner else None
         self.node = node
         self._transforms: Any = None  # the newest message
         self._said = ""  # what was wrong with the newest image
 
     def take(self, kind: str, message: Any) -> None:
-        """Show a message: an image, compressed, camera_info, detections, markers, tf or diagnostics."""
+        """Show a message: an image, compressed, camera_info, detections, markers, tf, diagnostics or planning_scene."""
         getattr(self, f"_take_{kind}")(message)
 
     def clear(self) -> None:
@@ -64,6 +67,8 @@ class Viewer:
         objects = objects_of(message)
         self.scene.show_objects(objects)
         self.panel.show_objects(objects)
+        if self._planned is not None:
+            self._planned.set_camera_frame(message.header.frame_id)
         if self._transforms is not None:  # they are sent before the detections
             self._take_tf(self._transforms)
 
@@ -88,3 +93,7 @@ class Viewer:
         status = status_of(message, self.node)
         if status is not None:
             self.panel.show_status(status)
+
+    def _take_planning_scene(self, message: Any) -> None:
+        if self._planned is not None:
+            self._planned.take(message)

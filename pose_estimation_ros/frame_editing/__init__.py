@@ -1,0 +1,1 @@
+"""A page in the browser that places frames on the objects of a bundle."""
