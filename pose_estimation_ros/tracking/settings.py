@@ -23,9 +23,16 @@ class FilterSettings(Settings):
     )
     rest_signal: float = setting(
         0.7,
-        "Share of the newest errors that points the same way from which an instance moves although the camera rests.",
+        "Share of the newest errors that points the same way from which an instance moves although the camera rests, "
+        "as long as too few estimates were averaged to know their scatter.",
         gt=0.0,
         le=1.0,
+    )
+    motion_deviations: float = setting(
+        4.0,
+        "Standard deviations by which the mean of the newest errors must be off, once their scatter is known, for an "
+        "instance that moves although the camera rests.",
+        gt=0.0,
     )
     jump_diameters: float = setting(
         0.5, "After a longer step in one frame, in diameters, smoothing starts afresh.", gt=0.0
