@@ -67,7 +67,7 @@ def counted(tracker: Tracker, catalog: Catalog, images: list[BopImage], found: l
     owners: dict[tuple[int, int], int] = {}  # the true instances that numbers were last of
     stolen = false = 0
     for number, (image, (hypotheses, detections)) in enumerate(zip(images, found, strict=True)):
-        poses = tracker.update(hypotheses, detections, number * FRAME_NS)
+        poses = tracker.update(hypotheses, detections, image.camera.undistorted(), number * FRAME_NS)
         for pose, instance in zip(poses, true_instances(poses, image, catalog, symmetries), strict=True):
             if instance == FALSE:
                 false += 1

@@ -63,7 +63,8 @@ def main() -> None:
     found = estimates(pipeline, copies, arguments.frames, arguments.estimates, source)
     tracker = Tracker(bundle.catalog, pipeline.settings.pipeline.tracking)
     raw = [untracked(bundle.catalog, *item) for item in found]
-    tracked = [tracker.update(*item, number * FRAME_NS) for number, item in enumerate(found)]
+    camera = frame.camera.undistorted()
+    tracked = [tracker.update(*item, camera, number * FRAME_NS) for number, item in enumerate(found)]
     rows = Rows()
     for name, frames in (("without tracking", raw), ("with tracking", tracked)):
         for cells in instances(bundle.catalog, frames):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.tracking.gain import AdaptiveGain
+from pose_estimation_ros.tracking.pose_step import pose_step
 from pose_estimation_ros.tracking.settings import FilterSettings
 
 
@@ -63,8 +64,8 @@ class PoseFilter:
             The smoothed pose (4, 4).
         """
         settings = self._settings
-        shift = estimate[:3, 3] - self.pose[:3, 3]
-        turn = Rotation.from_matrix(estimate[:3, :3] @ self.pose[:3, :3].T).as_rotvec()
+        step = pose_step(self.pose, estimate)
+        shift, turn = step[:3], step[3:]
         has_jumped = (
             np.linalg.norm(shift) > settings.jump_diameters * self._diameter_m
             or np.linalg.norm(turn) > settings.jump_rad
@@ -74,12 +75,12 @@ class PoseFilter:
             return self.pose
         smoothed = np.eye(4)
         of_turns = self._turns.take(turn, at_rest)
-        smoothed[:3, :3] = Rotation.from_rotvec(of_turns * turn).as_matrix() @ self.pose[:3, :3]
+        smoothed[:3, :3] = cv2.Rodrigues(of_turns * turn)[0] @ self.pose[:3, :3]
         of_shifts = self._shifts.take(shift, at_rest)
         smoothed[:3, 3] = self.pose[:3, 3] + of_shifts * shift
         self.pose, self._stamp_ns = smoothed, stamp_ns
         gain = np.repeat(np.clip([of_shifts, of_turns], 0.0, 1.0), 3)
-        self._take_in(covariance, gain, np.concatenate([shift, turn]))
+        self._take_in(covariance, gain, step)
         return self.pose
 
     def carry(self, pose: np.ndarray) -> None:
