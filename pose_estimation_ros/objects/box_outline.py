@@ -12,6 +12,7 @@ from pose_estimation_ros.objects.catalog import ObjectModel
 from pose_estimation_ros.objects.control_points import box_corners
 
 _NOTHING = np.zeros((0, 2), dtype=np.float32)
+_NEAREST_DIAMETERS = 0.01  # what comes nearer to the camera's plane has no outline
 
 
 def box_outline(model: ObjectModel, pose: np.ndarray, camera: Camera) -> np.ndarray:
@@ -24,10 +25,10 @@ def box_outline(model: ObjectModel, pose: np.ndarray, camera: Camera) -> np.ndar
 
     Returns:
         The corners (K, 2) of a convex polygon inside the image, pixels; none where the box is outside or reaches
-        behind the camera.
+        up to the camera.
     """
     corners = box_corners(model) @ pose[:3, :3].T + pose[:3, 3]
-    if corners[:, 2].min() <= 0.0:
+    if not corners[:, 2].min() > _NEAREST_DIAMETERS * model.diameter_m:
         return _NOTHING
     hull = cv2.convexHull(camera.project(corners).astype(np.float32))
     right, bottom = camera.width - 0.5, camera.height - 0.5

@@ -133,3 +133,9 @@ def test_common_areas_are_those_of_the_pixels(seed):
     common = common_areas(outlines, outlines)
     np.testing.assert_allclose(common, flat @ flat.T, atol=tolerance)
     np.testing.assert_allclose(common[0, 3], areas(outlines)[0], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("z", [-0.8, 0.0, 0.05, np.nan])
+def test_what_reaches_up_to_the_camera_has_no_outline(z):
+    assert box_outline(CATALOG[MUG], _at(0.0, z), CAMERA).shape == (0, 2)
+    assert areas([box_outline(CATALOG[MUG], _at(3.0), CAMERA)]) == 0.0  # beside the image
