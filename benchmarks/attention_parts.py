@@ -21,6 +21,7 @@ from pose_estimation_ros.methods.attention.settings import AttentionSettings
 from pose_estimation_ros.methods.registry import choices
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.pipeline_result import PipelineResult
 
 CPU = torch.device("cpu")
 FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd", "acc_pi_6_symmetric")
@@ -49,10 +50,10 @@ def main() -> None:
     rows = Rows()
     for name, refiner in variants.items():
         pipeline = Pipeline(bundle, arguments.backend, refiner, device="cpu", settings={"tracking.enabled": False})
-        comparisons: list[int] = []
-        estimates = poses(pipeline, dataset, comparisons)
+        results: list[PipelineResult] = []
+        estimates = poses(pipeline, dataset, results)
         mean = images.mean(estimates)
-        compared = sum(comparisons) / max(1, len(estimates))
+        compared = sum(item.comparisons for result in results for item in result.poses) / max(1, len(estimates))
         rows.add(variant=name, **{key: mean[key] for key in FIGURES}, comparisons=compared)
     if arguments.result:
         write_result(arguments.result, origin, {"images": len(dataset.images), "rows": rows})

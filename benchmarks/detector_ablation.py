@@ -9,20 +9,19 @@ finished in --work is not trained again. About ten minutes a variant on two core
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
 from detection import score_detector
+from short_training import trained
 
 from pose_estimation_ros.cli.evaluate_images import slice_images
 from pose_estimation_ros.cli.recipes import read_mapping
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.methods.mask_rcnn.training import train_detector
-from pose_estimation_ros.objects.bundle import find_bundle, load_bundle
+from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.training.scene_training import DetectorRecipe
-from pose_estimation_ros.training.trainer import TrainingRun
 
 EVEN = "0:60:2"
 RECIPE = Path("config/train/lmo/2_detector.yaml")
@@ -47,10 +46,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "nothing frozen": {"frozen_stages": 0},
     "encoder frozen": {"encoder_rate": 0.0, "frozen_stages": 0},
     "statistics of the batch": {"frozen_statistics": False},
-    "compact encoder, that of nemo": {
+    "compact encoder, from nothing": {
         "network": {"encoder": "own"},
         "pretrained": None,
-        "encoder_from": "nemo",
+        "encoder_from": None,
         "encoder_rate": 1.0,
         "frozen_stages": 0,
         "frozen_statistics": False,
@@ -78,7 +77,12 @@ def main() -> None:
     for number, name in enumerate(VARIANTS):
         if name not in arguments.only:
             continue
-        bundle = load_bundle(_trained(number, name, arguments))
+        print(f"{name}:")
+        wanted = recipe(VARIANTS[name], arguments.samples)
+        folder, meshes = arguments.work / str(number), arguments.bop / "models"
+        bundle = load_bundle(
+            trained(arguments.bundle, folder, "detector", train_detector, wanted, meshes, arguments.device)
+        )
         table, milliseconds = score_detector(bundle, dataset, even, arguments.device)
         mean = table[-1]
         training = bundle.network("detector").training
@@ -103,29 +107,6 @@ def recipe(changes: dict[str, Any], samples: int) -> DetectorRecipe:
             replaced = key == "network" and value
             content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) and not replaced else value
     return DetectorRecipe.model_validate(content)
-
-
-def _trained(number: int, name: str, arguments: argparse.Namespace) -> Path:
-    """Train a variant, or go on with it, in a copy of the bundle; return where it is."""
-    bundle = arguments.work / f"bundle_{number}"
-    (arguments.work / "pix2pose").mkdir(parents=True, exist_ok=True)  # where trainings share their views
-    if not bundle.is_dir():
-        shutil.copytree(find_bundle(arguments.bundle), bundle)
-    wanted = recipe(VARIANTS[name], arguments.samples)
-    made = load_bundle(bundle).network("detector").training
-    if made.get("finished") and made.get("recipe") == wanted.model_dump(mode="json"):
-        return bundle
-    print(f"{name}:")
-    run = TrainingRun(
-        bundle=load_bundle(bundle),
-        folder=arguments.work / f"training_{number}",
-        device=arguments.device,
-        mesh_dir=arguments.bop / "models",
-        resume=True,
-    )
-    if not train_detector(run, wanted).network("detector").training["finished"]:
-        raise SystemExit("interrupted; the same command goes on")
-    return bundle
 
 
 if __name__ == "__main__":

@@ -162,7 +162,9 @@ OTHERS = {
         "time_warm_up": "python benchmarks/warm_up.py --bundle models/demo --refiner attention",
         "time_demo": "pose_demo",
         "time_node": "python benchmarks/node_overhead.py",
-        "soak": "OMP_NUM_THREADS=1 python benchmarks/soak.py --minutes 3 --hz 10",
+        "time_node_1080": "python benchmarks/node_overhead.py --width 1920 --height 1080",
+        "soak": "OMP_NUM_THREADS=1 python benchmarks/soak.py --minutes 10 --hz 30",
+        "soak_1080": "OMP_NUM_THREADS=1 python benchmarks/soak.py --minutes 10 --hz 30 --width 1920 --height 1080",
         "time_generator": "python benchmarks/generator.py",
         "bpnp": "python benchmarks/bpnp.py",
         "pnp": "OMP_NUM_THREADS=1 python benchmarks/pnp.py",
@@ -174,6 +176,7 @@ OTHERS = {
         # --bop ../shared/data/lmo --config config/train/corners.yaml
         "adaptation_lmo": "python benchmarks/adaptation.py --bundle runs/lmo_corners --bop ../shared/data/lmo",
         "detector_ablation": "python benchmarks/detector_ablation.py --bop ../shared/data/lmo",
+        "encoder_ablation": "python benchmarks/encoder_ablation.py --bop ../shared/data/lmo",
         "attention_ablation": "python benchmarks/attention_ablation.py --bundle models/demo --pairs 16000",
         "occlusion_curve": "python benchmarks/occlusion_curve.py --bundle models/demo --objects mug toy_brick "
         "--samples 24000",

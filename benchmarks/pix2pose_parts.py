@@ -26,6 +26,7 @@ from pose_estimation_ros.methods.pix2pose.estimator import Pix2Pose
 from pose_estimation_ros.methods.pix2pose.network import CoordinateMaps
 from pose_estimation_ros.methods.pix2pose.settings import Pix2PoseSettings
 from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.pipeline_result import PipelineResult
 
 FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd")
 CPU = torch.device("cpu")
@@ -79,14 +80,15 @@ def main() -> None:
         write_result(arguments.result, origin, {"images": len(dataset.images), "rows": rows, "depth": depths})
 
 
-def poses(pipeline: Pipeline, dataset: BopDataset, comparisons: list[int] | None = None) -> list[Estimate]:
-    """Estimate the poses in the boxes of the ground truth; append how often each was compared to a list."""
+def poses(pipeline: Pipeline, dataset: BopDataset, results: list[PipelineResult] | None = None) -> list[Estimate]:
+    """Estimate the poses in the boxes of the ground truth; append what was found in every image to a list."""
     estimates = []
     for image in tqdm(dataset.images, unit="image"):
         boxes = truth_detections(image, targets_from([image]), dataset.catalog)
-        for item in pipeline.process(dataset.frame(image), boxes).poses:
-            if comparisons is not None:
-                comparisons.append(item.comparisons)
+        result = pipeline.process(dataset.frame(image), boxes)
+        if results is not None:
+            results.append(result)
+        for item in result.poses:
             object_id = pipeline.bundle.catalog[item.object_index].object_id
             scene_id, image_id = image.key
             estimates.append(Estimate(scene_id, image_id, object_id, float(item.score), item.camera_from_object))

@@ -49,6 +49,8 @@ class Observer:
     past: Counter[str] = field(default_factory=Counter)  # counts of processes that are gone
     counts: Counter[str] = field(default_factory=Counter)  # of the present process, by its newest diagnostics
     message: str = ""  # of the newest diagnostics
+    state: str = ""  # of the lifecycle, by them; empty until the present process says it
+    since_ns: int = 0  # when the present process was started
 
     def __post_init__(self) -> None:
         self._sent: set[tuple[str, int]] = set()
@@ -76,12 +78,17 @@ class Observer:
         """Note that the node's process is another one from now on: its counters begin anew."""
         self.past.update(self.counts)
         self.counts = Counter()
+        self.state, self.since_ns = "", time.time_ns()
 
     def first_result_after(self, stamp_ns: int, timeout_s: float) -> Result | None:
         """Wait for the result of an image that is not older than a stamp."""
-        end_s, first = time.monotonic() + timeout_s, max(len(self.results) - 100, 0)
+        end_s = time.monotonic() + timeout_s
         while time.monotonic() < end_s:
-            found = next((item for item in self.results[first:] if item.stamp_ns >= stamp_ns), None)
+            found = None
+            for item in reversed(self.results):
+                if item.stamp_ns < stamp_ns:
+                    break
+                found = item
             if found is not None:
                 return found
             time.sleep(0.01)
@@ -112,10 +119,10 @@ class Observer:
 
     def _on_diagnostics(self, message: Any) -> None:
         status = next((item for item in message.status if item.name == NODE), None)
-        if status is None:
+        if status is None or stamp_to_ns(message.header.stamp) < self.since_ns:  # the last words of one that is gone
             return
         values = {item.key: item.value for item in status.values}
-        self.message = status.message
+        self.message, self.state = status.message, values["state"]
         self.counts = Counter({name: int(values[f"frames_{name}"]) for name in COUNTS})
         left = self.counts["received"] - sum(self.counts[name] for name in COUNTS[1:])
         self.unaccounted += not 0 <= left <= IN_WORK

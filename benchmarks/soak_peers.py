@@ -4,7 +4,7 @@
     python benchmarks/soak_peers.py consumer
 
 The camera reads the name of a mode from every line of its standard input, and writes a line with the stamp of every
-image, and whether the node may make poses of it.
+image, and whether the node may make poses of it. Both end when their standard input does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import array
 import math
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.data.bop import BopDataset
+from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.ros.camera_info import info_from_camera
 from pose_estimation_ros.ros.images import rgb_to_image
 from pose_estimation_ros.ros.messages import stamp_to_ns
@@ -77,7 +79,17 @@ ABSURD = (
 CHANGED = (_focal_length(1.1), _focal_length(0.9))
 
 
-class Camera(Node):
+def enlarged(rgb: np.ndarray, camera: Camera, width: int, height: int) -> tuple[np.ndarray, Camera]:
+    """Cut the middle of an image (H, W, 3) in the shape of another size, and resize it; return it and its camera."""
+    scale = min(camera.width / width, camera.height / height)
+    cut_width, cut_height = round(scale * width), round(scale * height)
+    left, top = (camera.width - cut_width) // 2, (camera.height - cut_height) // 2
+    middle = rgb[top : top + cut_height, left : left + cut_width]
+    seen_by = camera.crop(left, top, cut_width, cut_height).resize(width, height)
+    return cv2.resize(middle, (width, height)), seen_by
+
+
+class CameraNode(Node):
     """Publish images of the demo sequence, one size, with its calibration."""
 
     def __init__(self, width: int, height: int) -> None:
@@ -87,8 +99,8 @@ class Camera(Node):
         dataset = BopDataset(SEQUENCE, "test")
         self._shown = []
         for item in dataset.images[:IMAGES]:
-            rgb = cv2.resize(dataset.read_rgb(item), (width, height))
-            self._shown.append((rgb_to_image(rgb, Header()), item.camera.resize(width, height)))
+            rgb, seen_by = enlarged(dataset.read_rgb(item), item.camera, width, height)
+            self._shown.append((rgb_to_image(rgb, Header()), seen_by))
         self._count = 0
         self._late: deque[tuple[float, Any]] = deque()
 
@@ -123,7 +135,7 @@ _IMAGE_FIELDS = ("height", "width", "encoding", "is_bigendian", "step", "data")
 
 def run_camera(hz: float, width: int, height: int) -> None:
     """Publish until standard input ends."""
-    camera, mode, pending = Camera(width, height), "good", ""
+    camera, mode, pending = CameraNode(width, height), "good", ""
     os.set_blocking(sys.stdin.fileno(), False)
     due_s = time.monotonic()
     while True:
@@ -144,7 +156,7 @@ def run_camera(hz: float, width: int, height: int) -> None:
 
 
 def run_consumer() -> None:
-    """Take everything that a robot would take, and the overlay."""
+    """Take everything that a robot would take, and the overlay, until standard input ends."""
     node = Node("soak_consumer")
     for message_type, topic in (
         (TFMessage, "/tf"),
@@ -153,7 +165,13 @@ def run_consumer() -> None:
         (Image, "/pose_estimation/overlay"),
     ):
         node.create_subscription(message_type, topic, lambda message: None, 10)
+    threading.Thread(target=_end_with_input, daemon=True).start()
     rclpy.spin(node)
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    rclpy.try_shutdown()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -146,7 +146,8 @@ class Tables:
         if len(files) == 1:
             what = f"`{re.sub(r' --result [^ ]+', '', results[0]['command'])}`"
         else:
-            names = dict.fromkeys(f"`benchmarks/results/{file.partition('_')[0]}_*.json`" for file in files)
+            stems = dict.fromkeys(file.partition("_")[0] for file in files)
+            names = [f"`benchmarks/results/{stem}{'' if stem in files else '_'}*.json`" for stem in stems]
             what = f"Commands and commits: {', '.join(names)}"
         load = max(result["machine"].get("load", 0.0) for result in results)
         busy = f"; the machine was busy (load {load:.1f})" if times and load > BUSY else ""

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 import yaml
@@ -82,7 +83,8 @@ class SettingInfo:
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers"}
 
 
-def list_settings(model: type[Settings], prefix: str = "") -> list[SettingInfo]:
+@lru_cache(maxsize=256)  # every change of a parameter asks for all of them
+def list_settings(model: type[Settings], prefix: str = "") -> tuple[SettingInfo, ...]:
     """List the settings of a model and of the models inside it, names joined with dots.
 
     Raises:
@@ -98,7 +100,7 @@ def list_settings(model: type[Settings], prefix: str = "") -> list[SettingInfo]:
             found += list_settings(inner, f"{full}.")
         else:  # what is given of a group is filled up from its own model
             raise TypeError(f"settings {full}: expected the defaults of {inner.__name__} and no others")
-    return found
+    return tuple(found)
 
 
 def nested_model(field: FieldInfo) -> type[Settings] | None:

@@ -132,16 +132,26 @@ make_venv "$python"
 # Compiling every module of every wheel takes longer than compiling on import the few that are used.
 pip=("$venv/bin/python" -m pip install --no-compile)
 
-if ! is_done pip "$pip_hash"; then
-    step "dependencies (about 6 GB, a few minutes)" "${pip[@]}" "${requirements[@]/#/--requirement=}"
-    mark_done pip "$pip_hash"
-fi
+# Messages are compiled while the largest wheels, which they do not need, are downloaded and unpacked.
+overlay_pid=""
 if [ -n "$ros" ]; then
     printf '%s\n' "$ros" > "$venv/ros_setup"
     say "ROS 2 is installed ($ros): no wheels, no overlay"
 elif ! is_done overlay "$overlay_hash" || [ ! -d "$overlay/lib" ]; then
     rm -f "$venv/ros_setup"
-    step "message packages of interfaces/" "$venv/bin/python" scripts/overlay.py --overlay "$overlay"
+    step "ROS 2 wheels" "${pip[@]}" --requirement scripts/requirements-ros.txt --constraint scripts/requirements.txt numpy setuptools
+    setsid "$venv/bin/python" scripts/overlay.py --overlay "$overlay" > "$venv/overlay.log" 2>&1 &
+    overlay_pid=$!
+    trap 'kill -- "-$overlay_pid" 2> /dev/null || true' EXIT
+fi
+if ! is_done pip "$pip_hash"; then
+    step "dependencies (about 6 GB, a few minutes)" "${pip[@]}" "${requirements[@]/#/--requirement=}"
+    mark_done pip "$pip_hash"
+fi
+if [ -n "$overlay_pid" ]; then
+    log="$venv/overlay.log"
+    step "message packages of interfaces/" wait "$overlay_pid"
+    trap - EXIT
     mark_done overlay "$overlay_hash"
 fi
 if ! is_done package "$package_hash"; then

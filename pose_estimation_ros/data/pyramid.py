@@ -114,7 +114,8 @@ def picture_of(frame: Frame, device: torch.device) -> tuple[Pyramid, Tensor]:
     if place not in frame.on_devices:
         # Images from messages are read-only or mirrored views; torch wants memory of its own.
         pixels = frame.rgb if frame.rgb.flags.c_contiguous and frame.rgb.flags.writeable else frame.rgb.copy(order="C")
-        image = to_device(pixels, device).permute(2, 0, 1).float() / 255.0
+        planes = to_device(pixels, device).permute(2, 0, 1)
+        image = planes.to(torch.float32, memory_format=torch.contiguous_format) / 255.0  # the levels are made faster so
         intrinsics = to_device(frame.camera.intrinsics.astype("float32"), device)
         frame.on_devices[place] = Pyramid.of(image), intrinsics
     return frame.on_devices[place]

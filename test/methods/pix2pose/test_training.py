@@ -32,7 +32,7 @@ from ..box_training import write_box
 
 RECIPE = """
 seed: 1
-stages: [{size: 32, samples: 9600}]
+stages: [{size: 32, samples: 6400}]
 network: {widths: [32, 64, 64, 64], decoder: [64, 64, 48], blocks: [1, 1, 1, 1], bins: 16}
 optimiser: {batch: 32, learning_rate: 0.004, warmup_samples: 640, ema_samples: 1600, bf16: false}
 crops: {front_layers: 0, back_layers: 0, masked_share: 0.0, noise: 0.01, image_side_px: [32, 32], size: 32}
@@ -62,7 +62,7 @@ def test_the_loss_falls(trained: Path) -> None:
 def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
     bundle = load_bundle(trained / "bundle")
     training = bundle.networks["pix2pose"].training
-    assert training["samples"] == 9600 and training["finished"] and training["recipe"]["seed"] == 1
+    assert training["samples"] == 6400 and training["finished"] and training["recipe"]["seed"] == 1
     assert bundle.catalog[0].name == "box"
     assert bundle.catalog[0].diameter_m == pytest.approx(np.sqrt(0.1**2 + 0.08**2 + 0.06**2), rel=1e-4)
     assert bundle.pose_prior.elevation_deg == (10.0, 80.0)
@@ -71,7 +71,7 @@ def test_the_bundle_says_how_it_was_made(trained: Path) -> None:
 def test_training_goes_on_through_pnp(trained: Path, tmp_path: Path) -> None:
     """End to end, from weights that were trained on coordinates alone: solved poses put true points nearer."""
     shutil.copytree(trained / "bundle", tmp_path / "bundle")
-    content = yaml.safe_load(RECIPE) | {"stages": [{"size": 32, "samples": 4800}], "projection": {"weight": 0.3}}
+    content = yaml.safe_load(RECIPE) | {"stages": [{"size": 32, "samples": 3200}], "projection": {"weight": 0.3}}
     content |= {"initial": str(trained / "bundle"), "losses": {"bins": 0.0, "l1": 0.0}}  # nothing but the poses
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
     work = tmp_path / "work"
