@@ -3,9 +3,10 @@
     python benchmarks/identities.py --bundle models/demo --loops 3
 
 From the end of the sequence to its beginning the camera jumps. The networks run once for every image, which gives the
-same poses in every loop; the tracker runs over all loops. A pose is a true instance's if it lies within half a diameter
-of it, symmetries taken into account, and nearest in sum; others are false. A number is stolen when it was another true
-instance's when that was last seen.
+same poses in every loop; the tracker runs over all loops. With `--estimates FILE` these poses are kept, so that another
+tracker can be tried on them in seconds. A pose is a true instance's if it lies within half a diameter of it, symmetries
+taken into account, and nearest in sum; others are false. A number is stolen when it was another true instance's when
+that was last seen.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from estimates import Found, add_estimates_option, estimates
 from scipy.optimize import linear_sum_assignment
-from tqdm import tqdm
 
 from pose_estimation_ros.data.bop import BopDataset, BopImage
-from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.geometry.symmetry import symmetric_distance
-from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import Pipeline
@@ -33,8 +32,6 @@ FRAME_NS = 100_000_000
 NEAR_DIAMETERS = 0.5
 FALSE = -1  # instance of a pose that is no true one's
 
-Found = tuple[list[PoseHypothesis], list[Detection]]
-
 
 def main() -> None:
     """Run the benchmark and print a table."""
@@ -44,6 +41,7 @@ def main() -> None:
     parser.add_argument("--mesh-dir", type=Path)
     parser.add_argument("--refiner", help="default: the bundle's")
     parser.add_argument("--loops", type=int, default=3)
+    add_estimates_option(parser)
     add_result_option(parser)
     arguments = parser.parse_args()
     origin = origin_of("python benchmarks/identities.py")
@@ -52,23 +50,14 @@ def main() -> None:
     pipeline = Pipeline(
         bundle, refiner=arguments.refiner, mesh_dir=arguments.mesh_dir, settings={"tracking.enabled": False}
     )
-    found = [estimated(pipeline, dataset, image) for image in tqdm(dataset.images, unit="img", disable=None)]
+    frames = (dataset.frame(image) for image in dataset.images)
+    source = f"{bundle.path.name}, refiner {arguments.refiner or pipeline.settings.pipeline.refiner}, {dataset.root}"
+    found = estimates(pipeline, frames, len(dataset.images), arguments.estimates, source)
     tracker = Tracker(bundle.catalog, pipeline.settings.pipeline.tracking)
     figures = counted(tracker, bundle.catalog, dataset.images * arguments.loops, found * arguments.loops)
     Rows().add(loops=arguments.loops, images=len(dataset.images), **figures)
     if arguments.result:
         write_result(arguments.result, origin, {"loops": arguments.loops, "images": len(dataset.images), **figures})
-
-
-def estimated(pipeline: Pipeline, dataset: BopDataset, image: BopImage) -> Found:
-    """Return the poses of one image as a tracker takes them."""
-    poses = pipeline.process(dataset.frame(image)).poses
-    detections = [Detection(item.object_index, item.score, item.box) for item in poses]
-    hypotheses = [
-        PoseHypothesis(item.object_index, row, item.camera_from_object, item.score, covariance=item.covariance)
-        for row, item in enumerate(poses)
-    ]
-    return hypotheses, detections
 
 
 def counted(tracker: Tracker, catalog: Catalog, images: list[BopImage], found: list[Found]) -> dict[str, float]:
@@ -78,7 +67,7 @@ def counted(tracker: Tracker, catalog: Catalog, images: list[BopImage], found: l
     owners: dict[tuple[int, int], int] = {}  # the true instances that numbers were last of
     stolen = false = 0
     for number, (image, (hypotheses, detections)) in enumerate(zip(images, found, strict=True)):
-        poses = tracker.update(hypotheses, detections, number * FRAME_NS)
+        poses = tracker.update(hypotheses, detections, image.camera.undistorted(), number * FRAME_NS)
         for pose, instance in zip(poses, true_instances(poses, image, catalog, symmetries), strict=True):
             if instance == FALSE:
                 false += 1

@@ -36,6 +36,7 @@ from pose_estimation_ros.settings import Layer
 from pose_estimation_ros.tracking.following import Follower
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.tracker import Tracker, untracked
+from pose_estimation_ros.verification.duplicates import distinct
 from pose_estimation_ros.verification.second_looks import look_again
 from pose_estimation_ros.verification.verifier import DEFAULT_THRESHOLD, candidates, load_verifier
 
@@ -218,7 +219,7 @@ class Pipeline:
             best = max(item.score for item in hypotheses)
             reason = f"{len(hypotheses)} poses, the best scored {best:.2f}, below {self.least_score:g}"
         with watch.stage("tracking"):
-            poses = self._track(kept, trace.detections, frame.stamp_ns)
+            poses = self._track(kept, trace.detections, frame)
         if kept and not poses:
             reason = f"{len(kept)} poses, not seen often enough yet"
         best_first = sorted(poses, key=lambda pose: -pose.score)
@@ -241,7 +242,7 @@ class Pipeline:
             return None
         self._follower.followed(refined, frame.stamp_ns)
         published = refined if self.verifier is None else self._follower.with_probabilities(refined)
-        return Trace(frame, detections, hypotheses, stages, refined), published
+        return Trace(frame, detections, hypotheses, stages, refined), self._distinct(published, frame)
 
     def _look(
         self, frame: Frame, detections: list[Detection] | None, watch: Stopwatch
@@ -350,12 +351,16 @@ class Pipeline:
         )
 
     def _verify(self, trace: Trace, watch: Stopwatch) -> list[PoseHypothesis]:
-        if self.verifier is None:
-            return trace.refined
         with watch.stage("verification"):
+            if self.verifier is None:
+                return self._distinct(trace.refined, trace.frame)
             return self.verifier.verify(trace.frame, trace.detections, trace.hypotheses, trace.refined)
 
-    def _track(self, hypotheses: list[PoseHypothesis], detections: list[Detection], stamp_ns: int) -> list[ObjectPose]:
+    def _distinct(self, hypotheses: list[PoseHypothesis], frame: Frame) -> list[PoseHypothesis]:
+        """Return the poses that do not explain the same pixels, where nothing is rendered to check them."""
+        return distinct(hypotheses, self.bundle.catalog, frame.camera, self.settings.pipeline.verification)
+
+    def _track(self, hypotheses: list[PoseHypothesis], detections: list[Detection], frame: Frame) -> list[ObjectPose]:
         if self._tracker is None:
             return untracked(self.bundle.catalog, hypotheses, detections)
-        return self._tracker.update(hypotheses, detections, stamp_ns)
+        return self._tracker.update(hypotheses, detections, frame.camera, frame.stamp_ns)

@@ -70,3 +70,21 @@ def test_no_detections_names_the_threshold_that_was_asked_for():
     assert pipeline.process(frame_with_corners([])).reason == "no detections scored 0.5 or more"
     pipeline.verifier = HalfSure([])
     assert pipeline.process(frame_with_corners([])).reason == "no detections scored 0.05 or more"
+
+
+@pytest.mark.parametrize("mode", ["detect", "refine"])
+def test_pixels_have_one_explanation_where_nothing_is_verified(mode):
+    """What is found twice, as the same or as another object, is published once, and what is beside it stays."""
+    truths = [random_pose(1, -0.15), random_pose(2, 0.15)]
+    found = [
+        Detection(0, 0.9, box_of(truths[0])),
+        Detection(0, 0.8, box_of(truths[0])),
+        Detection(1, 0.7, box_of(truths[0])),
+        Detection(0, 0.6, box_of(truths[1])),
+    ]
+    pipeline = pipeline_of(found, refiner=Keeping(), settings={"tracking.mode": mode})
+    assert pipeline.verifier is None
+    for frame in range(3):
+        result = pipeline.process(frame_with_corners(truths, stamp_ns=frame * 10**7))
+        assert [(pose.name, pose.track_id) for pose in result.poses] == [("mug", 0), ("mug", 1)]
+    assert len(result.detections) == (4 if mode == "detect" else 2)

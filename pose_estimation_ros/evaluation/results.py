@@ -23,7 +23,7 @@ from pose_estimation_ros.networks.precision import VARIABLE
 
 SIGNIFICANT_DIGITS = 5
 _VARIABLES = ("OMP_NUM_THREADS", VARIABLE)  # of the environment, that change figures
-_SILENT = {"--resume": 0, "--csv": 1}  # options that change no figure, and how many words follow them
+_SILENT = {"--resume": 0, "--csv": 1, "--estimates": 1}  # options that change no figure, and how many words follow them
 _SOURCES = ("--", ".", ":!benchmarks/results", ":!*.md", ":!*.rst")  # what can change a number
 
 

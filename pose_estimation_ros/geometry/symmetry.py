@@ -97,11 +97,21 @@ def symmetric_distance(pose_a: np.ndarray, pose_b: np.ndarray, transforms: np.nd
     Returns:
         Angle in radians and distance of the origins in metres, for the equivalent of b with the least angle to a.
     """
-    equivalent = canonicalise(pose_b, transforms, pose_a)
-    relative = pose_a[:3, :3].T @ equivalent[:3, :3]
-    skew = (relative - relative.T)[[2, 0, 1], [1, 2, 0]]
-    angle = math.atan2(float(np.linalg.norm(skew)), float(np.trace(relative)) - 1.0)
-    return angle, float(np.linalg.norm(pose_a[:3, 3] - equivalent[:3, 3]))
+    angles, metres = symmetric_distances(np.asarray(pose_a)[None], np.asarray(pose_b)[None], transforms)
+    return float(angles[0, 0]), float(metres[0, 0])
+
+
+def symmetric_distances(
+    poses_a: np.ndarray, poses_b: np.ndarray, transforms: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return angles and distances (N, M) as `symmetric_distance` between poses (N, 4, 4) and poses (M, 4, 4)."""
+    relative = np.einsum("nji,mjk->nmik", poses_a[:, :3, :3], poses_b[:, :3, :3])
+    nearest = transforms[np.einsum("nmij,sji->nms", relative, transforms[:, :3, :3]).argmax(axis=2)]
+    relative = relative @ nearest[..., :3, :3]
+    skew = (relative - np.swapaxes(relative, 2, 3))[..., [2, 0, 1], [1, 2, 0]]
+    angles = np.arctan2(np.linalg.norm(skew, axis=2), np.trace(relative, axis1=2, axis2=3) - 1.0)
+    origins = np.einsum("mij,nmj->nmi", poses_b[:, :3, :3], nearest[..., :3, 3]) + poses_b[:, :3, 3]
+    return angles, np.linalg.norm(poses_a[:, None, :3, 3] - origins, axis=2)
 
 
 def _nearest(rotation: np.ndarray, pose: np.ndarray, transforms: np.ndarray) -> int:

@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from pose_estimation_ros.tracking.gain import AdaptiveGain
+from pose_estimation_ros.tracking.pose_step import pose_step
 from pose_estimation_ros.tracking.settings import FilterSettings
-
-
-@dataclass
-class _TrackingSignal:
-    """Gain from the direction of the errors: errors of chance cancel, errors of motion add up.
-
-    Source: Trigg and Leach, Exponential smoothing with an adaptive response rate, 1967; here for vectors.
-    """
-
-    settings: FilterSettings
-    mean: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    size: float = 0.0
-    averaged: int = 1  # estimates of an object at rest that the mean is of
-
-    def gain(self, error: np.ndarray, at_rest: bool) -> float:
-        """Return the gain for an estimate; at rest that of a plain mean, as long as the errors look like chance."""
-        memory = self.settings.error_memory
-        self.mean = (1.0 - memory) * self.mean + memory * error
-        self.size = (1.0 - memory) * self.size + memory * float(np.linalg.norm(error))
-        signal = float(np.linalg.norm(self.mean)) / self.size if self.size > 0.0 else 1.0
-        self.averaged = self.averaged + 1 if at_rest and signal < self.settings.rest_signal else 1
-        if self.averaged > 1:
-            return max(1.0 / self.averaged, self.settings.min_rest_gain)
-        return max(signal, self.settings.min_gain)
 
 
 class PoseFilter:
@@ -64,14 +40,14 @@ class PoseFilter:
         self._settings = settings or FilterSettings()
         self._diameter_m = diameter_m
         self.restart(first, stamp_ns, covariance)
+        self._shifts, self._turns = (AdaptiveGain(self._settings, is_new=True) for _ in range(2))
 
     def restart(self, pose: np.ndarray, stamp_ns: int, covariance: np.ndarray | None = None) -> None:
         """Take a pose (4, 4) and its covariance (6, 6) as they are and forget what was before."""
         self.pose = np.array(pose, dtype=np.float64)
         self.covariance = self._of_chance = covariance
         self._stamp_ns = stamp_ns
-        self._shifts = _TrackingSignal(self._settings)
-        self._turns = _TrackingSignal(self._settings)
+        self._shifts, self._turns = AdaptiveGain(self._settings), AdaptiveGain(self._settings)
 
     def update(
         self, estimate: np.ndarray, stamp_ns: int, covariance: np.ndarray | None = None, at_rest: bool = False
@@ -88,8 +64,8 @@ class PoseFilter:
             The smoothed pose (4, 4).
         """
         settings = self._settings
-        shift = estimate[:3, 3] - self.pose[:3, 3]
-        turn = Rotation.from_matrix(estimate[:3, :3] @ self.pose[:3, :3].T).as_rotvec()
+        step = pose_step(self.pose, estimate)
+        shift, turn = step[:3], step[3:]
         has_jumped = (
             np.linalg.norm(shift) > settings.jump_diameters * self._diameter_m
             or np.linalg.norm(turn) > settings.jump_rad
@@ -98,13 +74,13 @@ class PoseFilter:
             self.restart(estimate, stamp_ns, covariance)
             return self.pose
         smoothed = np.eye(4)
-        of_turns = self._turns.gain(turn, at_rest)
-        smoothed[:3, :3] = Rotation.from_rotvec(of_turns * turn).as_matrix() @ self.pose[:3, :3]
-        of_shifts = self._shifts.gain(shift, at_rest)
+        of_turns = self._turns.take(turn, at_rest)
+        smoothed[:3, :3] = cv2.Rodrigues(of_turns * turn)[0] @ self.pose[:3, :3]
+        of_shifts = self._shifts.take(shift, at_rest)
         smoothed[:3, 3] = self.pose[:3, 3] + of_shifts * shift
         self.pose, self._stamp_ns = smoothed, stamp_ns
         gain = np.repeat(np.clip([of_shifts, of_turns], 0.0, 1.0), 3)
-        self._take_in(covariance, gain, np.concatenate([shift, turn]))
+        self._take_in(covariance, gain, step)
         return self.pose
 
     def carry(self, pose: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from itertools import count
 
 import numpy as np
 
-from pose_estimation_ros.tracking.association import associate
+from pose_estimation_ros.tracking.association import assign, pose_costs
 
 _REACH_M = 0.25  # that a palm moves between two images
 _FORGOTTEN_S = 1.0  # after which the number of a hand that is not seen is free again
@@ -33,8 +33,8 @@ class HandNumbers:
             pose[:3, 3] = palm
             poses.append(pose)
         known = list(self._seen)
-        pairs = associate([self._seen[number][1] for number in known], poses, _NO_SYMMETRY, _REACH_M)
-        given = {now: known[before] for before, now in pairs}
+        before = [self._seen[number][1] for number in known]
+        given = {column: known[row] for row, column in assign(*pose_costs(before, poses, _NO_SYMMETRY, _REACH_M))}
         free = (number for number in count() if number not in self._seen)
         numbers = [given[place] if place in given else next(free) for place in range(len(poses))]
         self._seen |= {number: (stamp_ns, pose) for number, pose in zip(numbers, poses, strict=True)}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from pose_estimation_ros.tracking.pose_step import pose_step
 from pose_estimation_ros.tracking.settings import ModeSettings
 
 _FORGOTTEN = 0.05  # evidence of a mode that counts no more
@@ -98,7 +98,7 @@ class PoseModes:
         total = np.zeros((6, 6))
         for item in self._others:
             if item.alternates:
-                step = _step(held, item.pose)
+                step = pose_step(held, item.pose)
                 total += item.evidence / max(whole, 1e-9) * np.outer(step, step)
         return total
 
@@ -109,14 +109,8 @@ class PoseModes:
         return self._held.hits < settings.settled_hits or self._away > 1
 
     def _is_near(self, estimate: np.ndarray, pose: np.ndarray) -> bool:
-        step = _step(pose, estimate)
+        step = pose_step(pose, estimate)
         return bool(
             np.linalg.norm(step[:3]) <= self._settings.radius_diameters * self._diameter_m
             and np.linalg.norm(step[3:]) <= self._settings.radius_rad
         )
-
-
-def _step(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Return shift and rotation vector (6,) from one pose (4, 4) to another, in the camera's axes."""
-    turn = Rotation.from_matrix(end[:3, :3] @ start[:3, :3].T).as_rotvec()
-    return np.concatenate([end[:3, 3] - start[:3, 3], turn])

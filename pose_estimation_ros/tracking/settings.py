@@ -23,9 +23,16 @@ class FilterSettings(Settings):
     )
     rest_signal: float = setting(
         0.7,
-        "Share of the newest errors that points the same way from which an instance moves although the camera rests.",
+        "Share of the newest errors that points the same way from which an instance moves although the camera rests, "
+        "as long as too few estimates were averaged to know their scatter.",
         gt=0.0,
         le=1.0,
+    )
+    motion_deviations: float = setting(
+        4.0,
+        "Standard deviations by which the mean of the newest errors must be off, once their scatter is known, for an "
+        "instance that moves although the camera rests.",
+        gt=0.0,
     )
     jump_diameters: float = setting(
         0.5, "After a longer step in one frame, in diameters, smoothing starts afresh.", gt=0.0
@@ -58,13 +65,22 @@ class TrackerSettings(Settings):
     max_missed: int = setting(15, "An instance unseen for more frames is given up.", ge=0, le=10_000)
     max_unseen_s: float = setting(3.0, "An instance unseen for longer, seconds, is given up.", gt=0.0, le=3600.0)
     gate_diameters: float = setting(
-        3.0, "Farthest that an instance moves from one frame to the next, in diameters.", gt=0.0
+        3.0,
+        "Farthest that an instance moves from one frame to the next, in diameters, in space and in the image.",
+        gt=0.0,
     )
     static_gate_diameters: float = setting(
         1.0,
         "The same where three or more instances move alike, and so show how the camera moves: farthest from where an "
         "instance then should be.",
         gt=0.0,
+    )
+    same_overlap: float = setting(
+        0.5,
+        "An estimate that covers so much of the pixels where an instance is expected (intersection over union of their "
+        "boxes' outlines) is in its reach, however far it is in depth.",
+        gt=0.0,
+        le=1.0,
     )
     smoothing: Literal["none", "light", "strong"] = setting(
         "light", "none publishes every pose as it was estimated; strong averages over about three times as many frames."

@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 
 from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.pose_covariance import about_point
 from pose_estimation_ros.geometry.symmetry import canonicalise, symmetry_transforms
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
-from pose_estimation_ros.tracking.association import associate
+from pose_estimation_ros.tracking.association import assign, gated_costs, shared_pixels
 from pose_estimation_ros.tracking.common_motion import common_motion
 from pose_estimation_ros.tracking.filter import PoseFilter
 from pose_estimation_ros.tracking.modes import PoseModes, Verdict
@@ -93,13 +94,14 @@ class Tracker:
         self._tracks = {here: other._tracks[there] for here, there in index_there.items() if there in other._tracks}
 
     def update(
-        self, hypotheses: Sequence[PoseHypothesis], detections: Sequence[Detection], stamp_ns: int
+        self, hypotheses: Sequence[PoseHypothesis], detections: Sequence[Detection], camera: Camera, stamp_ns: int
     ) -> list[ObjectPose]:
         """Take in the estimates of a frame.
 
         Args:
             hypotheses: poses of this frame, at most one per detection.
             detections: what the hypotheses' `detection_index` counts in.
+            camera: that took the image, without distortion.
             stamp_ns: when the image was taken, nanoseconds.
 
         Returns:
@@ -112,7 +114,8 @@ class Tracker:
         gate_diameters = self._expect(hypotheses)
         chosen: dict[int, _Track] = {}
         for index, positions in by_object.items():
-            own = self._update_object(index, [hypotheses[position] for position in positions], stamp_ns, gate_diameters)
+            poses = [hypotheses[position] for position in positions]
+            own = self._update_object(index, poses, camera, stamp_ns, gate_diameters)
             chosen.update(zip(positions, own, strict=True))
         return [
             object_pose(self._catalog, _smoothed(hypotheses[position], track), detections, track.track_id)
@@ -135,14 +138,13 @@ class Tracker:
         return min(self._settings.gate_diameters, self._settings.static_gate_diameters)
 
     def _update_object(
-        self, index: int, hypotheses: list[PoseHypothesis], stamp_ns: int, gate_diameters: float
+        self, index: int, hypotheses: list[PoseHypothesis], camera: Camera, stamp_ns: int, gate_diameters: float
     ) -> list[_Track]:
         """Return the track of every hypothesis of one object; age and drop the tracks without one."""
         tracks = self._tracks.setdefault(index, [])
         poses = [np.asarray(item.camera_from_object, dtype=np.float64) for item in hypotheses]
         transforms = self._transforms[index]
-        reach_m = gate_diameters * self._catalog[index].diameter_m
-        pairs = associate([track.estimate for track in tracks], poses, transforms, reach_m)
+        pairs = self._pairs(index, tracks, poses, camera, gate_diameters)
         found = {column: tracks[row] for row, column in pairs}
         for column, track in found.items():
             self._follow(track, _equivalent(hypotheses[column], transforms, track.expected), stamp_ns)
@@ -152,6 +154,27 @@ class Tracker:
         for column in sorted(set(range(len(poses))) - set(found), key=lambda item: -hypotheses[item].score):
             found[column] = self._begin(index, tracks, _equivalent(hypotheses[column], transforms), stamp_ns)
         return [found[column] for column in range(len(poses))]
+
+    def _pairs(
+        self, index: int, tracks: list[_Track], poses: list[np.ndarray], camera: Camera, gate_diameters: float
+    ) -> list[tuple[int, int]]:
+        """Pair tracks and estimates of one object by how near they are and how much of the image they share.
+
+        Near is what is near to where the track is expected or to its newest estimate, which may not have been
+        believed. Pixels are shared with the expected pose alone: a wrong estimate that was taken once does not keep
+        the true one away when it comes back.
+        """
+        if not tracks or not poses:
+            return []
+        model, transforms = self._catalog[index], self._transforms[index]
+        expected, newest = [track.expected for track in tracks], [track.estimate for track in tracks]
+        of_newest, near_newest = gated_costs(model, newest, poses, transforms, gate_diameters)
+        if near_newest.size == 1 and near_newest.all():
+            return [(0, 0)]
+        of_expected, near_expected = gated_costs(model, expected, poses, transforms, gate_diameters)
+        overlaps, hidden = shared_pixels(model, expected, poses, camera)
+        costs = np.minimum(of_newest, of_expected) + 1.0 - overlaps + hidden[:, None]
+        return assign(costs, near_newest | near_expected | (overlaps >= self._settings.same_overlap))
 
     def _follow(self, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> None:
         pose, covariance = hypothesis.camera_from_object, hypothesis.covariance

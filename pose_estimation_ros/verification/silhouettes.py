@@ -29,10 +29,15 @@ class Silhouettes:
         """The pixels (N, h, w) bool of each object, as if nothing hid it."""
         return np.isfinite(self.depth)
 
+    def common(self) -> np.ndarray:
+        """Return the number of pixels (N, N) that two masks share; on the diagonal those of one."""
+        flat = self.masks.reshape(len(self.depth), -1).astype(np.float32)
+        return flat @ flat.T
+
     def overlaps(self) -> np.ndarray:
         """Return the intersection over union (N, N) of the masks."""
-        flat = self.masks.reshape(len(self.depth), -1).astype(np.float32)
-        common, size = flat @ flat.T, flat.sum(axis=1)
+        common = self.common()
+        size = np.diag(common)
         return common / np.maximum(size[:, None] + size[None, :] - common, 1.0)
 
     def hidden(self, may_hide: np.ndarray) -> np.ndarray:

@@ -58,11 +58,9 @@ class Verifier:
         """
         if not hypotheses:
             return []
-        kinds, settings = [item.object_index for item in hypotheses], self.settings
+        kinds = [item.object_index for item in hypotheses]
         silhouettes, chances = self._judged(frame, detections, estimated, hypotheses)
-        kept = without_duplicates(
-            silhouettes, np.array(kinds), chances, settings.duplicate_overlap, settings.rival_overlap
-        )
+        kept = without_duplicates(silhouettes.common(), kinds, chances.tolist(), self.settings)
         return [replace(hypotheses[number], score=float(chances[number])) for number in kept]
 
     def probabilities(

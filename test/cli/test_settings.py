@@ -94,6 +94,7 @@ def test_groups_are_listed_alone(rows, refusal):
             "min_gain",
             "min_rest_gain",
             "rest_signal",
+            "motion_deviations",
             "jump_diameters",
             "jump_rad",
             "gap_s",

@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.symmetry import rotation_about
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ContinuousSymmetry, ObjectModel
@@ -19,6 +20,7 @@ from pose_estimation_ros.tracking.tracker import Tracker, object_symmetries
 
 MUG, DRILL, BRICK, BOTTLE = range(4)
 FRAME_NS = 100_000_000
+CAMERA = Camera(np.array([[600.0, 0.0, 319.5], [0.0, 600.0, 239.5], [0.0, 0.0, 1.0]]), 640, 480)
 SIZE_M = 0.15
 
 
@@ -70,7 +72,7 @@ def _run(tracker: Tracker, frame: int, scene) -> dict[tuple[int, int], np.ndarra
     """Feed poses of one frame; return those that come out, by object and number."""
     hypotheses = [PoseHypothesis(index, row, pose, 0.9, 50) for row, (index, pose) in enumerate(scene)]
     detections = [Detection(index, 0.9, np.array([row, 0.0, row + 9, 9])) for row, (index, _) in enumerate(scene)]
-    found = tracker.update(hypotheses, detections, frame * FRAME_NS)
+    found = tracker.update(hypotheses, detections, CAMERA, frame * FRAME_NS)
     return {(item.object_index, item.track_id): item.camera_from_object for item in found}
 
 

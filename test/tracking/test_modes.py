@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.tracking.settings import ModeSettings, TrackerSettings
@@ -17,6 +18,7 @@ from pose_estimation_ros.tracking.tracker import Tracker
 
 CATALOG = Catalog((ObjectModel(1, "can", 0.2, ((-0.06, -0.06, -0.08), (0.06, 0.06, 0.08)), Path("can.ply")),))
 FRAME_NS = 100_000_000
+CAMERA = Camera(np.array([[600.0, 0.0, 319.5], [0.0, 600.0, 239.5], [0.0, 0.0, 1.0]]), 640, 480)
 
 
 def pose(x: float = 0.0, degrees: float = 0.0) -> np.ndarray:
@@ -37,7 +39,7 @@ def run(estimates, scores=None, settings: TrackerSettings | None = None, covaria
         score = 0.9 if scores is None else scores[frame]
         hypothesis = PoseHypothesis(0, 0, estimate, score, covariance=covariance)
         detection = Detection(0, score, np.array([0.0, 0.0, 9.0, 9.0]))
-        published += tracker.update([hypothesis], [detection], frame * FRAME_NS)
+        published += tracker.update([hypothesis], [detection], CAMERA, frame * FRAME_NS)
     return published, tracker
 
 
@@ -122,5 +124,5 @@ def test_after_a_pause_and_without_smoothing_every_estimate_is_taken():
     tracker = Tracker(CATALOG)
     for stamp_ns, estimate in [(frame * FRAME_NS, GOOD) for frame in range(5)] + [(3_000_000_000, BAD)]:
         hypothesis, box = PoseHypothesis(0, 0, estimate, 0.9), np.array([0.0, 0.0, 9.0, 9.0])
-        found = tracker.update([hypothesis], [Detection(0, 0.9, box)], stamp_ns)
+        found = tracker.update([hypothesis], [Detection(0, 0.9, box)], CAMERA, stamp_ns)
     np.testing.assert_allclose(found[0].camera_from_object, BAD)

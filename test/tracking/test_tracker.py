@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from pose_estimation_ros.data.frame import Detection
+from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.symmetry import rotation_about, symmetric_distance
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ContinuousSymmetry, ObjectModel
-from pose_estimation_ros.tracking.association import associate
+from pose_estimation_ros.tracking.association import assign, pose_costs
 from pose_estimation_ros.tracking.settings import TrackerSettings
 from pose_estimation_ros.tracking.tracker import Tracker, object_symmetries, untracked
 
 MUG, BRICK, BOTTLE = 0, 1, 2
 FRAME_NS = 100_000_000
+CAMERA = Camera(np.array([[600.0, 0.0, 319.5], [0.0, 600.0, 239.5], [0.0, 0.0, 1.0]]), 640, 480)
 
 
 def _model(object_id: int, name: str, **symmetries) -> ObjectModel:
@@ -47,7 +49,7 @@ def _run(tracker: Tracker, frame: int, *seen: tuple[int, np.ndarray, float]):
     detections = [
         Detection(index, score, np.array([row, 0.0, row + 9, 9])) for row, (index, _, score) in enumerate(seen)
     ]
-    return tracker.update(hypotheses, detections, frame * FRAME_NS)
+    return tracker.update(hypotheses, detections, CAMERA, frame * FRAME_NS)
 
 
 def test_a_single_frame_is_reported_at_once_as_it_is():
@@ -100,9 +102,9 @@ def test_instances_that_pass_each_other_are_told_apart_by_their_rotation():
 def test_assignment_is_the_best_in_sum_and_not_greedy():
     """The nearest pair is (1, 0), but taking it would leave the others farther apart."""
     known, estimated = [_at(0.0), _at(0.10)], [_at(0.09), _at(0.30)]
-    pairs = associate(known, estimated, object_symmetries(CATALOG[MUG]), reach_m=0.5)
-    assert sorted(pairs) == [(0, 0), (1, 1)]
-    assert associate(known, estimated, object_symmetries(CATALOG[MUG]), reach_m=0.15) == [(1, 0)]
+    symmetries = object_symmetries(CATALOG[MUG])
+    assert sorted(assign(*pose_costs(known, estimated, symmetries, reach_m=0.5))) == [(0, 0), (1, 1)]
+    assert assign(*pose_costs(known, estimated, symmetries, reach_m=0.15)) == [(1, 0)]
 
 
 def test_a_new_instance_far_away_gets_a_number_of_its_own():
@@ -215,7 +217,7 @@ def test_the_covariance_is_that_of_the_published_pose():
         tracker = Tracker(CATALOG, TrackerSettings(smoothing=smoothing))
         for frame, x in enumerate((0.1, 0.11, 0.1)):
             hypothesis = PoseHypothesis(MUG, 0, _at(x), 0.9, covariance=estimate)
-            frames.append(tracker.update([hypothesis], [Detection(MUG, 0.9, np.zeros(4))], frame * FRAME_NS)[0])
+            frames.append(tracker.update([hypothesis], [Detection(MUG, 0.9, np.zeros(4))], CAMERA, frame * FRAME_NS)[0])
     unsmoothed, smoothed = frames[2], frames[5]
     np.testing.assert_allclose(unsmoothed.covariance, estimate)
     assert smoothed.covariance[0, 0] > estimate[0, 0]  # it lies between 0.1 and 0.11
@@ -232,7 +234,7 @@ def test_an_equivalent_pose_with_another_origin_has_its_covariance():
     upright[2, 3] = 0.8
     turned = upright @ beside.discrete_symmetries[0]
     found = Tracker(catalog).update(
-        [PoseHypothesis(0, 0, turned, 0.9, covariance=covariance)], [Detection(0, 0.9, np.zeros(4))], 0
+        [PoseHypothesis(0, 0, turned, 0.9, covariance=covariance)], [Detection(0, 0.9, np.zeros(4))], CAMERA, 0
     )[0]
     np.testing.assert_allclose(found.camera_from_object, upright, atol=1e-12)
     # About z by w, 0.06 to the left of where it was: the origin moves by 0.06 w across.

@@ -56,12 +56,12 @@ def test_scores_become_probabilities_and_the_same_thing_stays_once(renderer):
 def test_objects_beside_each_other_and_behind_each_other_stay(renderer):
     poses = [at(0.0, 0.55), at(0.11, 0.55), at(0.02, 0.3)]
     found = renderer.render([0, 0, 1], poses, CAMERA)
-    assert without_duplicates(found, np.array([0, 0, 1]), np.array([0.9, 0.8, 0.7]), 0.7, 0.7) == [0, 1, 2]
+    assert without_duplicates(found.common(), [0, 0, 1], [0.9, 0.8, 0.7], VerificationSettings()) == [0, 1, 2]
 
 
 def test_two_kinds_at_the_same_pixels_cannot_both_be_right(renderer):
     found = renderer.render([0, 1], [at(0.0, 0.55), at(0.0, 0.33)], CAMERA)
-    assert without_duplicates(found, np.array([0, 1]), np.array([0.3, 0.7]), 0.7, 0.7) == [1]
+    assert without_duplicates(found.common(), [0, 1], [0.3, 0.7], VerificationSettings()) == [1]
 
 
 def test_sure_detections_get_a_pose_and_others_fill_up():

@@ -1,0 +1,65 @@
+"""How much of a new estimate a filter takes, from the errors alone: those of chance cancel, those of motion add up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pose_estimation_ros.tracking.settings import FilterSettings
+
+_ENOUGH = 4  # errors of an object at rest from which their scatter is known
+_SHRINKAGE = 0.1  # of the scatter towards the same in all directions, which a few errors do not show
+
+
+class AdaptiveGain:
+    """Gain of one quantity, position or rotation, of one instance.
+
+    An object at rest is averaged, until the mean of its newest errors is too far off for their scatter, direction by
+    direction: depth, which is noisy, hides no motion across. In motion the gain is the share of the newest errors that
+    points the same way.
+
+    Args:
+        settings: see `FilterSettings`.
+        is_new: of an instance that was seen once: two estimates do not tell motion from chance, and where the camera
+            rests the second one is averaged.
+
+    Source: Trigg and Leach, Exponential smoothing with an adaptive response rate, 1967, here for vectors; for rest
+    Lowry et al., A multivariate exponentially weighted moving average control chart, Technometrics 34(1), 1992.
+    """
+
+    def __init__(self, settings: FilterSettings, is_new: bool = False) -> None:
+        self._settings = settings
+        self._is_new = is_new
+        self._mean = np.zeros(3)
+        self._size = 0.0
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._averaged = 1  # estimates of an object at rest that the filtered one is the mean of
+        self._squares = np.zeros((3, 3))  # sum of the squares of their errors
+
+    def take(self, error: np.ndarray, at_rest: bool) -> float:
+        """Take in what an estimate is off from the filtered one, (3,); return the gain for it, in (0, 1]."""
+        memory = self._settings.error_memory
+        self._mean = (1.0 - memory) * self._mean + memory * error
+        self._size = (1.0 - memory) * self._size + memory * float(np.linalg.norm(error))
+        signal = float(np.linalg.norm(self._mean)) / self._size if self._size > 0.0 else 1.0
+        is_known = self._averaged > _ENOUGH
+        moves = self._is_off() if is_known else signal >= self._settings.rest_signal and not self._is_new
+        self._is_new = False
+        if at_rest and not moves:
+            self._averaged += 1
+            self._squares += (1.0 - 1.0 / self._averaged) * np.outer(error, error)  # the mean before is uncertain, too
+            return max(1.0 / self._averaged, self._settings.min_rest_gain)
+        self._begin_anew()
+        if is_known and moves:
+            self._mean, self._size, signal = error, float(np.linalg.norm(error)), 1.0
+        return max(signal, self._settings.min_gain)
+
+    def _is_off(self) -> bool:
+        """Tell whether the mean of the newest errors is farther from zero than chance takes it."""
+        scatter = self._squares / (self._averaged - 1)
+        spread = max(float(np.trace(scatter)) / 3.0, float(np.finfo(float).tiny))
+        scatter = (1.0 - _SHRINKAGE) * scatter + _SHRINKAGE * spread * np.eye(3)
+        memory = self._settings.error_memory
+        of_mean = memory / (2.0 - memory) * scatter
+        return bool(self._mean @ np.linalg.solve(of_mean, self._mean) > self._settings.motion_deviations**2)
