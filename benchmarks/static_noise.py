@@ -64,7 +64,10 @@ def main() -> None:
     tracker = Tracker(bundle.catalog, pipeline.settings.pipeline.tracking)
     raw = [untracked(bundle.catalog, *item) for item in found]
     camera = frame.camera.undistorted()
-    tracked = [tracker.update(*item, camera, number * FRAME_NS) for number, item in enumerate(found)]
+    tracked = [
+        tracker.update(hypotheses, detections, camera, number * FRAME_NS)
+        for number, (hypotheses, detections) in enumerate(found)
+    ]
     rows = Rows()
     for name, frames in (("without tracking", raw), ("with tracking", tracked)):
         for cells in instances(bundle.catalog, frames):
