@@ -23,6 +23,7 @@ from pose_estimation_ros.tracking.settings import FilterSettings, TrackerSetting
 from pose_estimation_ros.tracking.track_state import TrackState
 
 _STRONGER = 3.0
+_HIDDEN_COST = 0.3  # of one all hidden by another of its kind: half hidden ones are often found, and not their hiders
 
 
 @dataclass
@@ -173,7 +174,7 @@ class Tracker:
             return [(0, 0)]
         of_expected, near_expected = gated_costs(model, expected, poses, transforms, gate_diameters)
         overlaps, hidden = shared_pixels(model, expected, poses, camera)
-        costs = np.minimum(of_newest, of_expected) + 1.0 - overlaps + hidden[:, None]
+        costs = np.minimum(of_newest, of_expected) + 1.0 - overlaps + _HIDDEN_COST * hidden[:, None]
         return assign(costs, near_newest | near_expected | (overlaps >= self._settings.same_overlap))
 
     def _follow(self, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> None:
