@@ -176,7 +176,9 @@ OTHERS = {
         # Before: a copy of models/lmo in runs/lmo_corners, and pose_train --bundle runs/lmo_corners --network corners
         # --bop ../shared/data/lmo --config config/train/corners.yaml
         "adaptation_lmo": "python benchmarks/adaptation.py --bundle runs/lmo_corners --bop ../shared/data/lmo",
-        "detector_ablation": "python benchmarks/detector_ablation.py --bop ../shared/data/lmo",
+        "detector_ablation": "OMP_NUM_THREADS=1 python benchmarks/detector_ablation.py --bop ../shared/data/lmo "
+        "--samples 804 --only 'as the recipe, 480 wide' 'encoder frozen' 'compact encoder, from nothing' "
+        "'plain scenes'",
         "encoder_ablation": "python benchmarks/encoder_ablation.py --bop ../shared/data/lmo",
         "attention_ablation": "python benchmarks/attention_ablation.py --bundle models/demo --pairs 16000",
         "occlusion_curve": "python benchmarks/occlusion_curve.py --bundle models/demo --objects mug toy_brick "
