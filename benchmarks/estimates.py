@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from tqdm import tqdm
@@ -28,19 +31,22 @@ def add_estimates_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def estimates(pipeline: Pipeline, frames: Iterable[Frame], count: int, path: Path | None, source: str) -> list[Found]:
+def estimates(pipeline: Pipeline, frames: Iterable[Frame], count: int, path: Path | None, images: str) -> list[Found]:
     """Return what a pipeline finds in images, from a file where they were seen before.
+
+    The file says of which images, networks and settings it is; code that was changed since is not noticed.
 
     Args:
         pipeline: one that does not track.
         frames: the images.
         count: how many they are.
         path: the file; what it lacks is added. None for none.
-        source: what the estimates depend on, written into the file.
+        images: says which images they are.
 
     Raises:
-        SystemExit: if the file holds the estimates of something else.
+        SystemExit: if the file holds the estimates of something else, or is none.
     """
+    source = f"{images}, {_described(pipeline)}"
     found = _read(path, source) if path is not None and path.exists() else []
     if len(found) >= count:
         return found[:count]
@@ -50,6 +56,16 @@ def estimates(pipeline: Pipeline, frames: Iterable[Frame], count: int, path: Pat
         if path is not None and (len(found) % _KEPT_EVERY == 0 or len(found) == count):
             _write(path, source, found)
     return found
+
+
+def _described(pipeline: Pipeline) -> str:
+    """Return a checksum of all that a pipeline loaded and was told, but for tracking."""
+    networks = {role: entry.sha256 for role, entry in sorted(pipeline.bundle.networks.items())}
+    scores = [score.model_dump(mode="json") for score in pipeline.bundle.scores]
+    settings = {name: value for name, value in pipeline.settings.values().items() if not name.startswith("tracking.")}
+    refiner = None if pipeline.refiner_method is None else pipeline.refiner_method.name
+    told = json.dumps([networks, scores, settings, refiner], sort_keys=True)
+    return f"{pipeline.bundle.path.name} {hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 
 def _estimated(pipeline: Pipeline, frame: Frame) -> Found:
@@ -84,10 +100,14 @@ def _write(path: Path, source: str, found: list[Found]) -> None:
 
 
 def _read(path: Path, source: str) -> list[Found]:
-    with np.load(path, allow_pickle=False) as file:
-        kept = {name: file[name] for name in file.files}
-    if str(kept["source"]) != source:
-        raise SystemExit(f"{path}: estimates of {kept['source']}, expected {source}; remove it or name another file")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            kept = {name: file[name] for name in file.files}
+        source_there = str(kept["source"])
+    except (ValueError, OSError, AttributeError, KeyError, BadZipFile) as error:
+        raise SystemExit(f"{path}: no file of estimates; name another one ({error})") from error
+    if source_there != source:
+        raise SystemExit(f"{path}: estimates of {source_there}, expected {source}; remove it or name another file")
     found: list[Found] = []
     end = np.cumsum(kept["count"])
     for first, last in zip(end - kept["count"], end, strict=True):

@@ -29,6 +29,7 @@ from pose_estimation_ros.evaluation.results import Rows, add_result_option, orig
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.pipeline import Pipeline
 from pose_estimation_ros.pipeline_result import STAGES
+from pose_estimation_ros.pipeline_warm_up import warm_up
 
 FRAME_NS = 100_000_000
 
@@ -74,7 +75,7 @@ def main() -> None:
             },
         )
         camera = dataset.images[0].camera
-        pipeline.warm_up(camera.width, camera.height)
+        warm_up(pipeline, camera.width, camera.height)
         runs = [run(pipeline, dataset) for _ in range(arguments.rounds)]
         seconds, stages, estimates = min(runs, key=lambda item: float(item[0].sum()))
         targets = [target for target in targets_from(dataset.images) if target.object_id in asked]

@@ -51,8 +51,7 @@ def main() -> None:
         bundle, refiner=arguments.refiner, mesh_dir=arguments.mesh_dir, settings={"tracking.enabled": False}
     )
     frames = (dataset.frame(image) for image in dataset.images)
-    source = f"{bundle.path.name}, refiner {arguments.refiner or pipeline.settings.pipeline.refiner}, {dataset.root}"
-    found = estimates(pipeline, frames, len(dataset.images), arguments.estimates, source)
+    found = estimates(pipeline, frames, len(dataset.images), arguments.estimates, str(dataset.root))
     tracker = Tracker(bundle.catalog, pipeline.settings.pipeline.tracking)
     figures = counted(tracker, bundle.catalog, dataset.images * arguments.loops, found * arguments.loops)
     Rows().add(loops=arguments.loops, images=len(dataset.images), **figures)

@@ -55,12 +55,9 @@ def main() -> None:
     pipeline = Pipeline(
         bundle, refiner=arguments.refiner, mesh_dir=arguments.mesh_dir, settings={"tracking.enabled": False}
     )
-    refiner = arguments.refiner or pipeline.settings.pipeline.refiner
-    source = (
-        f"{bundle.path.name}, refiner {refiner}, {dataset.root}, image {arguments.image}, noise {arguments.noise:g}"
-    )
+    images = f"{dataset.root}, image {arguments.image}, noise {arguments.noise:g}"
     copies = noisy_copies(frame, arguments.noise)
-    found = estimates(pipeline, copies, arguments.frames, arguments.estimates, source)
+    found = estimates(pipeline, copies, arguments.frames, arguments.estimates, images)
     tracker = Tracker(bundle.catalog, pipeline.settings.pipeline.tracking)
     raw = [untracked(bundle.catalog, *item) for item in found]
     camera = frame.camera.undistorted()

@@ -20,6 +20,7 @@ from pose_estimation_ros.evaluation.results import Rows, add_result_option, orig
 from pose_estimation_ros.evaluation.run import truth_detections
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.pipeline_warm_up import warm_up
 
 
 def main() -> None:
@@ -53,7 +54,7 @@ def frame_times(arguments: argparse.Namespace, warm: bool) -> np.ndarray:
     mesh_dir = arguments.mesh_dir or (arguments.bop / "models" if arguments.bop else None)
     pipeline = Pipeline(bundle, arguments.backend, arguments.refiner, mesh_dir=mesh_dir)
     if warm:
-        pipeline.warm_up(frame.camera.width, frame.camera.height)
+        warm_up(pipeline, frame.camera.width, frame.camera.height)
     times = []
     for _ in range(arguments.frames):
         start = time.perf_counter()

@@ -7,12 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pose_estimation_ros.data.crops import crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
-from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.methods.base import (
     Backend,
     Detector,
@@ -28,7 +26,7 @@ from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.networks.stopwatch import Stopwatch
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.bundle_differences import same_objects
-from pose_estimation_ros.pipeline_frames import ahead, is_inside, prepared
+from pose_estimation_ros.pipeline_frames import is_inside, prepared
 from pose_estimation_ros.pipeline_methods import loaded, method_of, refuse_lacking_bundle, refuse_loose_boxes
 from pose_estimation_ros.pipeline_result import STAGES, PipelineResult, Trace
 from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
@@ -111,32 +109,6 @@ class Pipeline:
         self._tracker = Tracker(bundle.catalog, wanted.tracking) if wanted.tracking.enabled else None
         self._follower = Follower(bundle.catalog, wanted.tracking) if follows else None
         self.objects = wanted.objects
-
-    def warm_up(self, width: int = 640, height: int = 480) -> None:
-        """Run everything once on noise, so that the first images do not pay for what happens once.
-
-        The detector on GPUs alone: it would cost CPUs a whole frame, and save the first one nothing.
-        """
-        pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-        intrinsics = np.array([[width, 0.0, width / 2.0], [0.0, width, height / 2.0], [0.0, 0.0, 1.0]])
-        frame = Frame(pixels, Camera(intrinsics, width, height))
-        box = np.array([0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height])
-        boxes = [Detection(index, 1.0, box) for index in range(len(self.bundle.catalog))]
-        if self.device.type != "cpu":
-            self.process(frame)
-        self.process(frame, boxes)
-        self.process(frame, boxes[:1])
-        if self.refiner is not None:
-            # Noise gives the backend no pose, and the refiner nothing to do.
-            poses = [
-                PoseHypothesis(index, index, ahead(model.centre_m, 4.0 * model.diameter_m), 1.0)
-                for index, model in enumerate(self.bundle.catalog)
-            ]
-            with torch.inference_mode(), use_precision(self.settings.pipeline.precision):
-                self.refiner.refine(frame, boxes, poses)
-                if self._follower is not None:
-                    self.refiner.refine(frame, boxes, poses, self._follower.settings.stages)
-        self.reset_tracks()
 
     def reset_tracks(self) -> None:
         """Forget all instances and begin to count anew."""

@@ -16,6 +16,7 @@ from pose_estimation_ros.networks.precision import chosen_precision
 from pose_estimation_ros.objects.bundle import BundleError
 from pose_estimation_ros.pipeline import Pipeline
 from pose_estimation_ros.pipeline_result import STAGES, PipelineResult
+from pose_estimation_ros.pipeline_warm_up import warm_up
 
 from .corner_cubes import (
     BUNDLE,
@@ -178,7 +179,7 @@ def test_warm_up_runs_every_stage_and_leaves_no_tracks():
     backend = CornerBackend()
     truth = random_pose(11)
     pipeline = pipeline_of([Detection(0, 0.9, box_of(truth))], backend)
-    pipeline.warm_up(320, 240)
+    warm_up(pipeline, 320, 240)
     assert backend.calls >= 1
     assert pipeline.process(frame_with_corners([truth])).poses[0].track_id == 0
 

@@ -28,6 +28,7 @@ from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import Pipeline
 from pose_estimation_ros.pipeline_settings import RunSettings
+from pose_estimation_ros.pipeline_warm_up import warm_up
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 
 _FRAME_NS = 33_000_000
@@ -182,7 +183,7 @@ def measure(arguments: argparse.Namespace) -> Measurement:
     camera = samples[0].frame.camera
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    pipeline.warm_up(camera.width, camera.height)
+    warm_up(pipeline, camera.width, camera.height)
     load_s = time.perf_counter() - start_s
     timings, boxes, poses, comparisons, errors = _run(
         pipeline,

@@ -187,6 +187,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle, run: RunSettings) -> Runner:
     from pose_estimation_ros.debug_images import draw_debug_images
     from pose_estimation_ros.pipeline import Pipeline
+    from pose_estimation_ros.pipeline_warm_up import warm_up
 
     mesh_dir = arguments.mesh_dir
     if mesh_dir is None and bundle.meshes is None:
@@ -194,7 +195,7 @@ def _runner(arguments: argparse.Namespace, dataset: BopDataset, bundle: Bundle, 
     without = arguments.detections == "gt"
     pipeline = Pipeline(bundle, mesh_dir=mesh_dir, detector=_NoDetector() if without else None, settings=run)
     first = dataset.images[0].camera
-    pipeline.warm_up(first.width, first.height)
+    warm_up(pipeline, first.width, first.height)
     return Runner(
         pipeline,
         bundle.catalog,

@@ -1,4 +1,4 @@
-"""Open3D without dash, the web server that it plots with: its import takes as long as all else and serves nothing here.
+"""Open3D without dash, the web server that it plots with: it is slow to import and serves nothing here.
 
     from pose_estimation_ros.objects.light_open3d import open3d
 

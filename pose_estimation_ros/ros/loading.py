@@ -85,9 +85,10 @@ def load_pipeline(given: Mapping[str, Any]) -> LoadedPipeline:
     settings = run_settings(given, bundle)
     from pose_estimation_ros.debug_images import debug_names, draw_debug_images
     from pose_estimation_ros.pipeline import Pipeline
+    from pose_estimation_ros.pipeline_warm_up import warm_up
 
     pipeline = Pipeline(bundle, settings=without_tracking(settings) if own.processing == ON_DEMAND else settings)
-    pipeline.warm_up()
+    warm_up(pipeline)
     mesh_dir = settings.pipeline.mesh_dir
     return LoadedPipeline(
         pipeline,

@@ -18,8 +18,7 @@ from pose_estimation_ros.ros.command_line import refuse_other_arguments, unknown
 from pose_estimation_ros.ros.loading import load_pipeline
 from pose_estimation_ros.ros.node_parameter_files import parameter_files, refuse_files_for_other_nodes
 from pose_estimation_ros.ros.pose_node import PipelineFactory, PoseNode
-from pose_estimation_ros.ros.running import until_shutdown
-from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals
+from pose_estimation_ros.ros.running import answering_signals, until_shutdown
 
 
 def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:
@@ -40,26 +39,19 @@ def run_node(
         has_last_word: `release` publishes, so a signal does not shut rclpy down; it is noticed when the node has
             something to do, such as a timer.
     """
-    node = None
-    with ShutdownSignals() as signals:
+    with answering_signals() as ending:
         try:
             _begin(words, program, description, SignalHandlerOptions.NO if has_last_word else SignalHandlerOptions.ALL)
             sys.setswitchinterval(0.001)  # the worker gets the interpreter 1 ms after it asks, not 5
             with until_shutdown():
                 node = make()
+                ending.callback(node.destroy_node)
+                ending.callback(node.release)
                 refuse_files_for_other_nodes(parameter_files(words), node.get_fully_qualified_name())
                 rclpy.spin(node)
-        except KeyboardInterrupt:
-            pass  # before rclpy was there
         except (ValueError, ParameterException) as error:
             print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
-        finally:
-            signals.ending()
-            if node is not None:
-                node.release()
-                node.destroy_node()
-            rclpy.try_shutdown()
     return 0
 
 

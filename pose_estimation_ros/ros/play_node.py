@@ -25,8 +25,7 @@ from pose_estimation_ros.ros.camera_info import info_from_camera
 from pose_estimation_ros.ros.images import rgb_to_compressed, rgb_to_image
 from pose_estimation_ros.ros.messages import stamp_to_ns
 from pose_estimation_ros.ros.parent_process import end_with_parent
-from pose_estimation_ros.ros.running import until_shutdown
-from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals
+from pose_estimation_ros.ros.running import answering_signals, until_shutdown
 
 SETTLE_S = 2.0  # after this a subscriber that is known here knows this publisher too, on a busy machine as well
 
@@ -161,13 +160,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(remove_ros_args(["pose_play", *arguments])[1:])
     published: list[dict] = []
-    node = None
-    with ShutdownSignals() as signals:
+    with answering_signals() as ending:
         try:
             source = make_source(options)
             rclpy.init(args=["pose_play", *arguments])
             with until_shutdown():
                 node = PlayNode(options.frame_id, options.transport, options.qos == "best_effort")
+                ending.callback(node.destroy_node)
+                ending.callback(_write_stamps, published, options.stamps)
                 node.wait_for_subscribers(options.wait_subscribers)
                 count = 0
                 for record in play(node, source, options.rate, options.loop, options.count):
@@ -176,19 +176,15 @@ def main(argv: list[str] | None = None) -> int:
                         published.append(record)
                 node.finish()
                 node.get_logger().info(f"published {count} images")
-        except KeyboardInterrupt:
-            pass  # before rclpy was there
         except (ValueError, OSError) as error:
             print(f"pose_play: error: {error}", file=sys.stderr)
             return 2
-        finally:
-            signals.ending()
-            if published:
-                options.stamps.write_text(json.dumps(published, indent=1))
-            if node is not None:
-                node.destroy_node()
-            rclpy.try_shutdown()
     return 0
+
+
+def _write_stamps(published: list[dict], path: Path) -> None:
+    if published:
+        path.write_text(json.dumps(published, indent=1))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.ros.bag import BagWriter
 from pose_estimation_ros.ros.recording import Recording
-from pose_estimation_ros.ros.running import until_shutdown
-from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals
+from pose_estimation_ros.ros.running import answering_signals, until_shutdown
 
 
 class RecordNode(Node):
@@ -132,22 +131,16 @@ def main(argv: list[str] | None = None) -> int:
     """Record until an interrupt or a time-out; the files are complete either way."""
     arguments = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(remove_ros_args(["pose_record", *arguments])[1:])
-    node, errors = None, []
-    with ShutdownSignals() as signals:
+    errors: list[Exception] = []
+    with answering_signals() as ending:
         try:
             rclpy.init(args=["pose_record", *arguments])
             with until_shutdown():
                 node = RecordNode(options.mcap, options.node, options.with_image)
+                ending.callback(lambda: errors.extend(_finish(node, options.mcap, options.json)))
                 _spin(node, options)
-        except KeyboardInterrupt:
-            pass  # before rclpy was there
         except (ValueError, OSError) as error:
             errors.append(_naming(error, options.mcap))
-        finally:
-            signals.ending()
-            if node is not None:
-                errors += _finish(node, options.mcap, options.json)
-            rclpy.try_shutdown()
     if errors:
         print(f"pose_record: error: {errors[0]}", file=sys.stderr)
     return 2 if errors else 0

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
+
+from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals
+
+
+@contextmanager
+def answering_signals() -> Iterator[ExitStack]:
+    """Run what starts rclpy and ends it: SIGINT and SIGTERM leave the block at once, and do not disturb its end.
+
+    Yields:
+        What has to be called at the end, the last first; then rclpy is shut down.
+    """
+    with ShutdownSignals() as signals, ExitStack() as ending:
+        ending.callback(rclpy.try_shutdown)
+        try:
+            yield ending
+        except KeyboardInterrupt:
+            pass  # before rclpy was there
+        finally:
+            signals.ending()
 
 
 @contextmanager

@@ -14,9 +14,8 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
 from pose_estimation_ros.ros.parent_process import end_with_parent
-from pose_estimation_ros.ros.running import until_shutdown
+from pose_estimation_ros.ros.running import answering_signals, until_shutdown
 from pose_estimation_ros.ros.rviz_executable import rviz_executable
-from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals
 
 
 class FrameFinder(Node):
@@ -41,22 +40,16 @@ class FrameFinder(Node):
 
 def find_frame(arguments: list[str]) -> str:
     """Return the frame of the first image, empty when the process is told to go before one comes."""
-    node = None
-    with ShutdownSignals() as signals:
-        try:
-            rclpy.init(args=arguments)
-            with until_shutdown():
-                node = FrameFinder()
-                while rclpy.ok() and not node.frame:
-                    rclpy.spin_once(node)
-        except KeyboardInterrupt:
-            pass  # before rclpy was there
-        finally:
-            signals.ending()
-            if node is not None:
-                node.destroy_node()
-            rclpy.try_shutdown()
-    return node.frame if node is not None else ""
+    frame = ""
+    with answering_signals() as ending:
+        rclpy.init(args=arguments)
+        with until_shutdown():
+            node = FrameFinder()
+            ending.callback(node.destroy_node)
+            while rclpy.ok() and not node.frame:
+                rclpy.spin_once(node)
+            frame = node.frame
+    return frame
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -189,21 +189,23 @@ def signal_until_it_ends(process: subprocess.Popen) -> str:
     return output
 
 
-def test_signals_that_follow_the_first_do_not_disturb_the_end(start):
-    node = start("-m", "pose_estimation_ros.ros.start", "--ros-args", "-p", "bundle:=no_such_bundle")
-    wait_for_line(node, "not configured")
-    output = signal_until_it_ends(node)
-    assert node.returncode == 0, output
-    assert "Traceback" not in output
+NODE_WITHOUT_BUNDLE = ("-m", "pose_estimation_ros.ros.start", "--ros-args", "-p", "bundle:=no_such_bundle")
+PLAYER = (
+    *("-c", "import sys; from pose_estimation_ros.ros.start import play; sys.exit(play())"),
+    *("--images", "{images}", "--intrinsics", "60", "60", "31.5", "23.5", "--wait-subscribers", "1"),
+)
 
 
-def test_signals_that_follow_the_first_do_not_disturb_the_end_of_the_player(start, image_folder):
-    code = "import sys; from pose_estimation_ros.ros.start import play; sys.exit(play())"
-    images = ["--images", str(image_folder), "--intrinsics", "60", "60", "31.5", "23.5"]
-    player = start("-c", code, *images, "--wait-subscribers", "1")
-    wait_for_line(player, "waiting for 1 subscribers")
-    output = signal_until_it_ends(player)
-    assert player.returncode == 0, output
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [(NODE_WITHOUT_BUNDLE, "not configured"), (PLAYER, "waiting for 1 subscribers")],
+    ids=["node", "player"],
+)
+def test_signals_that_follow_the_first_do_not_disturb_the_end(start, image_folder, command, line):
+    process = start(*(word.format(images=image_folder) for word in command))
+    wait_for_line(process, line)
+    output = signal_until_it_ends(process)
+    assert process.returncode == 0, output
     assert "Traceback" not in output
 
 

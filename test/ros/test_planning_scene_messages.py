@@ -11,22 +11,14 @@ pytest.importorskip("moveit_msgs.msg", reason="moveit_msgs is not installed: the
 from builtin_interfaces.msg import Time
 from rclpy.serialization import deserialize_message, serialize_message
 
-from pose_estimation_ros.objects.catalog import ObjectFrame
 from pose_estimation_ros.ros.planning_scene import messages
 from pose_estimation_ros.ros.planning_scene.messages import held_objects, scene_message
 from pose_estimation_ros.ros.planning_scene.scene import Change, Operation, PlacedObject
-from pose_estimation_ros.ros.planning_scene.shapes import CollisionShape
 from pose_estimation_ros.ros.view.content import transform_of
 
 from .conftest import rigid
+from .planning_shapes import FACES, HANDLE, SHAPES, VERTICES
 
-HANDLE = rigid("y", 90.0, (0.05, 0.0, 0.02))
-VERTICES = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.2, 0.0], [0.0, 0.0, 0.3]])
-FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
-SHAPES = {
-    "mug": CollisionShape(np.zeros(3), np.ones(3), VERTICES, FACES, (ObjectFrame("handle", HANDLE),)),
-    "bin": CollisionShape(np.array([0.0, 0.0, 0.1]), np.array([0.3, 0.4, 0.2])),
-}
 POSE = rigid("z", 40.0, (0.1, 0.2, 0.7))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,22 +15,14 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Quaternion
 from viser import ViserServer
 
-from pose_estimation_ros.objects.catalog import ObjectFrame
 from pose_estimation_ros.ros.planning_scene.messages import scene_message
 from pose_estimation_ros.ros.planning_scene.scene import Change, Operation, PlacedObject
-from pose_estimation_ros.ros.planning_scene.shapes import CollisionShape
 from pose_estimation_ros.ros.view.planned_objects import PlannedObjects
 from pose_estimation_ros.ros.view.planned_scene import PlannedScene
 
 from .conftest import rigid
+from .planning_shapes import FACES, HANDLE, SHAPES, VERTICES
 
-HANDLE = rigid("y", 90.0, (0.05, 0.0, 0.02))
-VERTICES = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.2, 0.0], [0.0, 0.0, 0.3]])
-FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
-SHAPES = {
-    "mug": CollisionShape(np.zeros(3), np.ones(3), VERTICES, FACES, (ObjectFrame("handle", HANDLE),)),
-    "bin": CollisionShape(np.array([0.0, 0.0, 0.1]), np.array([0.3, 0.4, 0.2])),
-}
 FIRST, SECOND = rigid("z", 40.0, (0.1, 0.2, 0.7)), rigid("x", 10.0, (0.0, 0.1, 0.8))
 
 
@@ -83,6 +76,30 @@ def test_other_shapes_are_triangles_and_a_pose_that_is_none_is_named() -> None:
     np.testing.assert_allclose([low, high], [[-0.1, -0.1, -0.1], [0.1, 0.1, 0.3]], atol=2e-3)
     item.pose.orientation = Quaternion(x=0.0, y=0.0, z=0.0, w=0.0)
     with pytest.raises(ValueError, match="bin_0: orientation"):
+        known.take(scene)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "reason"),
+    [
+        (4, [0.1, 0.1], "shape of type 4: expected one of box, sphere, cylinder"),
+        (1, [0.1], "box: sizes [0.1], expected 3 above 0"),
+        (3, [0.1, -0.1], "cylinder: sizes [0.1, -0.1], expected 2 above 0"),
+    ],
+)
+def test_a_shape_that_is_none_is_named_and_the_others_are_followed(kind, sizes, reason) -> None:
+    known, scene = PlannedObjects(), message((Operation.ADD, "bin", FIRST), (Operation.ADD, "mug", FIRST))
+    (solid,) = scene.world.collision_objects[0].primitives
+    solid.type, solid.dimensions = kind, sizes
+    with pytest.raises(ValueError, match=re.escape(f"bin_0: {reason}")):
+        known.take(scene)
+    assert list(known.objects) == ["mug_0"]
+
+
+def test_a_triangle_of_vertices_that_are_not_there_is_named() -> None:
+    known, scene = PlannedObjects(), message((Operation.ADD, "mug", FIRST))
+    scene.world.collision_objects[0].meshes[0].triangles[1].vertex_indices[2] = 9
+    with pytest.raises(ValueError, match="mug_0: mesh: a triangle has vertex 9, expected one of 4"):
         known.take(scene)
 
 
