@@ -179,7 +179,8 @@ OTHERS = {
         "detector_ablation": "OMP_NUM_THREADS=1 python benchmarks/detector_ablation.py --bop ../shared/data/lmo "
         "--samples 804 --only 'as the recipe, 480 wide' 'encoder frozen' 'compact encoder, from nothing' "
         "'plain scenes'",
-        "encoder_ablation": "python benchmarks/encoder_ablation.py --bop ../shared/data/lmo",
+        "encoder_ablation": "OMP_NUM_THREADS=1 python benchmarks/encoder_ablation.py --bop ../shared/data/lmo "
+        "--samples 6000 --only nemo",
         "attention_ablation": "python benchmarks/attention_ablation.py --bundle models/demo --pairs 16000",
         "occlusion_curve": "python benchmarks/occlusion_curve.py --bundle models/demo --objects mug toy_brick "
         "--samples 24000",
