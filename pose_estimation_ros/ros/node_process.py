@@ -11,6 +11,7 @@ from typing import Any
 
 import rclpy
 from rclpy.exceptions import ParameterException
+from rclpy.executors import Executor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 
@@ -18,7 +19,7 @@ from pose_estimation_ros.ros.command_line import refuse_other_arguments, unknown
 from pose_estimation_ros.ros.loading import load_pipeline
 from pose_estimation_ros.ros.node_parameter_files import parameter_files, refuse_files_for_other_nodes
 from pose_estimation_ros.ros.pose_node import PipelineFactory, PoseNode
-from pose_estimation_ros.ros.running import answering_signals, until_shutdown
+from pose_estimation_ros.ros.running import answering_signals, start_rclpy, until_shutdown
 
 
 def main(argv: list[str] | None = None, pipeline_factory: PipelineFactory = load_pipeline) -> int:
@@ -41,21 +42,21 @@ def run_node(
     """
     with answering_signals() as ending:
         try:
-            _begin(words, program, description, SignalHandlerOptions.NO if has_last_word else SignalHandlerOptions.ALL)
+            executor = _begin(words, program, description, SignalHandlerOptions.NO if has_last_word else SignalHandlerOptions.ALL)
             sys.setswitchinterval(0.001)  # the worker gets the interpreter 1 ms after it asks, not 5
             with until_shutdown():
                 node = make()
                 ending.callback(node.destroy_node)
                 ending.callback(node.release)
                 refuse_files_for_other_nodes(parameter_files(words), node.get_fully_qualified_name())
-                rclpy.spin(node)
+                rclpy.spin(node, executor)
         except (ValueError, ParameterException) as error:
             print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
     return 0
 
 
-def _begin(words: list[str], program: str, description: str | None, handlers: SignalHandlerOptions) -> None:
+def _begin(words: list[str], program: str, description: str | None, handlers: SignalHandlerOptions) -> Executor:
     """Look at the command line and start rclpy.
 
     Raises:
@@ -63,7 +64,7 @@ def _begin(words: list[str], program: str, description: str | None, handlers: Si
     """
     try:
         refuse_other_arguments(program, description, words)
-        rclpy.init(args=words, signal_handler_options=handlers)
+        return start_rclpy(words, handlers)
     except rclpy_implementation.UnknownROSArgsError as error:
         raise ValueError(unknown_ros_arguments(error)) from error
     except RuntimeError as error:

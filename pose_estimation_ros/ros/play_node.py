@@ -25,7 +25,7 @@ from pose_estimation_ros.ros.camera_info import info_from_camera
 from pose_estimation_ros.ros.images import rgb_to_compressed, rgb_to_image
 from pose_estimation_ros.ros.messages import stamp_to_ns
 from pose_estimation_ros.ros.parent_process import end_with_parent
-from pose_estimation_ros.ros.running import answering_signals, until_shutdown
+from pose_estimation_ros.ros.running import answering_signals, start_rclpy, until_shutdown
 
 SETTLE_S = 2.0  # after this a subscriber that is known here knows this publisher too, on a busy machine as well
 
@@ -61,7 +61,7 @@ class PlayNode(Node):
             if not announced:
                 self.get_logger().info(f"waiting for {count} subscribers of {self._images.topic_name}")
                 announced = True
-            rclpy.spin_once(self, timeout_sec=0.05)
+            rclpy.spin_once(self, executor=self.executor, timeout_sec=0.05)
         if count:
             _spin_until(self, time.monotonic() + SETTLE_S)
 
@@ -101,7 +101,7 @@ def _spin_until(node: Node, due_s: float) -> None:
         left_s = due_s - time.monotonic()
         if left_s <= 0.0:
             return
-        rclpy.spin_once(node, timeout_sec=left_s)
+        rclpy.spin_once(node, executor=node.executor, timeout_sec=left_s)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -163,9 +163,10 @@ def main(argv: list[str] | None = None) -> int:
     with answering_signals() as ending:
         try:
             source = make_source(options)
-            rclpy.init(args=["pose_play", *arguments])
+            executor = start_rclpy(["pose_play", *arguments])
             with until_shutdown():
                 node = PlayNode(options.frame_id, options.transport, options.qos == "best_effort")
+                node.executor = executor
                 ending.callback(node.destroy_node)
                 ending.callback(_write_stamps, published, options.stamps)
                 node.wait_for_subscribers(options.wait_subscribers)

@@ -24,7 +24,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose_estimation_ros.ros.bag import BagWriter
 from pose_estimation_ros.ros.recording import Recording
-from pose_estimation_ros.ros.running import answering_signals, until_shutdown
+from pose_estimation_ros.ros.running import answering_signals, start_rclpy, until_shutdown
 
 
 class RecordNode(Node):
@@ -118,7 +118,7 @@ def _spin(node: RecordNode, options: argparse.Namespace) -> None:
         node.create_timer(1.0, partial(_print_table, node.recording, []), clock=steady)
     start_s = time.monotonic()
     while rclpy.ok():
-        rclpy.spin_once(node, timeout_sec=0.2)
+        rclpy.spin_once(node, executor=node.executor, timeout_sec=0.2)
         now_s = time.monotonic()
         if options.duration is not None and now_s - start_s > options.duration:
             return
@@ -134,9 +134,10 @@ def main(argv: list[str] | None = None) -> int:
     errors: list[Exception] = []
     with answering_signals() as ending:
         try:
-            rclpy.init(args=["pose_record", *arguments])
+            executor = start_rclpy(["pose_record", *arguments])
             with until_shutdown():
                 node = RecordNode(options.mcap, options.node, options.with_image)
+                node.executor = executor
                 ending.callback(lambda: errors.extend(_finish(node, options.mcap, options.json)))
                 _spin(node, options)
         except (ValueError, OSError) as error:

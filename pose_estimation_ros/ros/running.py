@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions, install_signal_handlers
 
-from pose_estimation_ros.ros.shutdown_signals import ShutdownSignals
+from pose_estimation_ros.ros.shutdown_signals import NUMBERS, ShutdownSignals
 
 
 @contextmanager
@@ -26,6 +28,30 @@ def answering_signals() -> Iterator[ExitStack]:
             pass  # before rclpy was there
         finally:
             signals.ending()
+
+
+def start_rclpy(words: list[str], handlers: SignalHandlerOptions = SignalHandlerOptions.ALL) -> Executor:
+    """Start rclpy, and make the executor that spins the nodes.
+
+    rclpy's own executor is made when it is first needed, and again after a shutdown: a signal then leaves half of one
+    behind, which complains when it is collected. So signals wait until this one stands, and nodes use no other.
+
+    Args:
+        words: of the command line, the program first.
+        handlers: the signals that shut rclpy down.
+    """
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in NUMBERS}
+    try:
+        rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+        executor = SingleThreadedExecutor()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    install_signal_handlers(handlers)
+    for number in came[:1]:
+        signal.raise_signal(number)
+    return executor
 
 
 @contextmanager

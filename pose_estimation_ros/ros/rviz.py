@@ -14,7 +14,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
 from pose_estimation_ros.ros.parent_process import end_with_parent
-from pose_estimation_ros.ros.running import answering_signals, until_shutdown
+from pose_estimation_ros.ros.running import answering_signals, start_rclpy, until_shutdown
 from pose_estimation_ros.ros.rviz_executable import rviz_executable
 
 
@@ -42,12 +42,12 @@ def find_frame(arguments: list[str]) -> str:
     """Return the frame of the first image, empty when the process is told to go before one comes."""
     frame = ""
     with answering_signals() as ending:
-        rclpy.init(args=arguments)
+        executor = start_rclpy(arguments)
         with until_shutdown():
             node = FrameFinder()
             ending.callback(node.destroy_node)
             while rclpy.ok() and not node.frame:
-                rclpy.spin_once(node)
+                rclpy.spin_once(node, executor=executor)
             frame = node.frame
     return frame
 

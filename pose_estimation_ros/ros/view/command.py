@@ -80,7 +80,7 @@ def _show_node(server: ViserServer, pose_node: str, planning_scene: str | None, 
 
     from pose_estimation_ros.ros.command_line import unknown_ros_arguments
     from pose_estimation_ros.ros.parent_process import end_with_parent
-    from pose_estimation_ros.ros.running import until_shutdown
+    from pose_estimation_ros.ros.running import start_rclpy, until_shutdown
     from pose_estimation_ros.ros.view.live import ViewNode
     from pose_estimation_ros.ros.view.viewer import Viewer
 
@@ -90,7 +90,7 @@ def _show_node(server: ViserServer, pose_node: str, planning_scene: str | None, 
         for name in (pose_node, planning_scene):
             if name is not None:
                 validate_topic_name(name)
-        rclpy.init(args=["pose_view", *words])
+        executor = start_rclpy(["pose_view", *words])
     except rclpy_implementation.UnknownROSArgsError as error:
         raise ValueError(unknown_ros_arguments(error)) from error
     except (NameValidationException, RuntimeError) as error:
@@ -100,7 +100,7 @@ def _show_node(server: ViserServer, pose_node: str, planning_scene: str | None, 
             node = ViewNode(Viewer(server, pose_node, planner=planning_scene is not None), pose_node)
             if planning_scene is not None:
                 node.follow_planning_scene(planning_scene)
-            rclpy.spin(node)
+            rclpy.spin(node, executor)
     finally:
         if node is not None:
             node.destroy_node()
