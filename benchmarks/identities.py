@@ -4,9 +4,9 @@
 
 From the end of the sequence to its beginning the camera jumps. The networks run once for every image, which gives the
 same poses in every loop; the tracker runs over all loops. With `--estimates FILE` these poses are kept, so that another
-tracker can be tried on them in seconds. A pose is a true instance's if it lies within half a diameter of it, symmetries
-taken into account, and nearest in sum; others are false. A number is stolen when it was another true instance's when
-that was last seen.
+tracker can be tried on them in seconds. A pose is of the true instance that is nearest in the image, in sum, because
+what is wrong about poses from one camera is the distance; the pose is false if it lies more than half a diameter from
+that, symmetries taken into account. A number is stolen when it was another true instance's when that was last seen.
 """
 
 from __future__ import annotations
@@ -87,19 +87,22 @@ def counted(tracker: Tracker, catalog: Catalog, images: list[BopImage], found: l
 def true_instances(
     poses: list[ObjectPose], image: BopImage, catalog: Catalog, symmetries: list[np.ndarray]
 ) -> list[int]:
-    """Return the position in the ground truth of the instance that each pose is of, FALSE where it is of none."""
+    """Return the position in the ground truth of the instance that each pose is of, FALSE where it is wrong."""
     reach = np.full((len(poses), len(image.ground_truth)), np.inf)
+    across = np.full(reach.shape, 1e3)
     for row, pose in enumerate(poses):
         model = catalog[pose.object_index]
         for column, truth in enumerate(image.ground_truth):
             if truth.object_id == model.object_id:
-                _, metres = symmetric_distance(
-                    truth.camera_from_object, pose.camera_from_object, symmetries[pose.object_index]
-                )
+                true, own = truth.camera_from_object, pose.camera_from_object
+                _, metres = symmetric_distance(true, own, symmetries[pose.object_index])
                 reach[row, column] = metres / model.diameter_m
-    cost = np.where(reach < NEAR_DIAMETERS, reach, 1e3)
-    chosen = {row: column for row, column in zip(*linear_sum_assignment(cost), strict=True) if cost[row, column] < 1e3}
-    return [int(chosen.get(row, FALSE)) for row in range(len(poses))]
+                centre, other = (item[:3, :3] @ model.centre_m + item[:3, 3] for item in (true, own))
+                metres = np.linalg.norm(other[:2] / other[2] - centre[:2] / centre[2]) * centre[2]
+                across[row, column] = metres / model.diameter_m
+    chosen = dict(zip(*linear_sum_assignment(across), strict=True))
+    near = {row for row, column in chosen.items() if reach[row, column] < NEAR_DIAMETERS}
+    return [int(chosen[row]) if row in near else FALSE for row in range(len(poses))]
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 
 EYE, TARGET = (0.0, -0.72, 0.34), (0.0, 0.0, 0.03)  # metres, of the table
 REACH_M = 0.19  # of the lanes from their middle
+Lanes = tuple[tuple[str, float, float, float, float], ...]
 # name, y of the lane in metres, frames to and fro, where on the way at the start (0 to 1), yaw in degrees
-LANES = (
+LANES: Lanes = (
     ("toy_brick", -0.12, 170, 0.00, 20.0),
     ("duckling", -0.02, 230, 0.40, 160.0),
     ("toy_brick", 0.07, 210, 0.55, -35.0),
@@ -34,11 +35,20 @@ LANES = (
 )
 
 
-def place(bundle: Bundle, frame: int) -> tuple[list[Body], list[tuple[int, np.ndarray]]]:
+def drawn_lanes(seed: int) -> Lanes:
+    """Return lanes in which the same objects go in another order, at other paces, turned otherwise."""
+    generator = np.random.default_rng(seed)
+    names = generator.permutation([name for name, *_ in LANES])
+    periods, yaws = generator.uniform(150.0, 270.0, len(LANES)), generator.uniform(-180.0, 180.0, len(LANES))
+    phases, places = generator.uniform(0.0, 1.0, len(LANES)), [place for _, place, *_ in LANES]
+    return tuple(zip(names.tolist(), places, periods.tolist(), phases.tolist(), yaws.tolist(), strict=True))
+
+
+def place(bundle: Bundle, lanes: Lanes, frame: int) -> tuple[list[Body], list[tuple[int, np.ndarray]]]:
     """Return the bodies at one frame, and the object id with world_from_object (4, 4) of each."""
     found = [
         solid_of(bundle, name, REACH_M * np.sin(2.0 * np.pi * (frame / period + phase)), lane, yaw_deg, 0.0)
-        for name, lane, period, phase, yaw_deg in LANES
+        for name, lane, period, phase, yaw_deg in lanes
     ]
     return [body for body, _ in found], [pose for _, pose in found]
 
@@ -49,15 +59,17 @@ def main() -> int:
     parser.add_argument("--bundle", default="models/demo", help="bundle whose objects are shown")
     parser.add_argument("--output", type=Path, required=True, help="folder to write, replaced")
     parser.add_argument("--frames", type=int, default=1000, help="number of images (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="draw other lanes than the usual ones")
     parser.add_argument("--samples", type=int, default=1, help="rays per pixel and axis (default: %(default)s)")
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
+    lanes = LANES if arguments.seed is None else drawn_lanes(arguments.seed)
     view, others = looking_at(np.array(EYE), np.array(TARGET)), surroundings()[:2]
     generator = np.random.default_rng(SEED)
     shutil.rmtree(arguments.output, ignore_errors=True)
     with BopWriter(arguments.output, image_suffix=".jpg") as writer:
         for number in tqdm(range(arguments.frames), unit="image"):
-            bodies, poses = place(bundle, number)
+            bodies, poses = place(bundle, lanes, number)
             scene = Scene(bodies + others)
             image = sensor(scene.render(CAMERA, view, arguments.samples, generator), generator)
             visible, full = scene.masks(CAMERA, view, len(bodies))

@@ -42,7 +42,9 @@ def run_node(
     """
     with answering_signals() as ending:
         try:
-            executor = _begin(words, program, description, SignalHandlerOptions.NO if has_last_word else SignalHandlerOptions.ALL)
+            executor = _begin(
+                words, program, description, SignalHandlerOptions.NO if has_last_word else SignalHandlerOptions.ALL
+            )
             sys.setswitchinterval(0.001)  # the worker gets the interpreter 1 ms after it asks, not 5
             with until_shutdown():
                 node = make()

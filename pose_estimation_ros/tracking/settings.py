@@ -64,6 +64,9 @@ class TrackerSettings(Settings):
     min_hits: int = setting(1, "Frames an instance must be seen in before it is published.", ge=1, le=100)
     max_missed: int = setting(15, "An instance unseen for more frames is given up.", ge=0, le=10_000)
     max_unseen_s: float = setting(3.0, "An instance unseen for longer, seconds, is given up.", gt=0.0, le=3600.0)
+    number_memory_s: float = setting(
+        30.0, "The number of an instance that is given up is kept for it so long, seconds.", ge=0.0, le=86_400.0
+    )
     gate_diameters: float = setting(
         3.0,
         "Farthest that an instance moves from one frame to the next, in diameters, in space and in the image.",

@@ -11,7 +11,7 @@ import numpy as np
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.pose_covariance import about_point
-from pose_estimation_ros.geometry.symmetry import canonicalise, symmetry_transforms
+from pose_estimation_ros.geometry.symmetry import canonicalise, symmetric_distances, symmetry_transforms
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.tracking.association import assign, gated_costs, shared_pixels
@@ -24,9 +24,12 @@ from pose_estimation_ros.tracking.track_state import TrackState
 
 _STRONGER = 3.0
 _HIDDEN_COST = 0.3  # of one all hidden by another of its kind: half hidden ones are often found, and not their hiders
+_REMEMBERED_HITS = 5  # what was seen less often may never have been there
+_MOVED_FRAMES = 5  # what was unseen for so long may be elsewhere
+_ALIKE_RAD = np.pi / 4.0  # estimates of what was hidden, and still is in part, are off by less
 
 
-@dataclass
+@dataclass(eq=False)
 class _Track:
     track_id: int
     filter: PoseFilter
@@ -37,15 +40,17 @@ class _Track:
     estimate: np.ndarray  # (4, 4), the same of its newest estimate, whether that was believed or not
     hits: int = 1
     missed: int = 0
+    is_lost: bool = False  # given up; its number is kept for it
 
 
 class Tracker:
     """Give every object instance a number that stays, and smooth its pose.
 
-    Numbers count per object from 0; a number is free again when its instance is lost, so that the only mug of a scene
-    is mug 0 whenever it is seen. Where most instances move alike, the camera has moved: the others are expected to have
-    done so, too, and an estimate far from that is another instance. Of the poses of a symmetric object that look the
-    same, the one nearest to the expected one is taken, so that it neither flips nor spins.
+    Numbers count per object from 0. That of a lost instance is kept for it for some time: whatever is seen where it
+    was, turned alike, is that instance. While none of its kind is known, a new one gets the lowest number, so that the
+    only mug of a scene is mug 0 whenever it is seen. Where most instances move alike, the camera has moved: the others
+    are expected to have done so, too, and an estimate far from that is another instance. Of the poses of a symmetric
+    object that look the same, the one nearest to the expected one is taken, so that it neither flips nor spins.
 
     Args:
         catalog: the known objects.
@@ -67,6 +72,7 @@ class Tracker:
             self._state(self._catalog[index].name, track)
             for index in sorted(self._tracks)
             for track in sorted(self._tracks[index], key=lambda item: item.track_id)
+            if not track.is_lost
         ]
 
     def _state(self, name: str, track: _Track) -> TrackState:
@@ -126,7 +132,9 @@ class Tracker:
 
     def _expect(self, hypotheses: Sequence[PoseHypothesis]) -> float:
         """Say where all instances are expected in this frame; return how far from that one may be, in diameters."""
-        known = [(index, track.expected) for index, tracks in self._tracks.items() for track in tracks]
+        known = [
+            (index, track.expected) for index, tracks in self._tracks.items() for track in tracks if not track.is_lost
+        ]
         found = [(item.object_index, np.asarray(item.camera_from_object, dtype=np.float64)) for item in hypotheses]
         motion = common_motion(known, found, self._catalog, self._transforms)
         self._is_at_rest = motion is not None and bool((motion == np.eye(4)).all())
@@ -145,12 +153,20 @@ class Tracker:
         tracks = self._tracks.setdefault(index, [])
         poses = [np.asarray(item.camera_from_object, dtype=np.float64) for item in hypotheses]
         transforms = self._transforms[index]
-        pairs = self._pairs(index, tracks, poses, camera, gate_diameters)
-        found = {column: tracks[row] for row, column in pairs}
-        for column, track in found.items():
-            self._follow(track, _equivalent(hypotheses[column], transforms, track.expected), stamp_ns)
-        seen = {id(track) for track in found.values()}
-        self._tracks[index] = tracks = [track for track in tracks if id(track) in seen or self._keeps(track, stamp_ns)]
+        found = {column: tracks[row] for row, column in self._pairs(index, tracks, poses, camera, gate_diameters)}
+        unseen = [track for track in tracks if track not in found.values()]
+        moved = self._moved(index, unseen, {n: pose for n, pose in enumerate(poses) if n not in found})
+        for column, track in (found | moved).items():
+            hypothesis = _equivalent(hypotheses[column], transforms, track.expected)
+            if track.is_lost or column in moved:
+                self._resume(index, track, hypothesis, stamp_ns)
+            else:
+                self._follow(track, hypothesis, stamp_ns)
+        found |= moved
+        for track in tracks:
+            if track not in found.values():
+                self._miss(track, stamp_ns)
+        self._tracks[index] = tracks = [track for track in tracks if self._keeps(track, stamp_ns)]
         # New instances get their numbers best first.
         for column in sorted(set(range(len(poses))) - set(found), key=lambda item: -hypotheses[item].score):
             found[column] = self._begin(index, tracks, _equivalent(hypotheses[column], transforms), stamp_ns)
@@ -170,12 +186,33 @@ class Tracker:
         model, transforms = self._catalog[index], self._transforms[index]
         expected, newest = [track.expected for track in tracks], [track.estimate for track in tracks]
         of_newest, near_newest = gated_costs(model, newest, poses, transforms, gate_diameters)
-        if near_newest.size == 1 and near_newest.all():
+        if near_newest.size == 1 and near_newest.all() and not tracks[0].is_lost:
             return [(0, 0)]
         of_expected, near_expected = gated_costs(model, expected, poses, transforms, gate_diameters)
         overlaps, hidden = shared_pixels(model, expected, poses, camera)
         costs = np.minimum(of_newest, of_expected) + 1.0 - overlaps + _HIDDEN_COST * hidden[:, None]
-        return assign(costs, near_newest | near_expected | (overlaps >= self._settings.same_overlap))
+        allowed = near_newest | near_expected | (overlaps >= self._settings.same_overlap)
+        lost = np.array([track.is_lost for track in tracks])
+        if lost.any():
+            allowed &= ~lost[:, None] | (
+                symmetric_distances(np.array(expected), np.array(poses), transforms)[0] <= _ALIKE_RAD
+            )
+        return assign(costs, allowed)
+
+    def _moved(self, index: int, unseen: list[_Track], poses: dict[int, np.ndarray]) -> dict[int, _Track]:
+        """Pair instances that were unseen for some frames with estimates that no other explains.
+
+        What is hidden may move by itself meanwhile. It is farther from where it is expected then, but turned alike.
+        """
+        tracks = [track for track in unseen if track.missed >= _MOVED_FRAMES]
+        if not tracks or not poses:
+            return {}
+        model, transforms = self._catalog[index], self._transforms[index]
+        expected, columns = [track.expected for track in tracks], list(poses)
+        some = [poses[column] for column in columns]
+        costs, near = gated_costs(model, expected, some, transforms, self._settings.gate_diameters)
+        angles, _ = symmetric_distances(np.array(expected), np.array(some), transforms)
+        return {columns[column]: tracks[row] for row, column in assign(costs, near & (angles <= _ALIKE_RAD))}
 
     def _follow(self, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> None:
         pose, covariance = hypothesis.camera_from_object, hypothesis.covariance
@@ -198,14 +235,35 @@ class Tracker:
             return "held"
         return track.modes.take(hypothesis.camera_from_object, track.expected, hypothesis.score)
 
-    def _keeps(self, track: _Track, stamp_ns: int) -> bool:
+    def _resume(self, index: int, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> None:
+        """Go on with an instance that may have moved while it was unseen: nothing of its pose is remembered."""
+        anew = self._track(index, track.track_id, hypothesis, stamp_ns)
+        track.filter, track.modes, track.expected, track.estimate = (
+            anew.filter,
+            anew.modes,
+            anew.expected,
+            anew.estimate,
+        )
+        track.seen_ns, track.missed, track.hits, track.is_lost = stamp_ns, 0, track.hits + 1, False
+
+    def _miss(self, track: _Track, stamp_ns: int) -> None:
         track.missed += 1
         unseen_s = (stamp_ns - track.seen_ns) / 1e9
-        return track.missed <= self._settings.max_missed and unseen_s <= self._settings.max_unseen_s
+        track.is_lost |= track.missed > self._settings.max_missed or unseen_s > self._settings.max_unseen_s
+
+    def _keeps(self, track: _Track, stamp_ns: int) -> bool:
+        is_remembered = (stamp_ns - track.seen_ns) / 1e9 <= self._settings.number_memory_s
+        return not track.is_lost or (track.hits >= _REMEMBERED_HITS and is_remembered)
 
     def _begin(self, index: int, tracks: list[_Track], hypothesis: PoseHypothesis, stamp_ns: int) -> _Track:
+        if all(track.is_lost for track in tracks):
+            tracks.clear()
         taken = {track.track_id for track in tracks}
         free = next(number for number in range(len(tracks) + 1) if number not in taken)
+        tracks.append(self._track(index, free, hypothesis, stamp_ns))
+        return tracks[-1]
+
+    def _track(self, index: int, number: int, hypothesis: PoseHypothesis, stamp_ns: int) -> _Track:
         smoother = PoseFilter(
             hypothesis.camera_from_object,
             stamp_ns,
@@ -214,8 +272,7 @@ class Tracker:
             hypothesis.covariance,
         )
         modes = PoseModes(smoother.pose, hypothesis.score, self._catalog[index].diameter_m, self._settings.modes)
-        tracks.append(_Track(free, smoother, modes, stamp_ns, stamp_ns, smoother.pose, smoother.pose))
-        return tracks[-1]
+        return _Track(number, smoother, modes, stamp_ns, stamp_ns, smoother.pose, smoother.pose)
 
 
 def _equivalent(

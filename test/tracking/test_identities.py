@@ -111,6 +111,81 @@ def _keeps_numbers_in_a_crossing(seed: int, noise: float) -> bool:
     return len(set(owners)) == 2 and len({number for _, number in owners}) == 2
 
 
+HIDDEN, OTHER = _at(-0.15, 1.0), _at(0.15)
+
+
+def _with_a_lost_one(unseen: int, others: list[tuple[int, np.ndarray]] | None = None) -> tuple[Tracker, int]:
+    """Return a tracker of two mugs, number 0 of which was not seen in the newest frames, and the next frame."""
+    tracker = _tracked([HIDDEN, OTHER], others, frames=6)
+    for frame in range(6, 6 + unseen):
+        _run(tracker, frame, [(MUG, OTHER), *(others or [])])
+    return tracker, 6 + unseen
+
+
+def _turned(pose: np.ndarray, degrees: float) -> np.ndarray:
+    turned, angle = pose.copy(), np.radians(degrees)
+    turned[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return turned
+
+
+def test_the_number_of_a_lost_instance_is_kept_for_it_while_others_of_its_kind_are_seen():
+    tracker, frame = _with_a_lost_one(unseen=40)
+    assert [state.track_id for state in tracker.states] == [1]
+    assert _run(tracker, frame, [(MUG, OTHER), (MUG, _at(0.8, 1.6))]) == [1, 2]
+    assert _run(tracker, frame + 1, [(MUG, HIDDEN), (MUG, OTHER), (MUG, _at(0.8, 1.6))]) == [0, 1, 2]
+
+
+def test_the_number_of_a_lost_instance_is_free_again_in_the_end():
+    tracker, frame = _with_a_lost_one(unseen=40)
+    later = frame + 300  # half a minute after it was last seen
+    assert _run(tracker, later, [(MUG, OTHER), (MUG, _at(0.8, 1.6))]) == [1, 0]
+
+
+def test_what_was_seen_a_few_times_only_keeps_no_number():
+    tracker = _tracked([OTHER], frames=6)
+    for frame in range(6, 8):
+        assert _run(tracker, frame, [(MUG, OTHER), (MUG, HIDDEN)]) == [0, 1]
+    for frame in range(8, 30):
+        _run(tracker, frame, [(MUG, OTHER)])
+    assert _run(tracker, 30, [(MUG, OTHER), (MUG, _at(0.8, 1.6))]) == [0, 1]
+
+
+def test_the_only_instance_gets_the_lowest_number_wherever_it_comes_back():
+    tracker, frame = _with_a_lost_one(unseen=40)
+    for empty in range(frame, frame + 20):
+        _run(tracker, empty, [])
+    assert _run(tracker, frame + 20, [(MUG, _turned(_at(0.8, 1.6), 120.0))]) == [0]
+
+
+def test_an_instance_that_comes_back_where_it_was_is_not_the_one_that_is_seen_elsewhere():
+    """One estimate, two diameters from a mug that was seen just now: where the other one was lost."""
+    tracker, frame = _with_a_lost_one(unseen=40)
+    assert _run(tracker, frame, [(MUG, HIDDEN)]) == [0]
+    assert _run(tracker, frame + 1, [(MUG, HIDDEN), (MUG, OTHER)]) == [0, 1]
+
+
+@pytest.mark.parametrize("unseen", [8, 40], ids=["unseen", "lost"])
+def test_an_instance_that_moved_while_it_was_hidden_keeps_its_number(unseen):
+    """The camera rests, as others show; beside it an estimate turned otherwise is another instance."""
+    others = [(index, _at(x, z)) for index, x, z in SCENE]
+    moved = _at(-0.35, 1.0)  # more than one diameter
+    tracker, frame = _with_a_lost_one(unseen, others)
+    assert _run(tracker, frame, [(MUG, OTHER), (MUG, _turned(moved, 30.0)), *others]) == [1, 0]
+    tracker, frame = _with_a_lost_one(unseen, others)
+    assert _run(tracker, frame, [(MUG, OTHER), (MUG, _turned(moved, 90.0)), *others]) == [1, 2]
+    tracker, frame = _with_a_lost_one(2, others)  # so soon it is none that moved
+    assert _run(tracker, frame, [(MUG, OTHER), (MUG, moved), *others]) == [1, 2]
+
+
+def test_smoothing_begins_afresh_with_an_instance_that_comes_back():
+    tracker, frame = _with_a_lost_one(unseen=40)
+    moved = _at(-0.2, 1.0)
+    hypothesis = PoseHypothesis(MUG, 0, moved, 0.9)
+    (found,) = tracker.update([hypothesis], [Detection(MUG, 0.9, np.zeros(4))], CAMERA, frame * FRAME_NS)
+    assert found.track_id == 0
+    np.testing.assert_allclose(found.camera_from_object, moved)
+
+
 @given(st.integers(0, 2**31 - 1))
 @settings(max_examples=60, deadline=None)
 def test_common_areas_are_those_of_the_pixels(seed):
