@@ -52,6 +52,7 @@ class Shortlist(NamedTuple):
 
     poses: Tensor  # (K, 4, 4)
     deficit: Tensor  # (K,) see `Candidates`
+    log_error: Tensor  # (K,) logarithms of the errors that are expected, diameters
     comparisons: int  # that it took
 
 
@@ -128,7 +129,7 @@ class ViewSearch:
             cost = self.cost(picture, detection, self.fits(trace), known[-1], broken, deficit)
             order = cost.topk(min(kept, len(cost)), largest=False).indices
             poses, deficit = known[-1][order], deficit[order]
-        return Shortlist(poses, deficit, spent)
+        return Shortlist(poses, deficit, trace[-1].prediction.log_error[order], spent)
 
     @torch.inference_mode()
     def best(

@@ -17,7 +17,12 @@ from torch import Tensor
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.symmetry import symmetric_distance
 from pose_estimation_ros.geometry.transfer import to_device, to_host
-from pose_estimation_ros.methods.attention.rotation_hypotheses import Outcome, right_angle_rotations, rotated_poses
+from pose_estimation_ros.methods.attention.rotation_hypotheses import (
+    Outcome,
+    half_turns,
+    right_angle_rotations,
+    rotated_poses,
+)
 from pose_estimation_ros.methods.attention.selection import has_strayed
 from pose_estimation_ros.methods.attention.settings import AttentionSettings
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
@@ -30,7 +35,7 @@ from pose_estimation_ros.methods.render_compare import (
     success_probability,
 )
 from pose_estimation_ros.methods.update_covariance import chosen_covariances
-from pose_estimation_ros.methods.view_search import ViewSearch
+from pose_estimation_ros.methods.view_search import Shortlist, ViewSearch
 from pose_estimation_ros.methods.view_tables import ViewTables, encoded
 from pose_estimation_ros.networks.attention_net import AttentionNet
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet
@@ -70,7 +75,7 @@ class Attention(RenderCompare):
         super().__init__(network, caster, catalog, outline, size)
         self.settings = settings or AttentionSettings()
         self.search = ViewSearch(self, tables, self.settings.search)
-        self._rotations = right_angle_rotations().to(self.device)
+        self._rotations = (right_angle_rotations() if tables is None else half_turns()).to(self.device)
         self._symmetries = catalog_symmetries(catalog).numpy()
         self.rejections: Counter[str] = Counter()  # how often which object was rejected
 
@@ -199,9 +204,9 @@ class Attention(RenderCompare):
             turned = rotated_poses(found[row][None], self.centre[index[row : row + 1]], self._rotations)[0]
             shortlists.append(self.search.shortlist(picture, box, views.joined(turned)))
             spent[row] += shortlists[-1].comparisons
-        confirmed = self._confirmed(doubted, found[rows], torch.stack([item.poses[0] for item in shortlists]))
-        for row, box, shortlist, same in zip(rows, doubted, shortlists, confirmed, strict=True):
-            if same:
+        settled = self._settled(doubted, found[rows], shortlists)
+        for row, box, shortlist, is_settled in zip(rows, doubted, shortlists, settled, strict=True):
+            if is_settled:
                 continue
             tried = self.search.best(
                 picture,
@@ -217,16 +222,21 @@ class Attention(RenderCompare):
             outcome = outcome.improved(tried, row, settings.min_cost_gain)
         return outcome, spent
 
-    def _confirmed(self, boxes: Sequence[Detection], poses: Tensor, likeliest: Tensor) -> list[bool]:
-        """Tell for which objects the likeliest poses (B, 4, 4) of all that were tried are those found before."""
+    def _settled(self, boxes: Sequence[Detection], poses: Tensor, shortlists: Sequence[Shortlist]) -> list[bool]:
+        """Tell for which objects small images say enough: no pose is any good, or that found before is confirmed."""
+        found, best, log_error = to_host(
+            poses.double(),
+            torch.stack([item.poses[0] for item in shortlists]).double(),
+            torch.stack([item.log_error.amin() for item in shortlists]),
+        )
+        settled = ~(log_error <= math.log(self.settings.search.hopeless_error))
         if self.settings.confirming_deg == 0.0:
-            return [False] * len(boxes)
-        found, best = to_host(poses.double(), likeliest.double())
-        limit, confirmed = math.radians(self.settings.confirming_deg), []
-        for box, own, other in zip(boxes, found, best, strict=True):
+            return settled.tolist()
+        limit = math.radians(self.settings.confirming_deg)
+        for row, (box, own, other) in enumerate(zip(boxes, found, best, strict=True)):
             angle, way = symmetric_distance(own, other, self._symmetries[box.object_index])
-            confirmed.append(angle < limit and way <= _CONFIRMING_SHARE * float(np.linalg.norm(own[:3, 3])))
-        return confirmed
+            settled[row] |= angle < limit and way <= _CONFIRMING_SHARE * float(np.linalg.norm(own[:3, 3]))
+        return settled.tolist()
 
     def _outcome(
         self,

@@ -41,6 +41,11 @@ class Outcome:
         return Outcome(**values)
 
 
+def half_turns() -> Tensor:
+    """Return the turns by 180 degrees about each axis (3, 3, 3)."""
+    return matrix_from_axis_angle(math.pi * torch.eye(3))
+
+
 def right_angle_rotations() -> Tensor:
     """Return the turns by 90, 180 and 270 degrees about each axis (9, 3, 3)."""
     turns = [axis * quarters * math.pi / 2.0 for axis in torch.eye(3) for quarters in (1, 2, 3)]

@@ -7,6 +7,17 @@ from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings
 from pose_estimation_ros.settings import setting
 
 
+class RotationSearchSettings(ViewSearchSettings):
+    """How other rotations of an object are looked for, of which one is known already."""
+
+    candidates: int = setting(12, "Views that are compared with the image in a small rendering.", ge=1, le=512)
+    shortlist: int = setting(6, "Of these, how many are compared so once more.", ge=1, le=512)
+    compared: int = setting(3, "Of these, how many are compared at the full size.", ge=1, le=256)
+    hopeless_error: float = setting(
+        0.3, "None is, if the best of them is expected to be more wrong than this, in diameters.", gt=0.0
+    )
+
+
 class AttentionSettings(RenderCompareSettings):
     """How often poses are compared, and what counts as going astray."""
 
@@ -18,7 +29,7 @@ class AttentionSettings(RenderCompareSettings):
         1.35, "Poses that were moved nearer or farther by a larger factor are rejected.", gt=1.0
     )
     retry_error_threshold: float = setting(
-        0.07, "Objects expected to be more wrong, in diameters, are tried in other rotations.", gt=0.0
+        0.1, "Objects expected to be more wrong, in diameters, are tried in other rotations.", gt=0.0
     )
     confirming_deg: float = setting(
         0.0,
@@ -28,7 +39,7 @@ class AttentionSettings(RenderCompareSettings):
         le=180.0,
     )
     rotation_hypotheses: int = setting(
-        4, "Other rotations that are refined to the end, the likeliest ones; 0 tries none.", ge=0, le=64
+        2, "Other rotations that are refined to the end, the likeliest ones; 0 tries none.", ge=0, le=64
     )
     min_cost_gain: float = setting(0.1, "By which the cost of another rotation has to be lower.", ge=0.0)
-    search: ViewSearchSettings = ViewSearchSettings()
+    search: RotationSearchSettings = RotationSearchSettings()

@@ -7,7 +7,12 @@ import math
 import torch
 
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
-from pose_estimation_ros.methods.attention.rotation_hypotheses import Outcome, right_angle_rotations, rotated_poses
+from pose_estimation_ros.methods.attention.rotation_hypotheses import (
+    Outcome,
+    half_turns,
+    right_angle_rotations,
+    rotated_poses,
+)
 from pose_estimation_ros.methods.view_search import Found
 
 
@@ -27,6 +32,12 @@ def test_right_angles_are_all_different() -> None:
     distances = (everything[:, None] - everything[None]).abs().amax(dim=(2, 3))
     assert float(distances[~torch.eye(10, dtype=torch.bool)].min()) > 0.9
     torch.testing.assert_close(turns.det(), torch.ones(9))
+
+
+def test_half_turns_are_those_right_angles_that_are_their_own_inverse() -> None:
+    turns = right_angle_rotations()
+    torch.testing.assert_close(half_turns(), turns[[1, 4, 7]], atol=1e-6, rtol=0.0)
+    torch.testing.assert_close(half_turns() @ half_turns(), torch.eye(3).repeat(3, 1, 1), atol=1e-6, rtol=0.0)
 
 
 def test_objects_turn_about_their_middles_in_their_own_axes() -> None:
