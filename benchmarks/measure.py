@@ -150,10 +150,10 @@ OTHERS = {
         "--bop ../shared/data/lmo --mesh-dir ../shared/data/lmo/models",
         "time_refined_frame": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "
         "--refiner attention --boxes model --frames 10 --compare pix2pose "
-        "--compare-set attention.retry_error_threshold=0.12 --compare-set attention.rotation_hypotheses=2 "
-        "--compare-set attention.confirming_deg=20 --compare-set attention.search.candidates=12 "
-        "--compare-set attention.search.shortlist=6 --compare-set attention.search.compared=3 "
-        "--compare-set second_looks.hopeless_below=0.05",
+        "--compare-set attention.retry_error_threshold=0.07 --compare-set attention.rotation_hypotheses=4 "
+        "--compare-set attention.search.candidates=24 --compare-set attention.search.shortlist=16 "
+        "--compare-set attention.search.compared=8 --compare-set attention.search.hopeless_error=100 "
+        "--compare-set second_looks.hopeless_below=0",
         "time_following": "python benchmarks/following.py --bundle models/demo",
         # Before: pose_add --bundle runs/demo_unseen --unit m --minutes 0 --mesh NAME=models/demo/meshes/NAME.ply ...
         # in the order of models/demo/bundle.yaml, whose ids they then have

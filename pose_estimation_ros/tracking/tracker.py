@@ -26,7 +26,7 @@ _STRONGER = 3.0
 _HIDDEN_COST = 0.3  # of one all hidden by another of its kind: half hidden ones are often found, and not their hiders
 _REMEMBERED_HITS = 5  # what was seen less often may never have been there
 _MOVED_FRAMES = 5  # what was unseen for so long may be elsewhere
-_ALIKE_RAD = np.pi / 4.0  # estimates of what was hidden, and still is in part, are off by less
+_ALIKE_RAD = np.radians(75.0)  # estimates of what was hidden, and still is in part, are off by less
 
 
 @dataclass(eq=False)
@@ -41,6 +41,11 @@ class _Track:
     hits: int = 1
     missed: int = 0
     is_lost: bool = False  # given up; its number is kept for it
+
+    @property
+    def may_have_moved(self) -> bool:
+        """Whether it was unseen for so long that it may be elsewhere."""
+        return self.is_lost or self.missed >= _MOVED_FRAMES
 
 
 class Tracker:
@@ -186,17 +191,17 @@ class Tracker:
         model, transforms = self._catalog[index], self._transforms[index]
         expected, newest = [track.expected for track in tracks], [track.estimate for track in tracks]
         of_newest, near_newest = gated_costs(model, newest, poses, transforms, gate_diameters)
-        if near_newest.size == 1 and near_newest.all() and not tracks[0].is_lost:
+        if near_newest.size == 1 and near_newest.all() and not tracks[0].may_have_moved:
             return [(0, 0)]
         of_expected, near_expected = gated_costs(model, expected, poses, transforms, gate_diameters)
         overlaps, hidden = shared_pixels(model, expected, poses, camera)
         costs = np.minimum(of_newest, of_expected) + 1.0 - overlaps + _HIDDEN_COST * hidden[:, None]
-        allowed = near_newest | near_expected | (overlaps >= self._settings.same_overlap)
-        lost = np.array([track.is_lost for track in tracks])
-        if lost.any():
-            allowed &= ~lost[:, None] | (
-                symmetric_distances(np.array(expected), np.array(poses), transforms)[0] <= _ALIKE_RAD
-            )
+        same = overlaps >= self._settings.same_overlap
+        allowed = near_newest | near_expected | same
+        unseen = np.array([track.may_have_moved for track in tracks])
+        if unseen.any():
+            angles, _ = symmetric_distances(np.array(expected), np.array(poses), transforms)
+            allowed &= same | (angles <= _ALIKE_RAD) | ~unseen[:, None]
         return assign(costs, allowed)
 
     def _moved(self, index: int, unseen: list[_Track], poses: dict[int, np.ndarray]) -> dict[int, _Track]:
@@ -204,7 +209,7 @@ class Tracker:
 
         What is hidden may move by itself meanwhile. It is farther from where it is expected then, but turned alike.
         """
-        tracks = [track for track in unseen if track.missed >= _MOVED_FRAMES]
+        tracks = [track for track in unseen if track.may_have_moved]
         if not tracks or not poses:
             return {}
         model, transforms = self._catalog[index], self._transforms[index]

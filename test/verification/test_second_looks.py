@@ -64,7 +64,7 @@ def test_hopeless_poses_are_left_alone_where_their_probability_is_known():
     for settings, known, looks in (
         (choosy, [0.04, 0.06], LOOKS),
         (choosy, None, 2 * LOOKS),
-        (SETTINGS, [0.0, 0.0], 2 * LOOKS),
+        (SecondLookSettings(hopeless_below=0.0), [0.0, 0.0], 2 * LOOKS),
     ):
         eyes = Looking()
         look_again(detections, poses, poses, eyes.estimate, eyes.refine, settings, known)
