@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,36 +15,13 @@ from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
 from pose_estimation_ros.tracking.association import assign, gated_costs, shared_pixels
 from pose_estimation_ros.tracking.common_motion import common_motion
-from pose_estimation_ros.tracking.filter import PoseFilter
-from pose_estimation_ros.tracking.modes import PoseModes, Verdict
 from pose_estimation_ros.tracking.object_pose import ObjectPose
-from pose_estimation_ros.tracking.settings import FilterSettings, TrackerSettings
+from pose_estimation_ros.tracking.settings import TrackerSettings
+from pose_estimation_ros.tracking.track import Track
 from pose_estimation_ros.tracking.track_state import TrackState
 
-_STRONGER = 3.0
 _HIDDEN_COST = 0.3  # of one all hidden by another of its kind: half hidden ones are often found, and not their hiders
-_REMEMBERED_HITS = 5  # what was seen less often may never have been there
-_MOVED_FRAMES = 5  # what was unseen for so long may be elsewhere
 _ALIKE_RAD = np.radians(75.0)  # estimates of what was hidden, and still is in part, are off by less
-
-
-@dataclass(eq=False)
-class _Track:
-    track_id: int
-    filter: PoseFilter
-    modes: PoseModes
-    began_ns: int
-    seen_ns: int
-    expected: np.ndarray  # (4, 4), where it is in the newest frame, seen or not, if only the camera has moved
-    estimate: np.ndarray  # (4, 4), the same of its newest estimate, whether that was believed or not
-    hits: int = 1
-    missed: int = 0
-    is_lost: bool = False  # given up; its number is kept for it
-
-    @property
-    def may_have_moved(self) -> bool:
-        """Whether it was unseen for so long that it may be elsewhere."""
-        return self.is_lost or self.missed >= _MOVED_FRAMES
 
 
 class Tracker:
@@ -66,7 +42,7 @@ class Tracker:
         self._catalog = catalog
         self._settings = settings or TrackerSettings()
         self._transforms = [object_symmetries(model) for model in catalog]
-        self._tracks: dict[int, list[_Track]] = {}
+        self._tracks: dict[int, list[Track]] = {}
         self._stamp_ns = 0  # of the newest frame
         self._is_at_rest = False  # the camera, among things of which most are
 
@@ -74,23 +50,11 @@ class Tracker:
     def states(self) -> list[TrackState]:
         """What is known of every instance that is not given up, by object and number."""
         return [
-            self._state(self._catalog[index].name, track)
+            track.state(self._catalog[index].name, self._stamp_ns)
             for index in sorted(self._tracks)
             for track in sorted(self._tracks[index], key=lambda item: item.track_id)
             if not track.is_lost
         ]
-
-    def _state(self, name: str, track: _Track) -> TrackState:
-        seen: Literal["new", "seen"] = "seen" if track.hits >= self._settings.min_hits else "new"
-        return TrackState(
-            name,
-            track.track_id,
-            "unseen" if track.missed else seen,
-            (self._stamp_ns - track.began_ns) / 1e9,
-            (self._stamp_ns - track.seen_ns) / 1e9,
-            track.hits,
-            track.modes.alternatives,
-        )
 
     def reset(self) -> None:
         """Forget all instances."""
@@ -104,6 +68,9 @@ class Tracker:
             index_there: of objects that both know, by their index here.
         """
         self._tracks = {here: other._tracks[there] for here, there in index_there.items() if there in other._tracks}
+        for tracks in self._tracks.values():
+            for track in tracks:
+                track.settings = self._settings
 
     def update(
         self, hypotheses: Sequence[PoseHypothesis], detections: Sequence[Detection], camera: Camera, stamp_ns: int
@@ -124,15 +91,15 @@ class Tracker:
         for position, hypothesis in enumerate(hypotheses):
             by_object.setdefault(hypothesis.object_index, []).append(position)
         gate_diameters = self._expect(hypotheses)
-        chosen: dict[int, _Track] = {}
+        chosen: dict[int, Track] = {}
         for index, positions in by_object.items():
             poses = [hypotheses[position] for position in positions]
             own = self._update_object(index, poses, camera, stamp_ns, gate_diameters)
             chosen.update(zip(positions, own, strict=True))
         return [
-            object_pose(self._catalog, _smoothed(hypotheses[position], track), detections, track.track_id)
+            object_pose(self._catalog, track.smoothed(hypotheses[position]), detections, track.track_id)
             for position, track in sorted(chosen.items())
-            if track.hits >= self._settings.min_hits
+            if track.is_confirmed
         ]
 
     def _expect(self, hypotheses: Sequence[PoseHypothesis]) -> float:
@@ -147,13 +114,12 @@ class Tracker:
             return self._settings.gate_diameters
         for tracks in self._tracks.values():
             for track in tracks:
-                track.expected, track.estimate = motion @ track.expected, motion @ track.estimate
-                track.modes.carry(motion)
+                track.carry(motion)
         return min(self._settings.gate_diameters, self._settings.static_gate_diameters)
 
     def _update_object(
         self, index: int, hypotheses: list[PoseHypothesis], camera: Camera, stamp_ns: int, gate_diameters: float
-    ) -> list[_Track]:
+    ) -> list[Track]:
         """Return the track of every hypothesis of one object; age and drop the tracks without one."""
         tracks = self._tracks.setdefault(index, [])
         poses = [np.asarray(item.camera_from_object, dtype=np.float64) for item in hypotheses]
@@ -164,27 +130,28 @@ class Tracker:
         for column, track in (found | moved).items():
             hypothesis = _equivalent(hypotheses[column], transforms, track.expected)
             if track.is_lost or column in moved:
-                self._resume(index, track, hypothesis, stamp_ns)
+                track.resume(hypothesis, stamp_ns)
             else:
-                self._follow(track, hypothesis, stamp_ns)
+                track.follow(hypothesis, stamp_ns, self._is_at_rest)
         found |= moved
         for track in tracks:
             if track not in found.values():
-                self._miss(track, stamp_ns)
-        self._tracks[index] = tracks = [track for track in tracks if self._keeps(track, stamp_ns)]
+                track.miss(stamp_ns)
+        self._tracks[index] = tracks = [track for track in tracks if track.is_kept(stamp_ns)]
         # New instances get their numbers best first.
         for column in sorted(set(range(len(poses))) - set(found), key=lambda item: -hypotheses[item].score):
             found[column] = self._begin(index, tracks, _equivalent(hypotheses[column], transforms), stamp_ns)
         return [found[column] for column in range(len(poses))]
 
     def _pairs(
-        self, index: int, tracks: list[_Track], poses: list[np.ndarray], camera: Camera, gate_diameters: float
+        self, index: int, tracks: list[Track], poses: list[np.ndarray], camera: Camera, gate_diameters: float
     ) -> list[tuple[int, int]]:
         """Pair tracks and estimates of one object by how near they are and how much of the image they share.
 
         Near is what is near to where the track is expected or to its newest estimate, which may not have been
         believed. Pixels are shared with the expected pose alone: a wrong estimate that was taken once does not keep
-        the true one away when it comes back.
+        the true one away when it comes back. What was not seen for some frames is not taken for what is turned quite
+        otherwise elsewhere.
         """
         if not tracks or not poses:
             return []
@@ -204,7 +171,7 @@ class Tracker:
             allowed &= same | (angles <= _ALIKE_RAD) | ~unseen[:, None]
         return assign(costs, allowed)
 
-    def _moved(self, index: int, unseen: list[_Track], poses: dict[int, np.ndarray]) -> dict[int, _Track]:
+    def _moved(self, index: int, unseen: list[Track], poses: dict[int, np.ndarray]) -> dict[int, Track]:
         """Pair instances that were unseen for some frames with estimates that no other explains.
 
         What is hidden may move by itself meanwhile. It is farther from where it is expected then, but turned alike.
@@ -219,65 +186,14 @@ class Tracker:
         angles, _ = symmetric_distances(np.array(expected), np.array(some), transforms)
         return {columns[column]: tracks[row] for row, column in assign(costs, near & (angles <= _ALIKE_RAD))}
 
-    def _follow(self, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> None:
-        pose, covariance = hypothesis.camera_from_object, hypothesis.covariance
-        verdict = self._verdict(track, hypothesis, stamp_ns)
-        if verdict == "held":
-            track.filter.update(pose, stamp_ns, covariance, self._is_at_rest)
-        elif verdict == "switched":
-            track.filter.restart(pose, stamp_ns, covariance)
-        else:
-            track.filter.carry(track.expected)
-        track.expected, track.estimate = track.filter.pose, np.asarray(pose, dtype=np.float64)
-        track.seen_ns, track.missed, track.hits = stamp_ns, 0, track.hits + 1
-
-    def _verdict(self, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> Verdict:
-        """Decide what becomes of an estimate: it is smoothed, replaces what was, or is not taken."""
-        if self._settings.smoothing == "none":
-            return "switched"
-        is_recent = stamp_ns - track.seen_ns <= self._settings.filter.gap_s * 1e9
-        if not self._settings.modes.enabled or not is_recent:
-            return "held"
-        return track.modes.take(hypothesis.camera_from_object, track.expected, hypothesis.score)
-
-    def _resume(self, index: int, track: _Track, hypothesis: PoseHypothesis, stamp_ns: int) -> None:
-        """Go on with an instance that may have moved while it was unseen: nothing of its pose is remembered."""
-        anew = self._track(index, track.track_id, hypothesis, stamp_ns)
-        track.filter, track.modes, track.expected, track.estimate = (
-            anew.filter,
-            anew.modes,
-            anew.expected,
-            anew.estimate,
-        )
-        track.seen_ns, track.missed, track.hits, track.is_lost = stamp_ns, 0, track.hits + 1, False
-
-    def _miss(self, track: _Track, stamp_ns: int) -> None:
-        track.missed += 1
-        unseen_s = (stamp_ns - track.seen_ns) / 1e9
-        track.is_lost |= track.missed > self._settings.max_missed or unseen_s > self._settings.max_unseen_s
-
-    def _keeps(self, track: _Track, stamp_ns: int) -> bool:
-        is_remembered = (stamp_ns - track.seen_ns) / 1e9 <= self._settings.number_memory_s
-        return not track.is_lost or (track.hits >= _REMEMBERED_HITS and is_remembered)
-
-    def _begin(self, index: int, tracks: list[_Track], hypothesis: PoseHypothesis, stamp_ns: int) -> _Track:
+    def _begin(self, index: int, tracks: list[Track], hypothesis: PoseHypothesis, stamp_ns: int) -> Track:
+        """Add an instance; while others are known, no number is taken that is kept for one that is lost."""
         if all(track.is_lost for track in tracks):
             tracks.clear()
         taken = {track.track_id for track in tracks}
         free = next(number for number in range(len(tracks) + 1) if number not in taken)
-        tracks.append(self._track(index, free, hypothesis, stamp_ns))
+        tracks.append(Track(free, hypothesis, stamp_ns, self._catalog[index].diameter_m, self._settings))
         return tracks[-1]
-
-    def _track(self, index: int, number: int, hypothesis: PoseHypothesis, stamp_ns: int) -> _Track:
-        smoother = PoseFilter(
-            hypothesis.camera_from_object,
-            stamp_ns,
-            self._catalog[index].diameter_m,
-            filter_settings(self._settings),
-            hypothesis.covariance,
-        )
-        modes = PoseModes(smoother.pose, hypothesis.score, self._catalog[index].diameter_m, self._settings.modes)
-        return _Track(number, smoother, modes, stamp_ns, stamp_ns, smoother.pose, smoother.pose)
 
 
 def _equivalent(
@@ -289,26 +205,6 @@ def _equivalent(
     if covariance is not None:  # a symmetry about an axis beside the origin moves the origin
         covariance = about_point(covariance, pose[:3, 3] - before[:3, 3])
     return replace(hypothesis, camera_from_object=pose, covariance=covariance)
-
-
-def _smoothed(hypothesis: PoseHypothesis, track: _Track) -> PoseHypothesis:
-    pose, covariance = track.filter.pose, track.filter.covariance
-    if covariance is not None and track.modes.alternatives:
-        covariance = covariance + track.modes.spread(pose)
-    return replace(hypothesis, camera_from_object=pose, covariance=covariance)
-
-
-def filter_settings(settings: TrackerSettings) -> FilterSettings:
-    """Return how poses are smoothed: as the filter's settings say, or, strongly, over three times as many frames."""
-    usual = settings.filter
-    if settings.smoothing != "strong":
-        return usual
-    return usual.model_copy(
-        update={
-            "error_memory": usual.error_memory / _STRONGER,
-            "min_gain": usual.min_gain / _STRONGER,
-        }
-    )
 
 
 def object_symmetries(model: ObjectModel) -> np.ndarray:

@@ -187,6 +187,15 @@ def test_reset_begins_to_count_anew():
     assert _run(tracker, 1, (MUG, _at(1.0), 0.8))[0].track_id == 0
 
 
+def test_instances_of_another_tracker_live_by_the_rules_of_the_new_one():
+    before, after = Tracker(CATALOG, TrackerSettings(max_missed=100)), Tracker(CATALOG, TrackerSettings(max_missed=1))
+    _run(before, 0, (MUG, _at(0.1), 0.9))
+    after.take_over(before, {MUG: MUG})
+    for frame in (1, 2):
+        _run(after, frame)
+    assert after.states == []
+
+
 def test_poses_that_were_handed_out_do_not_change_later():
     tracker = Tracker(CATALOG)
     first = _run(tracker, 0, (MUG, _at(0.0), 0.9))[0]
