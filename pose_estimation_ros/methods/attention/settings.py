@@ -10,11 +10,10 @@ from pose_estimation_ros.settings import setting
 class RotationSearchSettings(ViewSearchSettings):
     """How other rotations of an object are looked for, of which one is known already."""
 
-    candidates: int = setting(12, "Views that are compared with the image in a small rendering.", ge=1, le=512)
-    shortlist: int = setting(6, "Of these, how many are compared so once more.", ge=1, le=512)
-    compared: int = setting(3, "Of these, how many are compared at the full size.", ge=1, le=256)
+    shortlist: int = setting(10, "Of these, how many are compared so once more.", ge=1, le=512)
+    compared: int = setting(4, "Of these, how many are compared at the full size.", ge=1, le=256)
     hopeless_error: float = setting(
-        0.3, "None is, if the best of them is expected to be more wrong than this, in diameters.", gt=0.0
+        0.4, "None is, if the best of them is expected to be more wrong than this, in diameters.", gt=0.0
     )
 
 
@@ -39,7 +38,7 @@ class AttentionSettings(RenderCompareSettings):
         le=180.0,
     )
     rotation_hypotheses: int = setting(
-        2, "Other rotations that are refined to the end, the likeliest ones; 0 tries none.", ge=0, le=64
+        3, "Other rotations that are refined to the end, the likeliest ones; 0 tries none.", ge=0, le=64
     )
     min_cost_gain: float = setting(0.1, "By which the cost of another rotation has to be lower.", ge=0.0)
     search: RotationSearchSettings = RotationSearchSettings()
