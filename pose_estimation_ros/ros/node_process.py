@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import rclpy
@@ -42,9 +43,8 @@ def run_node(
     """
     with answering_signals() as ending:
         try:
-            executor = _begin(
-                words, program, description, SignalHandlerOptions.NO if has_last_word else SignalHandlerOptions.ALL
-            )
+            handlers = SignalHandlerOptions.NO if has_last_word else SignalHandlerOptions.ALL
+            executor = _begin(ending, words, program, description, handlers)
             sys.setswitchinterval(0.001)  # the worker gets the interpreter 1 ms after it asks, not 5
             with until_shutdown():
                 node = make()
@@ -58,7 +58,9 @@ def run_node(
     return 0
 
 
-def _begin(words: list[str], program: str, description: str | None, handlers: SignalHandlerOptions) -> Executor:
+def _begin(
+    ending: ExitStack, words: list[str], program: str, description: str | None, handlers: SignalHandlerOptions
+) -> Executor:
     """Look at the command line and start rclpy.
 
     Raises:
@@ -66,7 +68,7 @@ def _begin(words: list[str], program: str, description: str | None, handlers: Si
     """
     try:
         refuse_other_arguments(program, description, words)
-        return start_rclpy(words, handlers)
+        return start_rclpy(ending, words, handlers)
     except rclpy_implementation.UnknownROSArgsError as error:
         raise ValueError(unknown_ros_arguments(error)) from error
     except RuntimeError as error:

@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     with answering_signals() as ending:
         try:
             source = make_source(options)
-            executor = start_rclpy(["pose_play", *arguments])
+            executor = start_rclpy(ending, ["pose_play", *arguments])
             with until_shutdown():
                 node = PlayNode(options.frame_id, options.transport, options.qos == "best_effort")
                 node.executor = executor

@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     errors: list[Exception] = []
     with answering_signals() as ending:
         try:
-            executor = start_rclpy(["pose_record", *arguments])
+            executor = start_rclpy(ending, ["pose_record", *arguments])
             with until_shutdown():
                 node = RecordNode(options.mcap, options.node, options.with_image)
                 node.executor = executor

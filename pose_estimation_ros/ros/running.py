@@ -30,13 +30,16 @@ def answering_signals() -> Iterator[ExitStack]:
             signals.ending()
 
 
-def start_rclpy(words: list[str], handlers: SignalHandlerOptions = SignalHandlerOptions.ALL) -> Executor:
+def start_rclpy(
+    ending: ExitStack, words: list[str], handlers: SignalHandlerOptions = SignalHandlerOptions.ALL
+) -> Executor:
     """Start rclpy, and make the executor that spins the nodes.
 
     rclpy's own executor is made when it is first needed, and again after a shutdown: a signal then leaves half of one
     behind, which complains when it is collected. So signals wait until this one stands, and nodes use no other.
 
     Args:
+        ending: ends the executor.
         words: of the command line, the program first.
         handlers: the signals that shut rclpy down.
     """
@@ -45,12 +48,13 @@ def start_rclpy(words: list[str], handlers: SignalHandlerOptions = SignalHandler
     try:
         rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
         executor = SingleThreadedExecutor()
+        ending.callback(executor.shutdown)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     install_signal_handlers(handlers)
-    for number in came[:1]:
-        signal.raise_signal(number)
+    if came:
+        signal.raise_signal(came[0])
     return executor
 
 

@@ -42,7 +42,7 @@ def find_frame(arguments: list[str]) -> str:
     """Return the frame of the first image, empty when the process is told to go before one comes."""
     frame = ""
     with answering_signals() as ending:
-        executor = start_rclpy(arguments)
+        executor = start_rclpy(ending, arguments)
         with until_shutdown():
             node = FrameFinder()
             ending.callback(node.destroy_node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,26 +86,23 @@ def _show_node(server: ViserServer, pose_node: str, planning_scene: str | None, 
     from pose_estimation_ros.ros.view.viewer import Viewer
 
     end_with_parent()
-    node = None
-    try:
-        for name in (pose_node, planning_scene):
-            if name is not None:
-                validate_topic_name(name)
-        executor = start_rclpy(["pose_view", *words])
-    except rclpy_implementation.UnknownROSArgsError as error:
-        raise ValueError(unknown_ros_arguments(error)) from error
-    except (NameValidationException, RuntimeError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    try:
+    with ExitStack() as ending:
+        ending.callback(rclpy.try_shutdown)
+        try:
+            for name in (pose_node, planning_scene):
+                if name is not None:
+                    validate_topic_name(name)
+            executor = start_rclpy(ending, ["pose_view", *words])
+        except rclpy_implementation.UnknownROSArgsError as error:
+            raise ValueError(unknown_ros_arguments(error)) from error
+        except (NameValidationException, RuntimeError) as error:
+            raise ValueError(" ".join(str(error).split())) from error
         with until_shutdown():
             node = ViewNode(Viewer(server, pose_node, planner=planning_scene is not None), pose_node)
+            ending.callback(node.destroy_node)
             if planning_scene is not None:
                 node.follow_planning_scene(planning_scene)
             rclpy.spin(node, executor)
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
 
 
 if __name__ == "__main__":
