@@ -28,6 +28,16 @@ RESULTS = Path("benchmarks/results")
 LMO = "--bundle models/lmo --bop ../shared/data/lmo"
 NYU = "../shared/data/nyu_hand"
 DEMO = "--bundle models/demo --bop models/demo/sequence"
+QUICK = (  # config/quick_refinement.yaml
+    "attention.retry_error_threshold=0.1",
+    "attention.rotation_hypotheses=2",
+    "attention.search.candidates=12",
+    "attention.search.shortlist=6",
+    "attention.search.compared=3",
+    "attention.search.turns=half",
+    "attention.search.hopeless_error=0.3",
+    "second_looks.hopeless_below=0.05",
+)
 KINDS = ("accuracy", "time", "training")
 
 
@@ -75,6 +85,8 @@ OTHERS = {
         },
         "box_error_15_attention": f"pose_evaluate {LMO} --backend pix2pose --refiner attention --detections gt "
         "--no-vsd --part 1:60:2 --box-error 0.15",
+        "lmo_pix2pose_quick_model": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend pix2pose --refiner attention "
+        "--detections model --no-vsd --part 1:60:2 " + " ".join(f"--set {item}" for item in QUICK),
         "detection_lmo": f"python benchmarks/detection.py {LMO}",
         "detection_lmo_odd": f"python benchmarks/detection.py {LMO} --image-range 1:60:2",
         "parts_pix2pose": "python benchmarks/pix2pose_parts.py --bop ../shared/data/lmo --image-step 2",
@@ -150,10 +162,7 @@ OTHERS = {
         "--bop ../shared/data/lmo --mesh-dir ../shared/data/lmo/models",
         "time_refined_frame": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "
         "--refiner attention --boxes model --frames 10 --compare pix2pose "
-        "--compare-set attention.retry_error_threshold=0.07 --compare-set attention.rotation_hypotheses=4 "
-        "--compare-set attention.search.candidates=24 --compare-set attention.search.shortlist=16 "
-        "--compare-set attention.search.compared=8 --compare-set attention.search.hopeless_error=100 "
-        "--compare-set second_looks.hopeless_below=0",
+        + " ".join(f"--compare-set {item}" for item in QUICK),
         "time_following": "python benchmarks/following.py --bundle models/demo",
         # Before: pose_add --bundle runs/demo_unseen --unit m --minutes 0 --mesh NAME=models/demo/meshes/NAME.ply ...
         # in the order of models/demo/bundle.yaml, whose ids they then have

@@ -53,7 +53,7 @@ class SecondLookSettings(Settings):
     )
     below: float = setting(0.3, "Poses whose own score, by the refiner, is below this are in doubt.", ge=0.0, le=1.0)
     hopeless_below: float = setting(
-        0.05,
+        0.0,
         "Poses that are right with a smaller probability are not looked at again, where the bundle has a calibrated "
         "score for backend and refiner; 0 looks at all that are in doubt.",
         ge=0.0,

@@ -10,7 +10,8 @@ import yaml
 
 from pose_estimation_ros.cli import settings as pose_settings
 from pose_estimation_ros.node_settings import known_parameters
-from pose_estimation_ros.settings import flatten
+from pose_estimation_ros.pipeline_settings import resolve_run
+from pose_estimation_ros.settings import Layer, flatten
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config" / "pose.yaml"
@@ -18,6 +19,16 @@ CONFIG = ROOT / "config" / "pose.yaml"
 
 def parameters() -> dict[str, Any]:
     return flatten(yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"])
+
+
+def test_the_quick_refinement_is_what_the_node_accepts() -> None:
+    text = (ROOT / "config" / "quick_refinement.yaml").read_text()
+    quick = yaml.safe_load(text)["/**"]["ros__parameters"]
+    known = known_parameters()
+    assert {name: type(value) for name, value in quick.items()} == {name: known[name].type for name in quick}
+    run = resolve_run(None, [Layer("file", quick)])
+    assert {name: run.values()[name] for name in quick} == quick
+    assert all(known[name].default != value for name, value in quick.items())
 
 
 def comments() -> dict[str, str]:

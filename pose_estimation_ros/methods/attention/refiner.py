@@ -75,7 +75,8 @@ class Attention(RenderCompare):
         super().__init__(network, caster, catalog, outline, size)
         self.settings = settings or AttentionSettings()
         self.search = ViewSearch(self, tables, self.settings.search)
-        self._rotations = (right_angle_rotations() if tables is None else half_turns()).to(self.device)
+        turns = half_turns() if self.settings.search.turns == "half" else right_angle_rotations()
+        self._rotations = turns.to(self.device)
         self._symmetries = catalog_symmetries(catalog).numpy()
         self.rejections: Counter[str] = Counter()  # how often which object was rejected
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pose_estimation_ros.methods.render_compare_settings import RenderCompareSettings
 from pose_estimation_ros.methods.view_search_settings import ViewSearchSettings
 from pose_estimation_ros.settings import setting
@@ -10,10 +12,14 @@ from pose_estimation_ros.settings import setting
 class RotationSearchSettings(ViewSearchSettings):
     """How other rotations of an object are looked for, of which one is known already."""
 
-    shortlist: int = setting(10, "Of these, how many are compared so once more.", ge=1, le=512)
-    compared: int = setting(4, "Of these, how many are compared at the full size.", ge=1, le=256)
+    turns: Literal["half", "right"] = setting(
+        "right", "By which angles about its own axes the pose is turned as well: half turns, or right angles."
+    )
     hopeless_error: float = setting(
-        0.4, "None is, if the best of them is expected to be more wrong than this, in diameters.", gt=0.0
+        10.0,
+        "None is compared at the full size if the best in small images is expected to be more wrong than this, in "
+        "diameters.",
+        gt=0.0,
     )
 
 
@@ -28,7 +34,7 @@ class AttentionSettings(RenderCompareSettings):
         1.35, "Poses that were moved nearer or farther by a larger factor are rejected.", gt=1.0
     )
     retry_error_threshold: float = setting(
-        0.1, "Objects expected to be more wrong, in diameters, are tried in other rotations.", gt=0.0
+        0.07, "Objects expected to be more wrong, in diameters, are tried in other rotations.", gt=0.0
     )
     confirming_deg: float = setting(
         0.0,
@@ -38,7 +44,7 @@ class AttentionSettings(RenderCompareSettings):
         le=180.0,
     )
     rotation_hypotheses: int = setting(
-        3, "Other rotations that are refined to the end, the likeliest ones; 0 tries none.", ge=0, le=64
+        4, "Other rotations that are refined to the end, the likeliest ones; 0 tries none.", ge=0, le=64
     )
     min_cost_gain: float = setting(0.1, "By which the cost of another rotation has to be lower.", ge=0.0)
     search: RotationSearchSettings = RotationSearchSettings()

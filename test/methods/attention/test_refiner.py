@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
 from pose_estimation_ros.methods.attention.drawing import draw
 from pose_estimation_ros.methods.attention.refiner import Attention
-from pose_estimation_ros.methods.attention.settings import AttentionSettings
+from pose_estimation_ros.methods.attention.settings import AttentionSettings, RotationSearchSettings
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.methods.render_compare import Stage
 from pose_estimation_ros.objects.bundle import Bundle
@@ -119,10 +119,12 @@ def test_objects_that_are_upside_down_are_turned_back(
     np.testing.assert_array_equal(poses, told)  # whoever says how many stages follows objects: they do not turn over
 
 
-def test_poses_that_the_other_rotations_lead_back_to_are_confirmed(refiner: Attention, scenes: list[Scene]) -> None:
+def test_poses_that_small_images_confirm_or_give_no_hope_for_stay_as_they_are(
+    refiner: Attention, scenes: list[Scene]
+) -> None:
     scene = scenes[0]
 
-    def refined(**changes: float) -> list[PoseHypothesis]:
+    def refined(**changes: Any) -> list[PoseHypothesis]:
         settings = AttentionSettings(retry_error_threshold=1e-6, **changes)
         tables = refiner.search.tables
         judge = Attention(
@@ -130,7 +132,11 @@ def test_poses_that_the_other_rotations_lead_back_to_are_confirmed(refiner: Atte
         )
         return judge.refine(scene.frame, scene.detections, scene.hypotheses)
 
+    hopeless = RotationSearchSettings(hopeless_error=1e-6)
     alone, confirming, always = refined(rotation_hypotheses=0), refined(confirming_deg=20.0), refined()
+    for item, plain, searched in zip(refined(search=hopeless), alone, always, strict=True):
+        np.testing.assert_array_equal(item.camera_from_object, plain.camera_from_object)
+        assert plain.comparisons < item.comparisons < searched.comparisons  # small images alone
     confirmed = [few.comparisons < many.comparisons for few, many in zip(confirming, always, strict=True)]
     assert np.mean(confirmed) >= 0.5
     for item, plain, kept in zip(confirming, alone, confirmed, strict=True):
