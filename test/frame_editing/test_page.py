@@ -81,6 +81,7 @@ def test_a_frame_is_placed_by_a_click_and_saved(command: subprocess.Popen[str], 
     page.evaluate("[...document.querySelectorAll('input')].at(-1).focus()")
     for letter in "grip":
         page.key(letter)
+    time.sleep(0.5)  # viser gathers what is typed for a moment, and sends clicks at once
     press(page, "Add")
     text_has(page, "Not saved yet: toy_brick")
     # Clicked again and again: the mesh may not be drawn yet, and a click beside it does nothing.
