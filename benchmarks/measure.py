@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import yaml
 from tables import BUSY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,16 +29,8 @@ RESULTS = Path("benchmarks/results")
 LMO = "--bundle models/lmo --bop ../shared/data/lmo"
 NYU = "../shared/data/nyu_hand"
 DEMO = "--bundle models/demo --bop models/demo/sequence"
-QUICK = (  # config/quick_refinement.yaml
-    "attention.retry_error_threshold=0.1",
-    "attention.rotation_hypotheses=2",
-    "attention.search.candidates=12",
-    "attention.search.shortlist=6",
-    "attention.search.compared=3",
-    "attention.search.turns=half",
-    "attention.search.hopeless_error=0.3",
-    "second_looks.hopeless_below=0.05",
-)
+_PARAMETERS = yaml.safe_load((ROOT / "config/quick_refinement.yaml").read_text())["/**"]["ros__parameters"]
+QUICK = [f"{name}={value}" for name, value in _PARAMETERS.items()]
 KINDS = ("accuracy", "time", "training")
 
 
@@ -182,7 +175,7 @@ OTHERS = {
     "training": {
         "scaling_lmo": f"python benchmarks/scaling_curve.py {LMO} --snapshots runs/lmo/pix2pose/snapshots",
         "bpnp_training": f"python benchmarks/bpnp_training.py {LMO}",
-        # Six minutes each on an idle core with AVX2. For --backends corners, before: a copy of models/lmo, and
+        # For --backends corners, before: a copy of models/lmo, and
         # pose_train --network corners --bop ../shared/data/lmo --config config/train/corners.yaml with it.
         "adaptation_lmo": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose --counts 5 45 "
         "--seeds 0 --samples 4000 --set optimiser.ema_samples=1000 --set optimiser.warmup_samples=400",

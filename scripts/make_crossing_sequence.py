@@ -59,9 +59,11 @@ def main() -> int:
     parser.add_argument("--bundle", default="models/demo", help="bundle whose objects are shown")
     parser.add_argument("--output", type=Path, required=True, help="folder to write, replaced")
     parser.add_argument("--frames", type=int, default=1000, help="number of images (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="draw other lanes than the usual ones")
+    parser.add_argument("--seed", type=int, help="draw other lanes than the usual ones; from 0 on")
     parser.add_argument("--samples", type=int, default=1, help="rays per pixel and axis (default: %(default)s)")
     arguments = parser.parse_args()
+    if arguments.seed is not None and arguments.seed < 0:
+        parser.error(f"--seed {arguments.seed}: expected 0 or more")
     bundle = load_bundle(arguments.bundle)
     lanes = LANES if arguments.seed is None else drawn_lanes(arguments.seed)
     view, others = looking_at(np.array(EYE), np.array(TARGET)), surroundings()[:2]

@@ -13,6 +13,7 @@ from pose_estimation_ros.objects.box_outline import areas, box_outline, common_a
 from pose_estimation_ros.objects.catalog import ObjectModel
 
 _FORBIDDEN = 1e6
+_ALIKE_RAD = np.radians(75.0)  # estimates of what was hidden, and still is in part, are off by less
 
 
 def pose_costs(
@@ -33,6 +34,12 @@ def pose_costs(
     """
     angles, metres = symmetric_distances(np.reshape(known, (-1, 4, 4)), np.reshape(estimated, (-1, 4, 4)), transforms)
     return np.minimum(metres / reach_m, 1.0) + angles / np.pi, metres <= reach_m
+
+
+def turned_alike(known: Sequence[np.ndarray], estimated: Sequence[np.ndarray], transforms: np.ndarray) -> np.ndarray:
+    """Return which known poses (4, 4) and estimates are turned alike, symmetries taken into account: (N, M) bool."""
+    angles, _ = symmetric_distances(np.reshape(known, (-1, 4, 4)), np.reshape(estimated, (-1, 4, 4)), transforms)
+    return angles <= _ALIKE_RAD
 
 
 def gated_costs(

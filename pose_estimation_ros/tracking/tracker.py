@@ -10,10 +10,10 @@ import numpy as np
 from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.pose_covariance import about_point
-from pose_estimation_ros.geometry.symmetry import canonicalise, symmetric_distances, symmetry_transforms
+from pose_estimation_ros.geometry.symmetry import canonicalise, symmetry_transforms
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
-from pose_estimation_ros.tracking.association import assign, gated_costs, shared_pixels
+from pose_estimation_ros.tracking.association import assign, gated_costs, shared_pixels, turned_alike
 from pose_estimation_ros.tracking.common_motion import common_motion
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.settings import TrackerSettings
@@ -21,7 +21,6 @@ from pose_estimation_ros.tracking.track import Track
 from pose_estimation_ros.tracking.track_state import TrackState
 
 _HIDDEN_COST = 0.3  # of one all hidden by another of its kind: half hidden ones are often found, and not their hiders
-_ALIKE_RAD = np.radians(75.0)  # estimates of what was hidden, and still is in part, are off by less
 
 
 class Tracker:
@@ -167,8 +166,7 @@ class Tracker:
         allowed = near_newest | near_expected | same
         unseen = np.array([track.may_have_moved for track in tracks])
         if unseen.any():
-            angles, _ = symmetric_distances(np.array(expected), np.array(poses), transforms)
-            allowed &= same | (angles <= _ALIKE_RAD) | ~unseen[:, None]
+            allowed &= same | turned_alike(expected, poses, transforms) | ~unseen[:, None]
         return assign(costs, allowed)
 
     def _moved(self, index: int, unseen: list[Track], poses: dict[int, np.ndarray]) -> dict[int, Track]:
@@ -183,8 +181,8 @@ class Tracker:
         expected, columns = [track.expected for track in tracks], list(poses)
         some = [poses[column] for column in columns]
         costs, near = gated_costs(model, expected, some, transforms, self._settings.gate_diameters)
-        angles, _ = symmetric_distances(np.array(expected), np.array(some), transforms)
-        return {columns[column]: tracks[row] for row, column in assign(costs, near & (angles <= _ALIKE_RAD))}
+        pairs = assign(costs, near & turned_alike(expected, some, transforms))
+        return {columns[column]: tracks[row] for row, column in pairs}
 
     def _begin(self, index: int, tracks: list[Track], hypothesis: PoseHypothesis, stamp_ns: int) -> Track:
         """Add an instance; while others are known, no number is taken that is kept for one that is lost."""

@@ -232,3 +232,27 @@ def test_node_terminated_while_it_loads_exits_with_zero_and_at_once(start):
     assert node.returncode == 0, output
     assert "Traceback" not in output
     assert "not configured" not in output
+
+
+HALF_MADE = """
+import signal
+import rclpy.executors
+from pose_estimation_ros.ros.running import answering_signals, start_rclpy
+
+class Interrupted(rclpy.executors.SignalHandlerGuardCondition):
+    def __init__(self, context=None):
+        signal.raise_signal(signal.SIGINT)
+        super().__init__(context)
+
+rclpy.executors.SignalHandlerGuardCondition = Interrupted
+with answering_signals() as ending:
+    start_rclpy(ending, ["program"])
+    print("went on")
+print("ended", rclpy.ok())
+"""
+
+
+def test_a_signal_in_the_midst_of_the_start_of_rclpy_leaves_nothing_half_made(start):
+    process = start("-c", HALF_MADE)
+    output, _ = process.communicate(timeout=20)
+    assert (process.returncode, output) == (0, "ended False\n")

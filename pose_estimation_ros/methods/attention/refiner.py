@@ -228,7 +228,7 @@ class Attention(RenderCompare):
         found, best, log_error = to_host(
             poses.double(),
             torch.stack([item.poses[0] for item in shortlists]).double(),
-            torch.stack([item.log_error.amin() for item in shortlists]),
+            torch.stack([item.log_error.nan_to_num(math.inf).amin() for item in shortlists]),
         )
         settled = ~(log_error <= math.log(self.settings.search.hopeless_error))
         if self.settings.confirming_deg == 0.0:

@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 
+from pose_estimation_ros.data.frame import Detection
 from pose_estimation_ros.evaluation.metrics import add_error, adi_error
 from pose_estimation_ros.methods.attention.drawing import draw
 from pose_estimation_ros.methods.attention.refiner import Attention
 from pose_estimation_ros.methods.attention.settings import AttentionSettings, RotationSearchSettings
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.methods.render_compare import Stage
+from pose_estimation_ros.methods.view_search import Shortlist
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 
@@ -143,6 +145,16 @@ def test_poses_that_small_images_confirm_or_give_no_hope_for_stay_as_they_are(
         if kept:
             np.testing.assert_array_equal(item.camera_from_object, plain.camera_from_object)
             assert item.comparisons > plain.comparisons
+
+
+def test_a_comparison_that_broke_does_not_take_the_hope_from_the_others(refiner: Attention) -> None:
+    strict = AttentionSettings(search=RotationSearchSettings(hopeless_error=0.3))
+    judge = Attention(refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size, strict)
+    poses = torch.eye(4).repeat(3, 1, 1)
+    errors = ([0.1, np.nan], [np.nan, np.nan], [0.4, 0.5])  # diameters
+    shortlists = [Shortlist(poses[:2], torch.zeros(2), torch.tensor(item).log(), 2) for item in errors]
+    boxes = [Detection(0, 1.0, np.array([0.0, 0.0, 9.0, 9.0]))] * 3
+    assert judge._settled(boxes, poses, shortlists) == [False, True, True]
 
 
 def _upside_down(pose: np.ndarray) -> np.ndarray:
