@@ -23,12 +23,11 @@ from soak_faults import paused
 from soak_namespaces import Cable, NamespaceError, joined_namespace, way_in
 from soak_run import soaking
 
+from pose_estimation_ros.ros.middleware_profile import VARIABLES
 from pose_estimation_ros.ros.parent_process import end_with_parent
 
-PROFILES = Path(__file__).resolve().parents[1] / "config" / "fastdds" / "network.xml"
 SIZE = (640, 480)  # larger raw images at 30 Hz are more than most networks carry
 TRANSPORT = "UDPv4?max_msg_size=65000B&sockets_size=16MB"  # of Fast DDS, without shared memory
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # of Fast DDS 2 and 3
 OUTAGES_S = {"network_down": 5.0, "network_down_long": 30.0}  # Fast DDS forgets peers that are silent for 20 s
 IN_FLIGHT_S = 1.0  # results that were sent before the link went down
 QUIET_S = 3.0
@@ -51,10 +50,16 @@ def outage(cable: Cable, end: int, seconds: float) -> Callable[[Bench], int]:
     return fault
 
 
-def inside(hz: float, seed: int, profiles: str) -> dict[str, Any]:
-    """Run in a namespace that was made for it, the node with a file of Fast DDS's profiles; return the figures."""
+def inside(hz: float, seed: int, profiles: str | None) -> dict[str, Any]:
+    """Run in a namespace that was made for it, the node with a file of Fast DDS's profiles; return the figures.
+
+    Args:
+        hz: images per second.
+        seed: of chance.
+        profiles: for the node; empty for Fast DDS's own settings, None for what the node chooses.
+    """
     os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = TRANSPORT
-    environment = ["env", *(f"{name}={profiles}" for name in PROFILE_VARIABLES if profiles)]
+    environment = ["env", *(f"{name}={profiles}" for name in VARIABLES if profiles is not None)]
     with joined_namespace() as cable, soaking(hz, *SIZE, seed, [*cable.enter, *environment]) as soak:
         soak.begin()
         for end in range(len(cable.ends)):
@@ -72,9 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument(
         "--profiles",
-        default=str(PROFILES),
         metavar="FILE",
-        help="of Fast DDS, for the node; an empty one for Fast DDS's own settings (default: %(default)s)",
+        help="of Fast DDS, for the node; '' for Fast DDS's own settings (default: the node's choice)",
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="the figures as JSON, instead of on the screen")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)

@@ -7,7 +7,6 @@ where their licence lets them be shipped, otherwise they are found in a `mesh_di
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from pose_estimation_ros.objects.mesh import Mesh, load_mesh
 from pose_estimation_ros.objects.mesh_limits import refuse_files_outside
 from pose_estimation_ros.objects.network_building import Network, build_network
 from pose_estimation_ros.objects.score_entry import ScoreEntry
+from pose_estimation_ros.shipped import shipped
 
 
 @dataclass(frozen=True)
@@ -194,20 +194,12 @@ def find_bundle(name_or_path: str | Path) -> Path:
         BundleError: if there is none; the message lists the places searched.
     """
     given = Path(name_or_path).expanduser()
-    candidates = [given, *(folder / given for folder in _shipped_folders())]
+    candidates = [given, *(folder / given for folder in shipped("models"))]
     for candidate in candidates:
         if (candidate / BUNDLE_FILE).is_file():
             return candidate
     searched = ", ".join(str(candidate) for candidate in candidates)
     raise BundleError(f"bundle {str(name_or_path)!r}: no {BUNDLE_FILE} in {searched}")
-
-
-def _shipped_folders() -> list[Path]:
-    folders = [Path(__file__).resolve().parents[2] / "models"]
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        if prefix:
-            folders.append(Path(prefix) / "share" / "pose_estimation_ros" / "models")
-    return [folder for folder in folders if folder.is_dir()]
 
 
 def load_bundle(name_or_path: str | Path) -> Bundle:

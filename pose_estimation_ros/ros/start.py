@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 from types import FrameType
 
+from pose_estimation_ros.ros.middleware_profile import use_own_profile
 from pose_estimation_ros.ros.parent_process import end_with_parent
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
@@ -48,6 +49,7 @@ def _run(module: str) -> int:
     for number in NUMBERS:
         signal.signal(number, _leave)
     end_with_parent()
+    use_own_profile()
     code = import_module(f"pose_estimation_ros.ros.{module}").main()
     for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)  # until the interpreter is gone
