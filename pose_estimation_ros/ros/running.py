@@ -26,6 +26,9 @@ def answering_signals() -> Iterator[ExitStack]:
             yield ending
         except KeyboardInterrupt:
             pass  # before rclpy was there
+        except Exception:
+            if not signals.came:  # else it met C code that made another error of it, as where a message is converted
+                raise
         finally:
             signals.ending()
 

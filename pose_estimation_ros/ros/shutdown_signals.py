@@ -31,6 +31,11 @@ class ShutdownSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def came(self) -> bool:
+        """Whether there was a signal."""
+        return self._first_s is not None
+
     def ending(self) -> None:
         """Bear the first signal as well: the node is being taken down already."""
         self._is_ending = True

@@ -256,3 +256,24 @@ def test_a_signal_in_the_midst_of_the_start_of_rclpy_leaves_nothing_half_made(st
     process = start("-c", HALF_MADE)
     output, _ = process.communicate(timeout=20)
     assert (process.returncode, output) == (0, "ended False\n")
+
+
+MADE_ANOTHER_ERROR = """
+import signal, sys
+from pose_estimation_ros.ros.running import answering_signals
+
+with answering_signals():
+    try:
+        if "signalled" in sys.argv:
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        raise RuntimeError("Unable to convert call argument")
+"""
+
+
+@pytest.mark.parametrize(("word", "code", "said"), [("signalled", 0, False), ("left alone", 1, True)])
+def test_a_signal_of_which_c_code_makes_another_error_ends_the_program_as_any(start, word: str, code: int, said: bool):
+    """rclpy converts messages in C, which calls Python: what a signal raises there comes out as something else."""
+    process = start("-c", MADE_ANOTHER_ERROR, word)
+    output, _ = process.communicate(timeout=20)
+    assert (process.returncode, "RuntimeError" in output) == (code, said)
