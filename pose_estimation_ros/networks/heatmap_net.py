@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
+from pose_estimation_ros.networks.feature_mapping import FeatureMapping
 
 PATCH = 32  # side of the patches that convolutions without padding see, pixels of the crop
 STRIDE = 8  # pixels from one patch to the next, and from one cell of accumulated heatmaps to the next
@@ -81,6 +82,7 @@ class HeatmapNet(nn.Module):
         padding: side of the crops it is trained on over the side of the box.
         outline: points on the outline of each object, from which its box follows; 0 where boxes tell nothing.
         encoder: kind of the encoder of that trunk, see `make_encoder`.
+        mapping: what the trunk sees of real images is mapped to what it sees of renderings, see `FeatureMapping`.
     """
 
     control_points: Tensor
@@ -97,6 +99,7 @@ class HeatmapNet(nn.Module):
         padding: float = 2.0,
         outline: int = 0,
         encoder: EncoderKind = "own",
+        mapping: bool = False,
     ) -> None:
         super().__init__()
         widths = _trunk_widths(trunk, encoder, widths)
@@ -117,6 +120,7 @@ class HeatmapNet(nn.Module):
                 *_convolution(third, fourth, 3, 2),  # 24
             )
             self.join = nn.Conv2d(fourth, last, 2, bias=False)  # 32, one patch
+        self.mapping = FeatureMapping(self.encoder.channels if trunk == "encoder" else (fourth,)) if mapping else None
         self.join_norm = nn.BatchNorm1d(last)
         self.embedding = nn.Embedding(objects, 64)
         self.enter = nn.Linear(last, hidden)
@@ -145,53 +149,86 @@ class HeatmapNet(nn.Module):
             self.encoder.eval()
         return self
 
-    def forward(self, crops: Tensor, object_index: Tensor, chosen: Tensor | None = None) -> Tensor:
+    def forward(
+        self, crops: Tensor, object_index: Tensor, chosen: Tensor | None = None, is_real: bool = False
+    ) -> Tensor:
         """Predict the heatmaps of patches.
 
         Args:
             crops: (B, 3, S, S) in [0, 1].
             object_index: (B,).
             chosen: numbers (B, N) of the patches wanted, row by row; all G * G where absent.
+            is_real: what the trunk sees goes through the mapping, if there is one.
 
         Returns:
             (B, N, points, CANVAS, CANVAS), centred on each patch; about 1 where a patch is certain, never negative.
         """
-        return votes_to_heatmaps(self.log_votes(crops, object_index, chosen))
+        return votes_to_heatmaps(self.log_votes(crops, object_index, chosen, is_real=is_real))
 
     def log_votes(
-        self, crops: Tensor, object_index: Tensor, chosen: Tensor | None = None, points: range | None = None
+        self,
+        crops: Tensor,
+        object_index: Tensor,
+        chosen: Tensor | None = None,
+        points: range | None = None,
+        is_real: bool = False,
     ) -> Tensor:
         """Predict as `forward` does, but return the logarithms of the votes (B, N, points, CANVAS * CANVAS + 1).
 
         The votes of a patch for a point sum to one; the last one is for no cell. `points` are those wanted, all where
         absent.
         """
-        features = self.patch_features(crops, chosen)
+        return self.read_trunk(self.trunk_features(crops, is_real), object_index, chosen, points)
+
+    def trunk_features(self, images: Tensor, is_real: bool = False) -> list[Tensor]:
+        """Return what the trunk sees of images (B, 3, H, W), maps (B, C, h, w): one, or those of two strides.
+
+        Those of images that are real go through the mapping, if there is one.
+
+        Raises:
+            ValueError: if the trunk is `encoder` and the sides are not divisible by STRIDE.
+        """
+        maps = self._maps(images)
+        return self.mapping(maps) if is_real and self.mapping is not None else maps
+
+    def read_trunk(
+        self, seen: Sequence[Tensor], object_index: Tensor, chosen: Tensor | None = None, points: range | None = None
+    ) -> Tensor:
+        """Return what `log_votes` does, from what the trunk saw."""
+        features = self._patches(seen, chosen)
         return self.read(features, object_index, range(self.points) if points is None else points)
 
-    def patch_features(self, images: Tensor, chosen: Tensor | None = None) -> Tensor:
+    def patch_features(self, images: Tensor, chosen: Tensor | None = None, is_real: bool = False) -> Tensor:
         """Return (B, N, C): one row per patch of images (B, 3, H, W), which no pixels outside its window had a part in.
 
         Trunk `encoder` wants sides divisible by STRIDE.
         """
-        windows = self._windows(images)  # (B, C', G * G')
+        return self._patches(self.trunk_features(images, is_real), chosen)
+
+    def _patches(self, seen: Sequence[Tensor], chosen: Tensor | None) -> Tensor:
+        windows = self._windows(seen)  # (B, C', G * G')
         if chosen is not None:
             windows = windows.gather(2, chosen[:, None, :].expand(-1, windows.shape[1], -1))
         joined = F.linear(windows.transpose(1, 2), self.join.weight.flatten(1))
         return F.relu(self.join_norm(joined.flatten(0, 1))).unflatten(0, joined.shape[:2])
 
-    def _windows(self, images: Tensor) -> Tensor:
+    def _windows(self, seen: Sequence[Tensor]) -> Tensor:
         """Return what the last convolution of the trunk sees of every patch, (B, C', G * G')."""
         if self.trunk == "patches":
-            return F.unfold(self.convolutions((images - 0.45) / 0.25), 2)
+            return F.unfold(seen[0], 2)
+        fine, coarse = seen
+        return torch.cat([F.unfold(fine, 2, stride=2), F.unfold(coarse, 3, padding=1)], dim=1)
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        if self.trunk == "patches":
+            return [self.convolutions((images - 0.45) / 0.25)]
         height, width = images.shape[2:]
         if height % STRIDE or width % STRIDE:
             raise ValueError(
                 f"HeatmapNet: images of {width}x{height}, trunk 'encoder' wants sides divisible by {STRIDE}"
             )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            fine, coarse = self.encoder(images)
-            return torch.cat([F.unfold(fine, 2, stride=2), F.unfold(coarse, 3, padding=1)], dim=1)
+            return self.encoder(images)
 
     def read(self, features: Tensor, object_index: Tensor, points: range) -> Tensor:
         """Turn features (B, N, C) of patches into logarithms of votes (B, N, len(points), CANVAS * CANVAS + 1)."""

@@ -7,6 +7,7 @@ import numpy as np
 from pose_estimation_ros.tracking.settings import FilterSettings
 
 _ENOUGH = 4  # errors of an object at rest from which their scatter is known
+_ALIKE = 1.8  # deviations of the errors before the newest one, towards where all of them are off
 _SHRINKAGE = 0.1  # of the scatter towards the same in all directions, which a few errors do not show
 
 
@@ -14,8 +15,9 @@ class AdaptiveGain:
     """Gain of one quantity, position or rotation, of one instance.
 
     An object at rest is averaged, until the mean of its newest errors is too far off for their scatter, direction by
-    direction: depth, which is noisy, hides no motion across. In motion the gain is the share of the newest errors that
-    points the same way.
+    direction: depth, which is noisy, hides no motion across. One estimate alone, which may be an outlier, does not
+    end the rest: the errors before it must point the same way. In motion the gain is the share of the newest errors
+    that points the same way.
 
     Args:
         settings: see `FilterSettings`.
@@ -39,12 +41,12 @@ class AdaptiveGain:
 
     def take(self, error: np.ndarray, at_rest: bool) -> float:
         """Take in what an estimate is off from the filtered one, (3,); return the gain for it, in (0, 1]."""
-        memory = self._settings.error_memory
+        memory, before = self._settings.error_memory, self._mean
         self._mean = (1.0 - memory) * self._mean + memory * error
         self._size = (1.0 - memory) * self._size + memory * float(np.linalg.norm(error))
         signal = float(np.linalg.norm(self._mean)) / self._size if self._size > 0.0 else 1.0
         is_known = self._averaged > _ENOUGH
-        moves = self._is_off() if is_known else signal >= self._settings.rest_signal and not self._is_new
+        moves = self._is_off(before) if is_known else signal >= self._settings.rest_signal and not self._is_new
         self._is_new = False
         if at_rest and not moves:
             self._averaged += 1
@@ -55,11 +57,17 @@ class AdaptiveGain:
             self._mean, self._size, signal = error, float(np.linalg.norm(error)), 1.0
         return max(signal, self._settings.min_gain)
 
-    def _is_off(self) -> bool:
-        """Tell whether the mean of the newest errors is farther from zero than chance takes it."""
+    def _is_off(self, before: np.ndarray) -> bool:
+        """Tell whether the mean of the newest errors is farther from zero than chance takes it, one outlier included.
+
+        Args:
+            before: the mean without the newest error, (3,).
+        """
         scatter = self._squares / (self._averaged - 1)
         spread = max(float(np.trace(scatter)) / 3.0, float(np.finfo(float).tiny))
         scatter = (1.0 - _SHRINKAGE) * scatter + _SHRINKAGE * spread * np.eye(3)
         memory = self._settings.error_memory
         of_mean = memory / (2.0 - memory) * scatter
-        return bool(self._mean @ np.linalg.solve(of_mean, self._mean) > self._settings.motion_deviations**2)
+        weighted = np.linalg.solve(of_mean, self._mean)
+        deviations = np.sqrt(self._mean @ weighted)  # from zero
+        return bool(deviations > self._settings.motion_deviations and before @ weighted > _ALIKE * deviations)

@@ -22,7 +22,7 @@ class FilterSettings(Settings):
         le=1.0,
     )
     rest_signal: float = setting(
-        0.7,
+        0.8,
         "Share of the newest errors that points the same way from which an instance moves although the camera rests, "
         "as long as too few estimates were averaged to know their scatter.",
         gt=0.0,

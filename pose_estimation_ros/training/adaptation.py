@@ -53,7 +53,11 @@ class Adaptation:
 
     role: str  # of the network in a bundle
     network: Callable[..., nn.Module]  # its class, which takes `mapping` and then has a `FeatureMapping` of that name
-    step: Callable[[Bundle, Any, torch.device], AdaptableStep]  # called with the recipe that the network was trained by
+    step: Callable[
+        [Bundle, Any, Any, torch.device], AdaptableStep
+    ]  # with the recipe the network was trained by, and it
+    # What masks (B, s, s) of the crops show of what each position of the feature maps sees.
+    shown: Callable[[nn.Module, Tensor], Tensor] = lambda network, visible: visible
 
 
 class AdaptationRecipe(BaseModel):
@@ -86,10 +90,16 @@ class JointBatch:
 
 
 class JointStep:
-    """The joint loss of one batch, see `training.feature_mapping`."""
+    """The joint loss of one batch, see `training.feature_mapping`.
 
-    def __init__(self, step: AdaptableStep, weights: MappingWeights) -> None:
-        self.step, self.weights = step, weights
+    Args:
+        adaptation: of the method.
+        step: its loss.
+        weights: of the terms.
+    """
+
+    def __init__(self, adaptation: Adaptation, step: AdaptableStep, weights: MappingWeights) -> None:
+        self.adaptation, self.step, self.weights = adaptation, step, weights
         self.watch = CollapseWatch()
 
     def __call__(self, network: nn.Module, batch: JointBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -111,7 +121,7 @@ class JointStep:
         else:
             with torch.no_grad():
                 rendered = self.step.features(network, batch.pairs.rendered)
-            shared = batch.pairs.real.mask_visible.to(real_loss.device)
+            shared = self.adaptation.shown(network, batch.pairs.real.mask_visible.to(real_loss.device))
             agreement = feature_loss(mapped, rendered, variance, shared)
         total = joint_loss(synthetic_loss, agreement, real_loss, self.weights)
         own = {"synthetic": synthetic_loss.detach(), "real": real_loss.detach(), "features": agreement.detach()}
@@ -154,21 +164,20 @@ def adapt(
             "bank": recipe.bank,
             "workers": recipe.workers,
             "pretrained": None,
-            "frozen_statistics": True,
         }
     )
     training = CropTraining(run, joined, role)
     photos = _photo_source(run, joined, recipe, dataset, training.backgrounds)
     network = network.to(training.device)
-    step = adaptation.step(bundle, joined, training.device)
+    step = JointStep(adaptation, adaptation.step(bundle, joined, network, training.device), recipe.weights)
     joint = partial(_joint_batches, training, photos, recipe, entry.input_size)
     if seconds is not None:
-        samples = samples_within(seconds, network, JointStep(step, recipe.weights), joint(0))
+        samples = samples_within(seconds, network, step, joint(0))
         recipe = recipe.model_copy(update={"samples": samples})
     trainer = training.trainer(network, recipe.samples)
     _keep_statistics(network)
     about = f"{role}, {photos.instances} annotated objects"
-    finished = trainer.train(joint(trainer.steps), JointStep(step, recipe.weights), recipe.samples, about)
+    finished = trainer.train(joint(trainer.steps), step, recipe.samples, about)
     record = trainer.record(recipe, finished) | {
         "images": f"{len(dataset.images)} photographs with {photos.instances} annotated objects, and renderings"
     }
@@ -227,5 +236,5 @@ def _photo_source(
 def _keep_statistics(network: nn.Module) -> None:
     """Normalise as at run time, renderings and photographs alike: a few of these would spoil the statistics."""
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             module.eval()

@@ -70,7 +70,7 @@ def test_a_fresh_mapping_changes_nothing(case: Case) -> None:
     with torch.inference_mode():
         expected = plain(crops, index)
         for is_real in (False, True):
-            torch.testing.assert_close(network.eval()(crops, index, is_real)[0], expected[0])
+            torch.testing.assert_close(network.eval()(crops, index, is_real=is_real)[0], expected[0])
     assert architecture["mapping"] and not entry.architecture.get("mapping", False)
 
 
@@ -102,7 +102,10 @@ def test_plain_fine_tuning_has_no_mapping(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--backend", "nemo"], "backend nemo: cannot be adapted; expected --backend one of corners, pix2pose"),
+        (
+            ["--backend", "unseen"],
+            "backend unseen: cannot be adapted; expected --backend one of corners, heatmaps, nemo, ",
+        ),
         (["--images", "7"], "--images 7: expected 1 to 3"),
         (["--minutes", "0"], "--minutes 0: expected a positive number"),
         (["--set", "wieghts.features=1"], "unknown key 'wieghts'; did you mean 'weights'"),

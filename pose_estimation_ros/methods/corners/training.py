@@ -91,7 +91,7 @@ def train_corners(run: TrainingRun, recipe: CornersRecipe) -> Bundle:
     return training.finish(trainer, step, recipe.size, recipe.samples, architecture)
 
 
-ADAPTATION = Adaptation(ROLE, CornersNet, CornersStep)
+ADAPTATION = Adaptation(ROLE, CornersNet, lambda bundle, recipe, network, device: CornersStep(bundle, recipe, device))
 TRIAL = Trial(
     {
         **TINY,

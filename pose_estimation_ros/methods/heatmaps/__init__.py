@@ -15,6 +15,7 @@ METHOD = Method(
         recipe="pose_estimation_ros.methods.heatmaps.training:HeatmapsRecipe",
         train="pose_estimation_ros.methods.heatmaps.training:train_heatmaps",
         trial="pose_estimation_ros.methods.heatmaps.training:TRIAL",
+        adaptation="pose_estimation_ros.methods.heatmaps.training:ADAPTATION",
         object_rows=None,
     ),
     drawing="pose_estimation_ros.methods.heatmaps.drawing:draw",

@@ -127,7 +127,7 @@ class Heatmaps:
         pixels = crops.pixels.to(memory_format=torch.channels_last)
         chosen = self._patches[None].expand(len(crops), -1)
         with autocast(self.device):
-            patches = self.network(pixels, crops.object_index, chosen)
+            patches = self.network(pixels, crops.object_index, chosen, self.settings.domain == "real")
         return accumulate(patches**self.settings.vote_exponent, chosen, self.grid)
 
     def _solve(

@@ -12,16 +12,20 @@ from pose_estimation_ros.networks.onnx_file import NetworkExport
 
 
 class _Votes(nn.Module):
-    def __init__(self, network: HeatmapNet, patches: Tensor) -> None:
+    def __init__(self, network: HeatmapNet, patches: Tensor, is_real: bool) -> None:
         super().__init__()
-        self.network, self.patches = network, patches
+        self.network, self.patches, self.is_real = network, patches, is_real
 
     def forward(self, crops: Tensor, object_index: Tensor) -> tuple[Tensor]:
-        return (self.network(crops, object_index, self.patches.expand(crops.shape[0], -1)),)
+        patches = self.patches.expand(crops.shape[0], -1)
+        return (self.network(crops, object_index, patches, self.is_real),)
 
 
 def export(context: LoadContext) -> list[NetworkExport]:
-    """Return the votes of the patches of a crop, those that the settings choose."""
+    """Return the votes of the patches of a crop, those that the settings choose.
+
+    Features are mapped as `heatmaps.domain` says.
+    """
     bundle = context.bundle
     network, size = bundle.load_network(ROLE, HeatmapNet, torch.device("cpu")), bundle.network(ROLE).input_size
     patches = spread_patches(patch_grid(size, network.window), context.settings.patches)[None]
@@ -30,4 +34,5 @@ def export(context: LoadContext) -> list[NetworkExport]:
         crops = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
         return {"crops": crops, "object_index": torch.arange(count) % network.objects}
 
-    return [NetworkExport(ROLE, _Votes(network, patches).eval(), inputs, ("votes",))]
+    module = _Votes(network, patches, context.settings.domain == "real").eval()
+    return [NetworkExport(ROLE, module, inputs, ("votes",))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pose_estimation_ros.methods.covariance import ACROSS, ALONG, ROTATION, CovarianceScale
+from pose_estimation_ros.methods.domain import DOMAIN, Domain
 from pose_estimation_ros.settings import Settings, setting
 
 Points = Literal["corners", "surface", "all"]
@@ -49,4 +50,5 @@ class HeatmapsSettings(Settings):
     ransac_iterations: int = setting(500, "Most iterations of RANSAC.", ge=1, le=100_000)
     box_prior: BoxPriorSettings = BoxPriorSettings()
     covariance_scale: HeatmapsCovarianceScale = HeatmapsCovarianceScale()
+    domain: Domain = setting("real", DOMAIN)
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)

@@ -17,6 +17,7 @@ from pose_estimation_ros.networks.heatmap_net import (
     CANVAS,
     CELL,
     DEVIATION,
+    PATCH,
     STRIDE,
     VOTE_MASS,
     HeatmapNet,
@@ -27,6 +28,7 @@ from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.objects.outline import OUTLINE_POINTS, outline_points
+from pose_estimation_ros.training.adaptation import Adaptation
 from pose_estimation_ros.training.canonical_poses import CanonicalPoses
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
@@ -36,6 +38,7 @@ from pose_estimation_ros.training.trial import TINY, Trial
 
 ROLE = "heatmaps"
 _MASK_CELL = 4  # pixels per cell of the masks that come with the crops
+_SEEN = PATCH - STRIDE  # pixels a side that a cell of the convolutions before the last one sees
 _TAKEN = {
     "points": "follows from surface_points",
     "padding": "is crops.padding",
@@ -135,17 +138,27 @@ class HeatmapsStep:
 
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts."""
+        return self.loss(network, self.features(network, batch), batch)
+
+    def features(self, network: nn.Module, batch: CropBatch) -> list[Tensor]:
+        """Return what a mapping would map."""
         assert isinstance(network, HeatmapNet)
         images = to_device(batch.images, self.device).float().div_(255.0)
+        with autocast(self.device, self.bf16):
+            return network.trunk_features(images.to(memory_format=torch.channels_last))
+
+    def loss(self, network: nn.Module, seen: Sequence[Tensor], batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of what the trunk saw, and its parts."""
+        assert isinstance(network, HeatmapNet)
         index = to_device(batch.object_index, self.device)
         chosen, shows = self.choose(to_device(batch.mask_visible, self.device), network.window)
         points = drawn_points(network.points, self.recipe.surface_share)
         with autocast(self.device, self.bf16):
-            log_votes = network.log_votes(images.to(memory_format=torch.channels_last), index, chosen, points)
+            log_votes = network.read_trunk(seen, index, chosen, points)
         poses = self.canonical(to_device(batch.camera_from_object, self.device), index)
         control = network.control_points[index][:, points.start : points.stop]
         pixels = project_points(control, poses, to_device(batch.camera, self.device))
-        line = patch_centres(images.shape[-1], self.device, network.window)
+        line = patch_centres(batch.images.shape[-1], self.device, network.window)
         centres = torch.stack([line[chosen % len(line)], line[chosen // len(line)]], dim=-1)
         target = target_votes(pixels, centres, shows)
         entropy, squared = vote_losses(log_votes, target)
@@ -201,6 +214,17 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     return training.finish(trainer, step, recipe.size, recipe.samples, architecture)
 
 
+def shown_to_trunk(network: nn.Module, visible: Tensor) -> Tensor:
+    """Return the share of what each cell of the trunk's maps sees that masks (B, s, s) show, (B, h, w)."""
+    assert isinstance(network, HeatmapNet)
+    if network.trunk == "encoder":
+        return visible
+    return F.avg_pool2d(visible[:, None].float(), _SEEN // _MASK_CELL, STRIDE // _MASK_CELL)[:, 0]
+
+
+ADAPTATION = Adaptation(
+    ROLE, HeatmapNet, lambda bundle, recipe, network, device: HeatmapsStep(bundle, recipe, device), shown_to_trunk
+)
 TRIAL = Trial(
     {
         **TINY,

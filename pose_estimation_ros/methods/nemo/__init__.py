@@ -15,6 +15,7 @@ METHOD = Method(
         recipe="pose_estimation_ros.methods.nemo.training:NemoRecipe",
         train="pose_estimation_ros.methods.nemo.training:train_nemo",
         trial="pose_estimation_ros.methods.nemo.training:TRIAL",
+        adaptation="pose_estimation_ros.methods.nemo.training:ADAPTATION",
         object_rows=None,
     ),
     drawing="pose_estimation_ros.methods.nemo.drawing:draw",

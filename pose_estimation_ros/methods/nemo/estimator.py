@@ -115,7 +115,7 @@ class Nemo:
         """Return the unit features (N, C, h, w) of crops."""
         pixels = crops.pixels.to(memory_format=torch.channels_last)
         with autocast(self.device):
-            return self.network(pixels, crops.object_index).contiguous()
+            return self.network(pixels, crops.object_index, self.settings.domain == "real").contiguous()
 
     def fit(self, features: Tensor, crops: Crops, boxes: np.ndarray, image_size: tuple[int, int]) -> Fits:
         """Fit every mesh of every crop's object and keep the best.

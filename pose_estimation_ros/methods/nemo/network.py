@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pose_estimation_ros.networks.decoder import ModulatedMerge
 from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
+from pose_estimation_ros.networks.feature_mapping import FeatureMapping
 
 _STRIDES = {16: 1, 8: 2, 4: 3}  # of the features: steps of the decoder
 
@@ -52,6 +53,7 @@ class NemoNet(nn.Module):
         blocks: residual blocks of encoder `own`.
         decoder: channels of the decoder from stride 16 on.
         encoder: its kind, see `make_encoder`.
+        mapping: the features of real images are mapped to those of renderings, see `FeatureMapping`.
     """
 
     owner: Tensor
@@ -82,6 +84,7 @@ class NemoNet(nn.Module):
         blocks: Sequence[int] | None = None,
         decoder: Sequence[int] = (192, 128, 64),
         encoder: EncoderKind = "own",
+        mapping: bool = False,
     ) -> None:
         super().__init__()
         if stride not in _STRIDES:
@@ -96,6 +99,7 @@ class NemoNet(nn.Module):
             channels = out
         self.merges = nn.ModuleList(merges)
         self.head = nn.Conv2d(channels, features, 1, bias=False)
+        self.mapping = FeatureMapping(self.encoder.channels) if mapping else None
         self.register_buffer("owner", torch.zeros(meshes, dtype=torch.int64))
         self.register_buffer("vertices", torch.zeros(meshes, vertices, 3))
         self.register_buffer("normals", torch.zeros(meshes, vertices, 3))
@@ -135,10 +139,23 @@ class NemoNet(nn.Module):
         """The unit feature (C,) that stands for everything that is no object: the mean of the clutter's."""
         return F.normalize(self.clutter.float().mean(dim=0), dim=0)
 
-    def forward(self, crops: Tensor, object_index: Tensor) -> Tensor:
-        """Return unit features (B, C, S / stride, S / stride) of crops (B, 3, S, S) in [0, 1] of objects (B,)."""
+    def forward(self, crops: Tensor, object_index: Tensor, is_real: bool = False) -> Tensor:
+        """Return unit features (B, C, S / stride, S / stride) of crops (B, 3, S, S) in [0, 1] of objects (B,).
+
+        What the encoder sees of crops that are real goes through the mapping, if there is one.
+        """
+        maps = self.encode(crops)
+        if is_real and self.mapping is not None:
+            maps = self.mapping(maps)
+        return self.decode(maps, object_index)
+
+    def encode(self, crops: Tensor) -> list[Tensor]:
+        """Return what the encoder sees of crops (B, 3, S, S) in [0, 1], at strides 4 to 32."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features = self.encoder(crops)
+            return self.encoder(crops)
+
+    def decode(self, features: Sequence[Tensor], object_index: Tensor) -> Tensor:
+        """Return unit features (B, C, S / stride, S / stride) from what the encoder sees."""
         embedding = self.embedding(object_index)
         x = features[3]
         for merge, skip in zip(self.merges, reversed(features[:3]), strict=False):

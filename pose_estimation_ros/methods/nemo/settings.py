@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pose_estimation_ros.methods.covariance import ACROSS, ALONG, ROTATION, CovarianceScale
+from pose_estimation_ros.methods.domain import DOMAIN, Domain
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -52,4 +53,5 @@ class NemoSettings(Settings):
     match_start: bool = setting(True, "Move the pose as well that PnP finds from the best vertex of every cell.")
     fit: FitSettings = FitSettings()
     covariance_scale: NemoCovarianceScale = NemoCovarianceScale()
+    domain: Domain = setting("real", DOMAIN)
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)

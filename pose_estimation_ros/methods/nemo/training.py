@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pose_estimation_ros.methods.nemo.network import MeshTable, NemoNet, sample_
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.object_tensors import catalog_symmetries
+from pose_estimation_ros.training.adaptation import Adaptation
 from pose_estimation_ros.training.crop_source import build_network
 from pose_estimation_ros.training.crop_training import CropRecipe, CropTraining
 from pose_estimation_ros.training.shared_batch import draw_columns, gathered, shared_count, shared_sum
@@ -80,13 +82,23 @@ class NemoStep:
 
     def __call__(self, network: nn.Module, batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts."""
+        return self.loss(network, self.features(network, batch), batch)
+
+    def features(self, network: nn.Module, batch: CropBatch) -> list[Tensor]:
+        """Return what a mapping would map."""
+        assert isinstance(network, NemoNet)
+        images = to_device(batch.images, self.device).float().div_(255.0)
+        with autocast(self.device, self.bf16):
+            return network.encode(images.to(memory_format=torch.channels_last))
+
+    def loss(self, network: nn.Module, seen: Sequence[Tensor], batch: CropBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of what the encoder saw, and its parts."""
         assert isinstance(network, NemoNet)
         recipe = self.recipe
-        images = to_device(batch.images, self.device).float().div_(255.0)
         index, pose = to_device(batch.object_index, self.device), to_device(batch.camera_from_object, self.device)
         mesh = self.mesh_of_instance[to_device(batch.mesh_index, self.device)]
         with autocast(self.device, self.bf16):
-            features = network(images.to(memory_format=torch.channels_last), index)
+            features = network.decode(seen, index)
         pixels = project_points(network.vertices[mesh], pose, to_device(batch.camera, self.device))
         weights = network.view_weights(mesh, pose) * shown_at(to_device(batch.mask_visible, self.device), pixels)
         with torch.no_grad():
@@ -258,6 +270,7 @@ def train_nemo(run: TrainingRun, recipe: NemoRecipe) -> Bundle:
     return training.finish(trainer, step, recipe.size, recipe.samples, architecture)
 
 
+ADAPTATION = Adaptation(ROLE, NemoNet, NemoStep)
 TRIAL = Trial(
     {
         **TINY,

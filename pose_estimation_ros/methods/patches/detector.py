@@ -131,7 +131,9 @@ class PatchLocaliser:
         rows, columns = patch_grid(height), patch_grid(width)
         number = torch.arange(rows * columns, device=self.device).reshape(rows, columns)[::_EVERY, ::_EVERY].flatten()
         with autocast(self.device):
-            features = self.network.patch_features(image.contiguous(memory_format=torch.channels_last))[:, number]
+            features = self.network.patch_features(
+                image.contiguous(memory_format=torch.channels_last), is_real=self.settings.domain == "real"
+            )[:, number]
         found, every = [], torch.arange(self.network.objects, device=self.device)
         for index in objects:
             with autocast(self.device):

@@ -147,7 +147,7 @@ def size_reached(recipe: Pix2PoseRecipe, samples: int) -> int:
     return recipe.stages[-1].size
 
 
-ADAPTATION = Adaptation(ROLE, Pix2PoseNet, Pix2PoseStep)
+ADAPTATION = Adaptation(ROLE, Pix2PoseNet, lambda bundle, recipe, network, device: Pix2PoseStep(bundle, recipe, device))
 TRIAL = Trial(
     {
         **TINY,

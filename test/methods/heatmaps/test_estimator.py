@@ -61,7 +61,7 @@ class Oracle(HeatmapNet):
         self.noise = noise  # of the projections of the control points, pixels
         self.camera: torch.Tensor | None = None
 
-    def forward(self, crops, object_index, chosen=None):
+    def forward(self, crops, object_index, chosen=None, is_real=False):
         assert self.camera is not None
         line, grid = patch_centres(SIZE, window=self.window), patch_grid(SIZE, self.window)
         centres = torch.stack([line[chosen % grid], line[chosen // grid]], dim=-1)

@@ -19,7 +19,7 @@ FOCAL = 400.0
 class Bright(HeatmapNet):
     """Every patch votes for its own centre as strongly as it is bright in the colour of the object."""
 
-    def patch_features(self, images):
+    def patch_features(self, images, is_real):
         windows = torch.nn.functional.avg_pool2d(images, PATCH, 8)
         return windows.flatten(2).transpose(1, 2)
 
