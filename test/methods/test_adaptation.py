@@ -22,6 +22,7 @@ from pose_estimation_ros.training.trial import TINY
 
 from .contract.case import CPU, Case, fingerprint, make_case
 
+MODELS = Path(__file__).parents[2] / "models"
 ABLE = [name for name, item in methods().items() if item.training is not None and item.training.adaptation is not None]
 RECIPE = {
     "samples": 64,
@@ -136,6 +137,15 @@ def test_a_failed_adaptation_leaves_no_copy(case: Case, tmp_path: Path, capsys: 
     assert main([str(item) for item in arguments]) == 2
     assert "nowhere" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in MODELS.glob("*/bundle.yaml")))
+def test_shipped_bundles_can_go_on_with_the_recipes_that_made_them(name: str) -> None:
+    """Keys that are renamed have to be renamed there, too."""
+    recipes = {item.training.role: item.training.recipe_model() for item in methods().values() if item.training}
+    for role, entry in load_bundle(MODELS / name).networks.items():
+        if role in recipes:
+            recipes[role].model_validate(entry.training["recipe"])
 
 
 def test_photographs_are_spread_evenly(tiny_bop: Path) -> None:
