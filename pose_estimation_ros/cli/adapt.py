@@ -15,8 +15,8 @@ from pathlib import Path
 from pose_estimation_ros.cli.evaluate_images import slice_images
 from pose_estimation_ros.cli.recipes import read_model, validated
 from pose_estimation_ros.data.bop import BopDataset, BopImage
-from pose_estimation_ros.methods.base import Method, import_object
-from pose_estimation_ros.methods.registry import find_method, methods_of
+from pose_estimation_ros.methods.base import Kind, Method, import_object
+from pose_estimation_ros.methods.registry import NONE, find_method, methods, methods_of
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_bundle
 from pose_estimation_ros.pipeline_settings import resolve_run
@@ -51,8 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--split", default="test", help="folder of the photographs in the data set (default: %(default)s)")
     add("--image-range", metavar="A:B[:STEP]", help="only these photographs, counted from 0")
     add("--images", type=int, metavar="N", help="only so many of them, spread evenly")
-    able = ", ".join(name for name, item in methods_of("backend").items() if _can_adapt(item))
-    add("--backend", help=f"whose network is adapted: {able} (default: the bundle's)")
+    whose = parser.add_mutually_exclusive_group()
+    about = "whose network is adapted"
+    whose.add_argument("--backend", help=f"{about}: {_able('backend')} (default: the bundle's)")
+    whose.add_argument("--refiner", help=f"{about}, in place of a backend's: {_able('refiner')}")
     add("--minutes", type=float, metavar="M", help="how long it trains, about (default: the recipe's samples)")
     add("--out", type=Path, metavar="DIR", help="new bundle for the result (default: the bundle itself is changed)")
     add("--mesh-dir", type=Path, metavar="DIR", help="meshes, where the bundle ships none (default: DIR/models)")
@@ -71,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _able(kind: Kind) -> str:
+    return ", ".join(name for name, item in methods_of(kind).items() if _can_adapt(item))
+
+
 def _can_adapt(method: Method) -> bool:
     return method.training is not None and method.training.adaptation is not None
 
@@ -79,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.minutes is not None and not arguments.minutes > 0.0:
         raise ValueError(f"--minutes {arguments.minutes:g}: expected a positive number")
     bundle = load_bundle(arguments.bundle)
-    method = _method(bundle, arguments.backend)
+    method = _method(bundle, arguments.backend, arguments.refiner)
     assert method.training is not None and method.training.adaptation is not None
     adaptation = import_object(method.training.adaptation)
     recipe = read_model(AdaptationRecipe, arguments.config, parse_assignments(arguments.assignments))
@@ -107,20 +113,22 @@ def _run(arguments: argparse.Namespace) -> None:
     record = adapted.network(adaptation.role).training["adaptation"]
     done = "finished" if record["finished"] else "interrupted; go on with --resume"
     print(f"{adapted.path}: {adaptation.role} adapted with {record['images']}, {record['samples']} samples, {done}")
-    _forget_scores(adapted, method.name)
+    _forget_scores(adapted, adaptation.role)
 
 
-def _method(bundle: Bundle, name: str | None) -> Method:
-    """Return the backend whose network is adapted.
+def _method(bundle: Bundle, backend: str | None, refiner: str | None) -> Method:
+    """Return the backend or the refiner whose network is adapted.
 
     Raises:
         ValueError: if it cannot be.
     """
-    method = find_method("backend", name or resolve_run(bundle).pipeline.backend)
-    if not _can_adapt(method):
-        able = ", ".join(known for known, item in methods_of("backend").items() if _can_adapt(item))
-        raise ValueError(f"backend {method.name}: cannot be adapted; expected --backend one of {able}")
-    return method
+    kind: Kind = "backend" if refiner is None else "refiner"
+    name = refiner or backend or resolve_run(bundle).pipeline.backend
+    if name != NONE:
+        method = find_method(kind, name)
+        if _can_adapt(method):
+            return method
+    raise ValueError(f"{kind} {name}: cannot be adapted; expected --{kind} one of {_able(kind)}")
 
 
 def chosen_images(images: list[BopImage], image_range: str | None, count: int | None) -> list[BopImage]:
@@ -150,12 +158,15 @@ def _copied(bundle: Bundle, folder: Path) -> Bundle:
     return replace(bundle, path=folder)
 
 
-def _forget_scores(bundle: Bundle, backend: str) -> None:
-    """Drop calibrated scores of the earlier weights, and say so."""
-    kept = tuple(item for item in bundle.scores if item.backend != backend)
-    if len(kept) < len(bundle.scores):
+def _forget_scores(bundle: Bundle, role: str) -> None:
+    """Drop calibrated scores of all methods that read the earlier weights, and say so."""
+    readers = {name for name, item in methods().items() if role in item.roles}
+    used = [readers & {item.detector, item.backend, item.refiner} for item in bundle.scores]
+    if any(used):
+        kept = tuple(item for item, names in zip(bundle.scores, used, strict=True) if not names)
         save_bundle(replace(bundle, scores=kept))
-        print(f"scores of {backend} were calibrated for the earlier weights and are gone; pose_calibrate fits new ones")
+        names = ", ".join(sorted(set().union(*used)))
+        print(f"scores of {names} were calibrated for the earlier weights and are gone; pose_calibrate fits new ones")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class PairBatch:
     distance: Tensor  # (B,) diameters
     extent: Tensor  # (B,) diameters per side of the image, at the object's distance
     wrong: Tensor  # (B,) bool, whether the rendering shows quite another side: no small update is to be learned
-    visible: Tensor  # (B, S / 4, S / 4) bool, cells of the image that show the object
+    mask_visible: Tensor  # (B, S / 4, S / 4) bool, cells of the image that show the object
     seen_from: Tensor  # (B,) distance from which the image was taken, zoomed to the size it should have; diameters
 
     def __len__(self) -> int:
@@ -111,12 +111,12 @@ class PairSource(CropSource):
         other = torch.where(wrong, alike, self._near[shown, place])
         index = self.bank.object_index[shown]
         roll = torch.deg2rad(self._uniform(*self.config.roll_deg, count))
-        rendered_turn = _about_z(roll)
+        rendered_turn = about_z(roll)
         rendered_rotation = rendered_turn @ self.bank.camera_from_object[other, :3, :3]
         camera = self._filling(other, rendered_turn)
-        aligned = _best_roll(rendered_rotation, self.bank.camera_from_object[shown, :3, :3])
+        aligned = best_roll(rendered_rotation, self.bank.camera_from_object[shown, :3, :3])
         aligned = torch.where(wrong, roll - alike_roll, aligned)
-        shown_turn = _about_z(aligned + amount * math.radians(config.roll_deg) * self._normal(count))
+        shown_turn = about_z(aligned + amount * math.radians(config.roll_deg) * self._normal(count))
         shift = amount[:, None] * config.shift * self._normal(count, 2)
         log_distance = amount * config.log_distance * self._normal(count)
         distances = [self._distance(view) for view in (shown, other)]
@@ -146,7 +146,7 @@ class PairSource(CropSource):
             distance=distances[1] / self.diameter[index],
             extent=size / camera[:, 0, 0] * distances[1] / self.diameter[index],
             wrong=wrong,
-            visible=crops.mask_visible,
+            mask_visible=crops.mask_visible,
             seen_from=distances[0] / self.diameter[index],
         )
 
@@ -229,13 +229,14 @@ def near_views(bank: ViewBank, neighbours: int = 24) -> Tensor:
     return near
 
 
-def _about_z(angle: Tensor) -> Tensor:
+def about_z(angle: Tensor) -> Tensor:
+    """Return rotations (B, 3, 3) about the z axis by angles (B,), radians."""
     zero, one = torch.zeros_like(angle), torch.ones_like(angle)
     rows = [angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero, zero, zero, one]
     return torch.stack(rows, dim=1).reshape(-1, 3, 3)
 
 
-def _best_roll(target: Tensor, rotation: Tensor) -> Tensor:
+def best_roll(target: Tensor, rotation: Tensor) -> Tensor:
     """Return the angles about z (B,) that bring rotations (B, 3, 3) as near as they can to others."""
     between = target @ rotation.transpose(1, 2)
     return torch.atan2(between[:, 1, 0] - between[:, 0, 1], between[:, 0, 0] + between[:, 1, 1])

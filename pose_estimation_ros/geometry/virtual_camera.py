@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pose_estimation_ros.geometry.camera import transform_points
-from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
+from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from pose_estimation_ros.geometry.transfer import constant
 
 
@@ -115,6 +115,22 @@ def updated_poses(camera_from_object: Tensor, centre: Tensor, cameras: VirtualCa
     new[:, :3, 3] = (back @ (moved[:, :, None] - rotation @ centre[:, :, None]))[:, :, 0]
     new[:, 3, 3] = 1.0
     return new
+
+
+def update_between(start: Tensor, end: Tensor, centre: Tensor, cameras: VirtualCameras) -> PoseUpdate:
+    """Return the updates that lead from poses (B, 4, 4) to others; the inverse of `updated_poses`.
+
+    Args:
+        start: poses that the cameras look at.
+        end: poses to reach.
+        centre: of the objects (B, 3).
+        cameras: of the starts.
+    """
+    old, new = cameras.poses(start), cameras.poses(end)
+    before, after = (transform_points(centre[:, None], item)[:, 0] for item in (old, new))
+    shift = (after[:, :2] / after[:, 2:] - before[:, :2] / before[:, 2:]) * cameras.intrinsics[:, :1, 0] / cameras.size
+    turn = rotation_between(after, before) @ new[:, :3, :3] @ old[:, :3, :3].transpose(1, 2)
+    return PoseUpdate(shift, torch.log(after[:, 2] / before[:, 2]), axis_angle_from_matrix(turn))
 
 
 def update_jacobian(camera_from_object: Tensor, centre: Tensor, cameras: VirtualCameras) -> Tensor:

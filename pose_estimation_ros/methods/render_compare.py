@@ -17,12 +17,13 @@ from pose_estimation_ros.data.pyramid import Pyramid, picture_of
 from pose_estimation_ros.geometry.camera import transform_points
 from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.geometry.virtual_camera import PoseUpdate, VirtualCameras, updated_poses, virtual_cameras
+from pose_estimation_ros.methods.domain import Domain
 from pose_estimation_ros.networks.attention_net import AttentionNet, Comparison
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet, make_attention_net
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.catalog import Catalog
-from pose_estimation_ros.objects.mesh import sample_surface
+from pose_estimation_ros.objects.mesh import Mesh, sample_surface
 from pose_estimation_ros.objects.object_tensors import object_sizes
 from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.rendering.shading import headlight
@@ -56,6 +57,7 @@ class RenderCompare:
         catalog: the objects.
         outline: points on the surface of each object (O, P, 3), metres.
         size: side of the images the network was trained on; its coarse stages have their own.
+        domain: what the images are.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class RenderCompare:
         catalog: Catalog,
         outline: Tensor,
         size: int,
+        domain: Domain = "real",
     ) -> None:
         self.network = network
+        self.is_real = domain == "real"
         self.caster = caster
         self.size = size
         self.device = next(network.parameters()).device
@@ -75,7 +79,14 @@ class RenderCompare:
         self.names = [model.name for model in catalog]
 
     @classmethod
-    def load(cls, bundle: Bundle, role: str, device: torch.device, mesh_dir: Path | None = None) -> RenderCompare:
+    def load(
+        cls,
+        bundle: Bundle,
+        role: str,
+        device: torch.device,
+        mesh_dir: Path | None = None,
+        domain: Domain = "real",
+    ) -> RenderCompare:
         """Load a network and the meshes of a bundle.
 
         Raises:
@@ -83,9 +94,9 @@ class RenderCompare:
         """
         network = bundle.load_network(role, lambda _, **architecture: make_attention_net(**architecture), device)
         meshes = bundle.load_meshes(mesh_dir)
-        outline = torch.from_numpy(np.stack([sample_surface(mesh, _OUTLINE_POINTS) for mesh in meshes])).float()
         caster = RayCaster(meshes, device=device)
-        return cls(network, caster, bundle.catalog, outline, bundle.network(role).input_size)
+        size = bundle.network(role).input_size
+        return cls(network, caster, bundle.catalog, surface_outlines(meshes), size, domain)
 
     def picture(self, frame: Frame) -> Picture:
         """Return a frame as `compare` takes it."""
@@ -120,7 +131,7 @@ class RenderCompare:
         distance = depth / self.diameter[index]
         with autocast(self.device):
             prediction = self.network(
-                observed, rendered, distance, cameras.size / cameras.intrinsics[:, 0, 0] * distance
+                observed, rendered, distance, cameras.size / cameras.intrinsics[:, 0, 0] * distance, self.is_real
             )
         return Stage(cameras, observed, rendered, prediction)
 
@@ -133,13 +144,7 @@ class RenderCompare:
 
     def render(self, cameras: VirtualCameras, index: Tensor, poses: Tensor) -> Tensor:
         """Render objects as the network takes them (B, RENDERED, S, S)."""
-        seen = cameras.poses(poses)
-        renders = self.caster.render(index, seen, cameras.intrinsics, cameras.size, cameras.size)
-        mask = renders.mask[:, None].float().to(self.device)
-        centre, half = self.centre[index][:, :, None, None], self.half[index][:, :, None, None]
-        coordinates = (renders.coordinates.to(self.device) - centre) / half * mask
-        color = headlight(renders.colors.to(self.device), renders.normals.to(self.device)[:, 2:]) * mask
-        return rendered_channels(color, coordinates, mask, seen[:, :3, :3], self.half[index], self.diameter[index])
+        return rendered_in(self.caster, cameras, index, poses, (self.centre, self.half, self.diameter))
 
     def similarity_at(self, picture: Picture, index: Tensor, poses: Tensor) -> Tensor | None:
         """Return how like the image poses (B, 4, 4) are at the full size, (B,), where the network can tell."""
@@ -147,7 +152,34 @@ class RenderCompare:
             return None
         _, observed, rendered = self.pair(picture, index, poses, self.size)
         with autocast(self.device):
-            return self.network.similarity(observed, rendered)
+            return self.network.similarity(observed, rendered, self.is_real)
+
+
+def surface_outlines(meshes: Sequence[Mesh]) -> Tensor:
+    """Return points on the surfaces of objects (O, P, 3), metres, that virtual cameras are zoomed to."""
+    return torch.from_numpy(np.stack([sample_surface(mesh, _OUTLINE_POINTS) for mesh in meshes])).float()
+
+
+def rendered_in(
+    caster: RayCaster, cameras: VirtualCameras, index: Tensor, poses: Tensor, sizes: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """Render objects (B,) at poses (B, 4, 4) as virtual cameras see them and networks take them (B, RENDERED, S, S).
+
+    Args:
+        caster: renders the objects.
+        cameras: that look at the poses.
+        index: the objects.
+        poses: camera from object.
+        sizes: centre, half size and diameter of all objects, see `object_sizes`.
+    """
+    centre, half, diameter = (item[index] for item in sizes)
+    seen = cameras.poses(poses)
+    renders = caster.render(index, seen, cameras.intrinsics, cameras.size, cameras.size)
+    mask = renders.mask[:, None].float().to(poses.device)
+    offset = renders.coordinates.to(poses.device) - centre[:, :, None, None]
+    coordinates = offset / half[:, :, None, None] * mask
+    color = headlight(renders.colors.to(poses.device), renders.normals.to(poses.device)[:, 2:]) * mask
+    return rendered_channels(color, coordinates, mask, seen[:, :3, :3], half, diameter)
 
 
 def chosen_updates(trace: Sequence[Stage], first: Tensor | None, margin: float) -> Tensor:

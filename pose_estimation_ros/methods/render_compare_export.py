@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from pose_estimation_ros.methods.domain import Domain
 from pose_estimation_ros.networks.attention_net import RENDERED, AttentionNet
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet, make_attention_net
 from pose_estimation_ros.networks.onnx_file import NetworkExport
@@ -14,22 +15,23 @@ from pose_estimation_ros.objects.bundle import Bundle
 
 
 class _Comparison(nn.Module):
-    def __init__(self, network: AttentionNet | PaperAttentionNet) -> None:
+    def __init__(self, network: AttentionNet | PaperAttentionNet, is_real: bool) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.is_real = network, is_real
 
     def forward(self, observed: Tensor, rendered: Tensor, distance: Tensor, extent: Tensor) -> tuple[Tensor, ...]:
-        found = self.network(observed, rendered, distance, extent)
+        found = self.network(observed, rendered, distance, extent, self.is_real)
         always = found.shift, found.log_distance, found.axis_angle, found.log_error
         return always if found.similarity is None else (*always, found.similarity)
 
 
-def export_comparison(bundle: Bundle, role: str) -> list[NetworkExport]:
+def export_comparison(bundle: Bundle, role: str, domain: Domain) -> list[NetworkExport]:
     """Return the comparison for every size of image that its stages use, updates solved for."""
     network = bundle.load_network(role, lambda _, **kind: make_attention_net(**kind), torch.device("cpu"))
     always = ("shift", "log_distance", "axis_angle", "log_error")
     outputs = (*always, "similarity") if isinstance(network, AttentionNet) else always
-    module, sizes = _Comparison(network).eval(), sorted({*network.coarse_sizes, bundle.network(role).input_size})
+    module = _Comparison(network, domain == "real").eval()
+    sizes = sorted({*network.coarse_sizes, bundle.network(role).input_size})
     return [NetworkExport(f"{role}_{size}", module, partial(_example, size), outputs) for size in sizes]
 
 

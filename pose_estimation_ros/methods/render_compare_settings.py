@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pose_estimation_ros.methods.covariance import CovarianceScale
+from pose_estimation_ros.methods.domain import DOMAIN, Domain
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -19,3 +20,4 @@ class RenderCompareSettings(Settings):
         0.1, "Errors below count as right, in diameters; the score is the chance of that.", gt=0.0
     )
     covariance_scale: CovarianceScale = CovarianceScale()
+    domain: Domain = setting("real", DOMAIN)

@@ -99,7 +99,7 @@ class ViewSearch:
             nothing = torch.zeros(0, device=self.device), torch.zeros(0, 4, 4, device=self.device)
             return [Candidates(*nothing)] * len(detections)
         seen = look_at_boxes(*picture, np.stack([item.box for item in detections]))
-        maps = encoded(self.comparison.network, seen.images)
+        maps = encoded(self.comparison.network, seen.images, self.comparison.is_real)
         similarities, rotations = [], []
         for row, detection in enumerate(detections):
             table = self.tables[detection.object_index]

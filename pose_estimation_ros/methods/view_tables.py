@@ -44,11 +44,11 @@ class Shapes(Protocol):
         """Where they are rendered."""
 
 
-def encoded(network: AttentionNet | PaperAttentionNet, images: Tensor) -> Tensor:
-    """Return the features (B, C, h, w) of images that are looked up."""
+def encoded(network: AttentionNet | PaperAttentionNet, images: Tensor, is_real: bool = False) -> Tensor:
+    """Return the features (B, C, h, w) of images that are looked up; mapped where these are real."""
     assert isinstance(network, AttentionNet), "load refuses others"
     with autocast(images.device):
-        return network.features(images.contiguous(memory_format=torch.channels_last))[_LEVEL].float()
+        return network.features(images.contiguous(memory_format=torch.channels_last), is_real)[_LEVEL].float()
 
 
 class ViewTables:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.networks.attention_flow import TYPICAL_ERRORS, solve_updates
 from pose_estimation_ros.networks.encoder import EncoderKind, ResidualBlock, make_encoder
+from pose_estimation_ros.networks.feature_mapping import FeatureMapping
 
 STREAMS = ("shift", "distance", "rotation")
 RENDERED = 7  # channels of a rendering: colour, points about the centre in camera axes, mask
@@ -58,6 +59,7 @@ class AttentionNet(nn.Module):
         encoder: its kind, see `make_encoder`.
         error_gradient: let the expected error shape what it is read from; without, it is read from what serves the
             update. For trainings that see wrong poses as well.
+        mapping: features of real images are mapped to those of renderings, see `FeatureMapping`.
     """
 
     shares_encoder = True  # with the pose networks
@@ -74,6 +76,7 @@ class AttentionNet(nn.Module):
         frozen: bool = True,
         encoder: EncoderKind = "own",
         error_gradient: bool = False,
+        mapping: bool = False,
     ) -> None:
         super().__init__()
         self.error_gradient = error_gradient
@@ -81,6 +84,7 @@ class AttentionNet(nn.Module):
         self.coarse_sizes = tuple(coarse)
         self.encoder = make_encoder(encoder, widths, blocks, stages=2)
         width4, width8 = self.encoder.channels
+        self.mapping = FeatureMapping(self.encoder.channels) if mapping else None
         # The maps of EfficientNet have no normalisation behind them, and are large beside the cosines.
         levels = [nn.BatchNorm2d(width, affine=False) for width in self.encoder.channels] if encoder == "lite0" else []
         self.levels = nn.ModuleList(levels)
@@ -97,7 +101,9 @@ class AttentionNet(nn.Module):
         self.register_load_state_dict_pre_hook(rename_old_weights)
         self.error_head = nn.Sequential(nn.Linear(3 * hidden + 6, 64), nn.ReLU(inplace=True), nn.Linear(64, 1))
 
-    def forward(self, observed: Tensor, rendered: Tensor, distance: Tensor, extent: Tensor) -> Comparison:
+    def forward(
+        self, observed: Tensor, rendered: Tensor, distance: Tensor, extent: Tensor, is_real: bool = False
+    ) -> Comparison:
         """Compare images with renderings.
 
         Args:
@@ -105,11 +111,23 @@ class AttentionNet(nn.Module):
             rendered: (B, RENDERED, S, S).
             distance: of the rendered objects (B,), diameters.
             extent: diameters that the side of the image spans at that distance (B,).
+            is_real: what is seen of the images goes through the mapping, if there is one.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            fine, coarse = self.features(_both(observed, rendered))
-        seen4, drawn4 = fine.chunk(2)
-        seen8, drawn8 = coarse.chunk(2)
+        return self.compare(*self._pair_features(observed, rendered, is_real), rendered, distance, extent)
+
+    def compare(
+        self, seen: Sequence[Tensor], drawn: Sequence[Tensor], rendered: Tensor, distance: Tensor, extent: Tensor
+    ) -> Comparison:
+        """Compare features of images with those of renderings, see `features` and `rendering_features`.
+
+        Args:
+            seen: of the images at strides 4 and 8.
+            drawn: of the renderings.
+            rendered: (B, RENDERED, S, S).
+            distance: see `forward`.
+            extent: see `forward`.
+        """
+        (seen4, seen8), (drawn4, drawn8) = seen, drawn
         x = torch.cat([correlation(drawn8, seen8, self.reach[1]), drawn8, seen8], dim=1)
         x = F.interpolate(self.coarse(self.enter_coarse(x)), scale_factor=2.0, mode="nearest")
         geometry = F.avg_pool2d(rendered[:, 3:], CELL)
@@ -144,15 +162,30 @@ class AttentionNet(nn.Module):
             updates.covariance,
         )
 
-    def features(self, images: Tensor) -> list[Tensor]:
-        """Return the features of images (B, 3, S, S) at strides 4 and 8."""
-        maps = self.encoder(images)
-        return [level(item) for level, item in zip(self.levels, maps, strict=True)] if self.levels else maps
+    def features(self, images: Tensor, is_real: bool = False) -> list[Tensor]:
+        """Return the features of images (B, 3, S, S) at strides 4 and 8.
+
+        Those of images that are real go through the mapping, if there is one.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            maps = self.encoder(images)
+            maps = [level(item) for level, item in zip(self.levels, maps, strict=True)] if self.levels else maps
+        return self.mapping(maps) if is_real and self.mapping is not None else maps
+
+    def rendering_features(self, rendered: Tensor) -> list[Tensor]:
+        """Return the features of renderings (B, RENDERED, S, S) at strides 4 and 8."""
+        return self.features(_on_grey(rendered))
+
+    def _pair_features(self, observed: Tensor, rendered: Tensor, is_real: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the features of images and of renderings, which are encoded together."""
+        maps = self.features(torch.cat([observed, _on_grey(rendered)]))
+        seen, drawn = (list(half) for half in zip(*(item.chunk(2) for item in maps), strict=True))
+        return self.mapping(seen) if is_real and self.mapping is not None else seen, drawn
 
     @torch.no_grad()
-    def similarity(self, observed: Tensor, rendered: Tensor) -> Tensor:
+    def similarity(self, observed: Tensor, rendered: Tensor, is_real: bool = False) -> Tensor:
         """Return the similarity (B,) of images and renderings without comparing them any further."""
-        seen, drawn = (_directions(item) for item in self.features(_both(observed, rendered))[0].chunk(2))
+        seen, drawn = (_directions(maps[0]) for maps in self._pair_features(observed, rendered, is_real))
         shown = F.avg_pool2d(rendered[:, 6:], CELL)[:, 0] > 0.5
         return _mean_over((seen * drawn).sum(dim=1).float(), shown)
 
@@ -214,9 +247,9 @@ def _directions(features: Tensor) -> Tensor:
     return F.normalize(features - features.mean(dim=(2, 3), keepdim=True), dim=1)
 
 
-def _both(observed: Tensor, rendered: Tensor) -> Tensor:
-    """Return images and, after them, renderings on grey: (2 B, 3, S, S)."""
-    return torch.cat([observed, rendered[:, :3] + 0.45 * (1.0 - rendered[:, 6:])])
+def _on_grey(rendered: Tensor) -> Tensor:
+    """Return the colours of renderings on grey (B, 3, S, S)."""
+    return rendered[:, :3] + 0.45 * (1.0 - rendered[:, 6:])
 
 
 def _mean_over(values: Tensor, shown: Tensor) -> Tensor:

@@ -75,8 +75,10 @@ class PaperAttentionNet(nn.Module):
         self.register_load_state_dict_pre_hook(rename_old_weights)
         self.error_head = nn.Sequential(nn.Linear(3 * hidden, 64), nn.ReLU(inplace=True), nn.Linear(64, 1))
 
-    def forward(self, observed: Tensor, rendered: Tensor, distance: Tensor, extent: Tensor) -> Comparison:
-        """Compare images with renderings, as `AttentionNet` does; there is no flow and no similarity."""
+    def forward(
+        self, observed: Tensor, rendered: Tensor, distance: Tensor, extent: Tensor, is_real: bool = False
+    ) -> Comparison:
+        """Compare images with renderings, as `AttentionNet` does; there is no flow, no similarity and no mapping."""
         x = self.first(torch.cat([observed - 0.5, rendered[:, :3] - 0.5], dim=1))
         skips = []
         for number, block in enumerate(self.down):

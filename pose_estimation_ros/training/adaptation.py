@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.bop import BopDataset
-from pose_estimation_ros.data.photo_pairs import PhotoConfig, PhotoPairs, PhotoPairSource
+from pose_estimation_ros.data.photo_cuts import PhotoConfig, Photographs
+from pose_estimation_ros.data.photo_pairs import PhotoPairs, PhotoPairSource
 from pose_estimation_ros.data.synthetic import CropBatch
 from pose_estimation_ros.objects.bundle import Bundle, BundleError
 from pose_estimation_ros.training.crop_source import BankConfig
@@ -36,15 +37,47 @@ _TIMED_STEPS = 3  # after one that warms up
 class AdaptableStep(Protocol):
     """The loss of one batch, in two parts between which a mapping fits."""
 
-    def features(self, network: nn.Module, batch: CropBatch) -> list[Tensor]:
-        """Return the features of a batch."""
+    def features(self, network: nn.Module, batch: Any) -> list[Tensor]:
+        """Return the features of a batch's images."""
         ...
 
-    def loss(
-        self, network: nn.Module, features: Sequence[Tensor], batch: CropBatch
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, features: Sequence[Tensor], batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of what is read from features, and its parts."""
         ...
+
+
+class AdaptationSource(Protocol):
+    """Makes the batches of an adaptation, of whatever kind the method's own training has."""
+
+    def free(self, first: int) -> Iterator[Any]:
+        """Yield batches of free renderings without end, from batch number `first` on."""
+        ...
+
+    def pairs(self, count: int, seed: int) -> PhotoPairs[Any]:
+        """Make pairs of batches that have a `mask_visible` (B, s, s) of the crops; same seed, same pairs."""
+        ...
+
+
+class CropSource:
+    """Crops, as most methods are trained on.
+
+    Args:
+        training: of the method.
+        photographs: to adapt to.
+        size: side of the crops, pixels.
+    """
+
+    def __init__(self, training: CropTraining, photographs: Photographs, size: int) -> None:
+        self.training, self.size = training, size
+        self._photos = PhotoPairSource(photographs)
+
+    def free(self, first: int) -> Iterator[CropBatch]:
+        """Yield crops of renderings without end, from batch number `first` on."""
+        return self.training.batches_from(first, self.size)
+
+    def pairs(self, count: int, seed: int) -> PhotoPairs[CropBatch]:
+        """Make pairs of crops."""
+        return self._photos.pairs(count, self.size, seed)
 
 
 @dataclass(frozen=True)
@@ -53,11 +86,10 @@ class Adaptation:
 
     role: str  # of the network in a bundle
     network: Callable[..., nn.Module]  # its class, which takes `mapping` and then has a `FeatureMapping` of that name
-    step: Callable[
-        [Bundle, Any, Any, torch.device], AdaptableStep
-    ]  # with the recipe the network was trained by, and it
+    step: Callable[[CropTraining, Any, Any], AdaptableStep]  # with the recipe the network was trained by, and it
     # What masks (B, s, s) of the crops show of what each position of the feature maps sees.
     shown: Callable[[nn.Module, Tensor], Tensor] = lambda network, visible: visible
+    source: Callable[[CropTraining, Photographs, int], AdaptationSource] = CropSource  # for the bundle's input size
 
 
 class AdaptationRecipe(BaseModel):
@@ -82,8 +114,8 @@ class AdaptationRecipe(BaseModel):
 class JointBatch:
     """What one step sees."""
 
-    free: CropBatch
-    pairs: PhotoPairs
+    free: Any  # as the method's own training has them
+    pairs: PhotoPairs[Any]
 
     def __len__(self) -> int:
         return len(self.free) + len(self.pairs)
@@ -167,10 +199,11 @@ def adapt(
         }
     )
     training = CropTraining(run, joined, role)
-    photos = _photo_source(run, joined, recipe, dataset, training.backgrounds)
+    meshes = bundle.load_meshes(run.mesh_dir)
+    photos = Photographs(dataset, bundle.catalog, meshes, training.backgrounds, recipe.photos, joined.crops)
     network = network.to(training.device)
-    step = JointStep(adaptation, adaptation.step(bundle, joined, network, training.device), recipe.weights)
-    joint = partial(_joint_batches, training, photos, recipe, entry.input_size)
+    step = JointStep(adaptation, adaptation.step(training, joined, network), recipe.weights)
+    joint = partial(_joint_batches, adaptation.source(training, photos, entry.input_size), recipe)
     if seconds is not None:
         samples = samples_within(seconds, network, step, joint(0))
         recipe = recipe.model_copy(update={"samples": samples})
@@ -199,13 +232,11 @@ def samples_within(seconds: float, network: nn.Module, step: JointStep, batches:
     return max(len(batch), int(seconds * seen / (time.monotonic() - started)))
 
 
-def _joint_batches(
-    training: CropTraining, photos: PhotoPairSource, recipe: AdaptationRecipe, size: int, first: int
-) -> Iterator[JointBatch]:
+def _joint_batches(source: AdaptationSource, recipe: AdaptationRecipe, first: int) -> Iterator[JointBatch]:
     """Yield batches without end, from number `first` on."""
     pairs = max(1, round(recipe.real_share * recipe.optimiser.batch))
-    for number, free in enumerate(training.batches_from(first, size), first):
-        yield JointBatch(free, photos.pairs(pairs, size, place_seed(recipe.seed, Draws.PHOTOS, number)))
+    for number, free in enumerate(source.free(first), first):
+        yield JointBatch(free, source.pairs(pairs, place_seed(recipe.seed, Draws.PHOTOS, number)))
 
 
 def adapted_network(bundle: Bundle, adaptation: Adaptation, mapping: bool) -> tuple[nn.Module, dict[str, Any]]:
@@ -224,13 +255,6 @@ def adapted_network(bundle: Bundle, adaptation: Adaptation, mapping: bool) -> tu
     if wrong:
         raise BundleError(f"{bundle.path / entry.file}: weights do not fit the architecture: {', '.join(wrong[:3])}")
     return network, architecture
-
-
-def _photo_source(
-    run: TrainingRun, trained_by: CropRecipe, recipe: AdaptationRecipe, dataset: BopDataset, backgrounds: Tensor
-) -> PhotoPairSource:
-    meshes = run.bundle.load_meshes(run.mesh_dir)
-    return PhotoPairSource(dataset, run.bundle.catalog, meshes, backgrounds, recipe.photos, trained_by.crops)
 
 
 def _keep_statistics(network: nn.Module) -> None:

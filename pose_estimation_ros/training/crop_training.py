@@ -96,13 +96,14 @@ class CropTraining:
     def batches_from(self, first: int, size: int) -> Iterator[CropBatch]:
         """Yield crops of a size without end, from batch number `first` on."""
         make = partial(crop_maker, self.bank, self.backgrounds, self.crop_config(size), self.weights)
-        return self._stream_from(first, make)
+        return self.stream_from(first, make)
 
     def stream(self, trainer: Trainer, make: Callable[[], Draw[Batch]]) -> Iterator[Batch]:
         """Yield batches of what is made from seeds, from the one that the trainer has come to."""
-        return self._stream_from(trainer.steps, make)
+        return self.stream_from(trainer.steps, make)
 
-    def _stream_from(self, first: int, make: Callable[[], Draw[Batch]]) -> Iterator[Batch]:
+    def stream_from(self, first: int, make: Callable[[], Draw[Batch]]) -> Iterator[Batch]:
+        """Yield batches of what is made from seeds, from batch number `first` on."""
         recipe, on_gpu = self.recipe, self.bank.surface.is_cuda
         return batch_stream(make, recipe.seed, first, recipe.optimiser.batch, recipe.workers, on_gpu)
 

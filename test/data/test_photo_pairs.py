@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from pose_estimation_ros.data.bop import BopDataset
-from pose_estimation_ros.data.photo_pairs import PhotoConfig, PhotoPairs, PhotoPairSource
+from pose_estimation_ros.data.photo_cuts import PhotoConfig, Photographs
+from pose_estimation_ros.data.photo_pairs import PhotoPairs, PhotoPairSource
 from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import load_mesh
@@ -28,7 +29,7 @@ def source(root: Path, catalog: Catalog | None = None, level: int = 128, **more:
     backgrounds = torch.full((2, 3, 32, 32), level, dtype=torch.uint8)
     config = PhotoConfig(color_jitter=False, **more.pop("config", {}))
     crops = CropConfig(image_side_px=(SIZE, SIZE), noise=0.0, masked_share=more.pop("masked_share", 0.0))
-    return PhotoPairSource(dataset, catalog, meshes, backgrounds, config, crops)
+    return PhotoPairSource(Photographs(dataset, catalog, meshes, backgrounds, config, crops))
 
 
 def overlaps(pairs: PhotoPairs) -> np.ndarray:
@@ -52,9 +53,9 @@ def test_masks_and_poses_fit_the_photographs(tiny_bop: Path) -> None:
 def test_what_others_hide_is_not_visible_without_masks_either(tiny_bop: Path) -> None:
     """Object 1 of the last image lies wholly behind the cube."""
     there = source(tiny_bop, config={"min_visibility": 0.0, "roll_deg": 0.0})
-    assert there.instances == 7
+    assert there.photographs.instances == 7
     without = source(tiny_bop, config={"roll_deg": 0.0})
-    assert without.instances < 7
+    assert without.photographs.instances < 7
     pairs = there.pairs(60, SIZE, seed=0)
     hidden = pairs.real.visibility == 0.0
     assert 0 < int(hidden.sum()) < 30

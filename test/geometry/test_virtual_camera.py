@@ -12,8 +12,8 @@ from pose_estimation_ros.geometry.camera import transform_points
 from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix
 from pose_estimation_ros.geometry.virtual_camera import (
     PoseUpdate,
-    VirtualCameras,
     rotation_between,
+    update_between,
     update_jacobian,
     updated_poses,
     virtual_cameras,
@@ -43,17 +43,6 @@ def _disturbed(poses: Tensor, seed: int) -> Tensor:
     return turned
 
 
-def _right_update(start: Tensor, truth: Tensor, centre: Tensor, cameras: VirtualCameras) -> PoseUpdate:
-    """Return the update that leads from one pose to another, in closed form."""
-    before = transform_points(centre[:, None], cameras.poses(start))[:, 0]
-    after = transform_points(centre[:, None], cameras.poses(truth))[:, 0]
-    focal = cameras.intrinsics[:, :1, 0]
-    shift = (after[:, :2] / after[:, 2:] - before[:, :2] / before[:, 2:]) * focal / SIZE
-    between = rotation_between(after, before) @ cameras.poses(truth)[:, :3, :3]
-    turn = axis_angle_from_matrix(between @ cameras.poses(start)[:, :3, :3].transpose(1, 2))
-    return PoseUpdate(shift, torch.log(after[:, 2] / before[:, 2]), turn)
-
-
 def test_the_middle_comes_into_the_middle_and_the_object_fills_the_image():
     poses, centre, outline = _poses(0)
     cameras = virtual_cameras(poses, centre, outline, SIZE, 1.25)
@@ -75,7 +64,7 @@ def test_the_right_update_reproduces_the_true_pose():
     truth, centre, outline = _poses(2)
     start = _disturbed(truth, 3)
     cameras = virtual_cameras(start, centre, outline, SIZE, 1.3)
-    update = _right_update(start, truth, centre, cameras)
+    update = update_between(start, truth, centre, cameras)
     torch.testing.assert_close(updated_poses(start, centre, cameras, update), truth, atol=1e-10, rtol=0.0)
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from torch import Tensor
 
 from pose_estimation_ros.cli.adapt import main
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.methods.base import LoadContext, import_object
 from pose_estimation_ros.methods.registry import methods
+from pose_estimation_ros.networks.attention_net import Comparison
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_bundle
 from pose_estimation_ros.objects.score_entry import ScoreEntry
 from pose_estimation_ros.pipeline_settings import resolve_run
@@ -35,9 +37,10 @@ RECIPE = {
 @pytest.fixture(scope="module", params=ABLE)
 def case(request: pytest.FixtureRequest, tiny_bop: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     made = make_case(methods()[request.param], tiny_bop, tmp_path_factory.mktemp(request.param))
+    chosen = {"backend": "nobody", "refiner": "none"}
     scores = tuple(
-        ScoreEntry(backend=backend, refiner="none", detector="mask_rcnn", intercept=0.0, terms={}, networks={})
-        for backend in (request.param, "nobody")
+        ScoreEntry(**names, detector="mask_rcnn", intercept=0.0, terms={}, networks={})
+        for names in (chosen | {made.method.kind: request.param}, chosen)
     )
     save_bundle(replace(made.bundle, scores=scores))
     return replace(made, bundle=load_bundle(made.bundle.path))
@@ -50,16 +53,36 @@ def adaptation_of(case: Case) -> Adaptation:
 
 def adapted(case: Case, tmp_path: Path, *options: str, recipe: dict[str, Any] | None = None) -> Bundle:
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe or RECIPE))
-    arguments = ["--bundle", case.bundle.path, "--photos", case.mesh_dir.parent, "--backend", case.method.name]
+    arguments = [
+        "--bundle",
+        case.bundle.path,
+        "--photos",
+        case.mesh_dir.parent,
+        f"--{case.method.kind}",
+        case.method.name,
+    ]
     arguments += ["--out", tmp_path / "adapted", "--work-dir", tmp_path / "run", "--config", tmp_path / "recipe.yaml"]
     assert main([str(item) for item in [*arguments, *options]]) == 0
     return load_bundle(tmp_path / "adapted")
 
 
+def network_inputs(case: Case, size: int) -> list[Tensor]:
+    """Return what the method's network takes beside whether images are real."""
+    if case.method.kind == "backend":
+        return [torch.rand(3, 3, size, size), torch.tensor([0, 1, 0])]
+    (stage, *_) = case.load().trace(case.views[0].frame, case.views[0].hypotheses)
+    few = torch.full((len(stage.observed),), 5.0), torch.full((len(stage.observed),), 1.3)
+    return [stage.observed, stage.rendered, *few]
+
+
+def what_it_says(output: Any) -> Tensor:
+    return output.axis_angle if isinstance(output, Comparison) else output[0]
+
+
 def found(case: Case, bundle: Bundle, domain: str) -> list[Any]:
     settings = resolve_run(bundle).methods[case.method.name].model_copy(update={"domain": domain})
     instance = case.method.make(LoadContext(bundle, CPU, settings, case.mesh_dir))
-    return [fingerprint(case.run(instance, view)) for view in case.views]
+    return fingerprint(case.run(instance, case.views[0]))
 
 
 def test_a_fresh_mapping_changes_nothing(case: Case) -> None:
@@ -67,11 +90,11 @@ def test_a_fresh_mapping_changes_nothing(case: Case) -> None:
     entry = case.bundle.network(adaptation.role)
     network, architecture = adapted_network(case.bundle, adaptation, True)
     plain = case.bundle.load_network(adaptation.role, adaptation.network, CPU)
-    crops, index = torch.rand(3, 3, entry.input_size, entry.input_size), torch.tensor([0, 1, 0])
+    inputs = network_inputs(case, entry.input_size)
     with torch.inference_mode():
-        expected = plain(crops, index)
+        expected = what_it_says(plain(*inputs))
         for is_real in (False, True):
-            torch.testing.assert_close(network.eval()(crops, index, is_real=is_real)[0], expected[0])
+            torch.testing.assert_close(what_it_says(network.eval()(*inputs, is_real=is_real)), expected)
     assert architecture["mapping"] and not entry.architecture.get("mapping", False)
 
 
@@ -107,6 +130,7 @@ def test_plain_fine_tuning_has_no_mapping(case: Case, tmp_path: Path) -> None:
             ["--backend", "unseen"],
             "backend unseen: cannot be adapted; expected --backend one of corners, heatmaps, nemo, ",
         ),
+        (["--refiner", "none"], "refiner none: cannot be adapted; expected --refiner one of attention"),
         (["--images", "7"], "--images 7: expected 1 to 3"),
         (["--minutes", "0"], "--minutes 0: expected a positive number"),
         (["--set", "wieghts.features=1"], "unknown key 'wieghts'; did you mean 'weights'"),
@@ -117,14 +141,9 @@ def test_plain_fine_tuning_has_no_mapping(case: Case, tmp_path: Path) -> None:
 def test_mistakes_are_one_line(
     case: Case, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
-    arguments = [
-        "--bundle",
-        str(case.bundle.path),
-        "--photos",
-        str(case.mesh_dir.parent),
-        "--backend",
-        case.method.name,
-    ]
+    arguments = ["--bundle", str(case.bundle.path), "--photos", str(case.mesh_dir.parent)]
+    if options[0] not in ("--backend", "--refiner"):
+        arguments += [f"--{case.method.kind}", case.method.name]
     assert main([*arguments, *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("pose_adapt: error: ") and message in line
@@ -132,7 +151,8 @@ def test_mistakes_are_one_line(
 
 def test_a_failed_adaptation_leaves_no_copy(case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "copy"
-    arguments = ["--bundle", case.bundle.path, "--photos", case.mesh_dir.parent, "--backend", case.method.name]
+    arguments = ["--bundle", case.bundle.path, "--photos", case.mesh_dir.parent]
+    arguments += [f"--{case.method.kind}", case.method.name]
     arguments += ["--out", out, "--mesh-dir", tmp_path / "nowhere", "--work-dir", tmp_path / "run"]
     assert main([str(item) for item in arguments]) == 2
     assert "nowhere" in capsys.readouterr().err

@@ -15,6 +15,7 @@ METHOD = Method(
         recipe="pose_estimation_ros.methods.attention.training:AttentionRecipe",
         train="pose_estimation_ros.methods.attention.training:train_attention",
         trial="pose_estimation_ros.methods.attention.training:TRIAL",
+        adaptation="pose_estimation_ros.methods.attention.adaptation:ADAPTATION",
     ),
     drawing="pose_estimation_ros.methods.attention.drawing:draw",
     tight_boxes=False,

@@ -9,5 +9,5 @@ from pose_estimation_ros.networks.onnx_file import NetworkExport
 
 
 def export(context: LoadContext) -> list[NetworkExport]:
-    """Return the comparison of images and renderings."""
-    return export_comparison(context.bundle, ROLE)
+    """Return the comparison of images and renderings; features are mapped as `attention.domain` says."""
+    return export_comparison(context.bundle, ROLE, context.settings.domain)

@@ -72,8 +72,8 @@ class Attention(RenderCompare):
         settings: AttentionSettings | None = None,
         tables: ViewTables | None = None,
     ) -> None:
-        super().__init__(network, caster, catalog, outline, size)
         self.settings = settings or AttentionSettings()
+        super().__init__(network, caster, catalog, outline, size, self.settings.domain)
         self.search = ViewSearch(self, tables, self.settings.search)
         turns = half_turns() if self.settings.search.turns == "half" else right_angle_rotations()
         self._rotations = turns.to(self.device)

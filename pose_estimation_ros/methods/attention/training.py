@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +17,7 @@ from pose_estimation_ros.data.view_bank import ViewBank
 from pose_estimation_ros.geometry.rotations import matrix_from_axis_angle
 from pose_estimation_ros.geometry.transfer import to_device
 from pose_estimation_ros.networks.attention_flow import point_flow
-from pose_estimation_ros.networks.attention_net import CELL, DIVISOR, Comparison
+from pose_estimation_ros.networks.attention_net import CELL, DIVISOR, AttentionNet, Comparison
 from pose_estimation_ros.networks.attention_paper import make_attention_net
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
@@ -73,16 +74,39 @@ class AttentionStep:
 
     def __call__(self, network: nn.Module, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its parts."""
-        observed = to_device(batch.observed, self.device).float().div_(255.0)
-        rendered = to_device(batch.rendered, self.device).float()
-        layout = {"memory_format": torch.channels_last}
+        rendered = self._rendered(batch)
         with autocast(self.device, self.bf16):
-            prediction = network(
-                observed.contiguous(**layout),
-                rendered.contiguous(**layout),
-                to_device(batch.distance, self.device),
-                to_device(batch.extent, self.device),
-            )
+            prediction = network(self._observed(batch), rendered, *self._scale(batch))
+        return self._losses(prediction, batch, rendered)
+
+    def features(self, network: nn.Module, batch: PairBatch) -> list[Tensor]:
+        """Return what a mapping would map: the features of the images, not those of the renderings."""
+        assert isinstance(network, AttentionNet)
+        with autocast(self.device, self.bf16):
+            return network.features(self._observed(batch))
+
+    def loss(
+        self, network: nn.Module, features: Sequence[Tensor], batch: PairBatch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of images with these features, and its parts."""
+        assert isinstance(network, AttentionNet)
+        rendered = self._rendered(batch)
+        with autocast(self.device, self.bf16):
+            drawn = network.rendering_features(rendered)
+            prediction = network.compare(features, drawn, rendered, *self._scale(batch))
+        return self._losses(prediction, batch, rendered)
+
+    def _observed(self, batch: PairBatch) -> Tensor:
+        images = to_device(batch.observed, self.device).float().div_(255.0)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def _rendered(self, batch: PairBatch) -> Tensor:
+        return to_device(batch.rendered, self.device).float().contiguous(memory_format=torch.channels_last)
+
+    def _scale(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        return to_device(batch.distance, self.device), to_device(batch.extent, self.device)
+
+    def _losses(self, prediction: Comparison, batch: PairBatch, rendered: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         across, along, turn = self.errors(prediction, batch)
         error = (across + along + turn).detach()
         error_loss = error * torch.exp(-prediction.log_error) + prediction.log_error
@@ -175,20 +199,26 @@ def train_attention(run: TrainingRun, recipe: AttentionRecipe) -> Bundle:
     bundle.catalog.require_single_meshes("network attention")
     refuse_arguments(recipe.network, _TAKEN)
     training = CropTraining(run, recipe, ROLE)
-    bank, device = training.bank, training.device
     architecture = {**recipe.network, "padding": recipe.pairs.padding}
     if recipe.fine_size is not None:
         architecture["coarse"] = [recipe.size]
     network = build_network(make_attention_net, **architecture)
     training.load_start(network, recipe.encoder_from if network.shares_encoder else None)
     trainer = training.trainer(network, recipe.samples)
-    crops, sizes = training.crop_config(recipe.size), object_sizes(bundle.catalog, device)
-    symmetries = catalog_symmetries(bundle.catalog).float().to(device)[:, :, :3, :3]
-    make = partial(_pair_maker, bank, training.backgrounds, crops, recipe.pairs, sizes, training.weights, symmetries)
-    batches = training.stream(trainer, make)
-    step = AttentionStep(bundle.catalog, bank.outline, recipe, device)
+    batches = training.stream(trainer, pair_maker(training, recipe))
+    step = AttentionStep(bundle.catalog, training.bank.outline, recipe, training.device)
     finished = trainer.train(batches, step, recipe.samples, f"{ROLE} {recipe.size} px")
     return training.save(trainer, architecture, recipe.fine_size or recipe.size, finished)
+
+
+def pair_maker(training: CropTraining, recipe: AttentionRecipe) -> Callable[[], Draw[PairBatch]]:
+    """Return what makes that which draws pairs of a training's objects from seeds."""
+    catalog, device = training.run.bundle.catalog, training.device
+    crops, sizes = training.crop_config(recipe.size), object_sizes(catalog, device)
+    symmetries = catalog_symmetries(catalog).float().to(device)[:, :, :3, :3]
+    return partial(
+        _pair_maker, training.bank, training.backgrounds, crops, recipe.pairs, sizes, training.weights, symmetries
+    )
 
 
 def _pair_maker(

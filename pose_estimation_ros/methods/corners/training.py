@@ -91,7 +91,9 @@ def train_corners(run: TrainingRun, recipe: CornersRecipe) -> Bundle:
     return training.finish(trainer, step, recipe.size, recipe.samples, architecture)
 
 
-ADAPTATION = Adaptation(ROLE, CornersNet, lambda bundle, recipe, network, device: CornersStep(bundle, recipe, device))
+ADAPTATION = Adaptation(
+    ROLE, CornersNet, lambda training, recipe, network: CornersStep(training.run.bundle, recipe, training.device)
+)
 TRIAL = Trial(
     {
         **TINY,

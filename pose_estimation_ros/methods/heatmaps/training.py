@@ -223,7 +223,10 @@ def shown_to_trunk(network: nn.Module, visible: Tensor) -> Tensor:
 
 
 ADAPTATION = Adaptation(
-    ROLE, HeatmapNet, lambda bundle, recipe, network, device: HeatmapsStep(bundle, recipe, device), shown_to_trunk
+    ROLE,
+    HeatmapNet,
+    lambda training, recipe, network: HeatmapsStep(training.run.bundle, recipe, training.device),
+    shown_to_trunk,
 )
 TRIAL = Trial(
     {

@@ -270,7 +270,11 @@ def train_nemo(run: TrainingRun, recipe: NemoRecipe) -> Bundle:
     return training.finish(trainer, step, recipe.size, recipe.samples, architecture)
 
 
-ADAPTATION = Adaptation(ROLE, NemoNet, NemoStep)
+ADAPTATION = Adaptation(
+    ROLE,
+    NemoNet,
+    lambda training, recipe, network: NemoStep(training.run.bundle, recipe, network, training.device),
+)
 TRIAL = Trial(
     {
         **TINY,

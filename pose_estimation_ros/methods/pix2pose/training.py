@@ -147,7 +147,9 @@ def size_reached(recipe: Pix2PoseRecipe, samples: int) -> int:
     return recipe.stages[-1].size
 
 
-ADAPTATION = Adaptation(ROLE, Pix2PoseNet, lambda bundle, recipe, network, device: Pix2PoseStep(bundle, recipe, device))
+ADAPTATION = Adaptation(
+    ROLE, Pix2PoseNet, lambda training, recipe, network: Pix2PoseStep(training.run.bundle, recipe, training.device)
+)
 TRIAL = Trial(
     {
         **TINY,

@@ -124,7 +124,7 @@ def _maker(
         return DescriptorBatch(
             batch.observed,
             on_grey(color, mask),
-            F.adaptive_avg_pool2d(batch.visible[:, None].float(), cells)[:, 0],
+            F.adaptive_avg_pool2d(batch.mask_visible[:, None].float(), cells)[:, 0],
             F.adaptive_avg_pool2d(mask.float(), cells)[:, 0],
             batch.object_index,
         )

@@ -98,7 +98,7 @@ def load(context: LoadContext) -> Unseen:
     """
     bundle, settings = context.bundle, context.settings
     role = next((role for role in ROLES if role in bundle.networks), ROLES[-1])
-    comparison = RenderCompare.load(bundle, role, context.device, context.mesh_dir)
+    comparison = RenderCompare.load(bundle, role, context.device, context.mesh_dir, settings.domain)
     if not isinstance(comparison.network, AttentionNet):
         raise BundleError(
             f"{bundle.path / BUNDLE_FILE}: networks.{role} is of variant 'paper', which has no features to look views "
