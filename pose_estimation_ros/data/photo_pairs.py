@@ -59,11 +59,8 @@ class PhotoPairSource:
 
     def _place(self, item: Instance, size: int, generator: torch.Generator) -> Place:
         """Choose turn, scale and shift of a crop about an object."""
-        turn, intrinsics, crops = (
-            self.photographs.roll(generator),
-            self.photographs.cameras[item.photo],
-            self.photographs.crops,
-        )
+        photographs = self.photographs
+        turn, intrinsics, crops = photographs.roll(generator), photographs.cameras[item.photo], photographs.crops
         outline, pose = self._outline[item.object_index], turn @ item.pose
         pixels = project_points(outline[None], pose[None], intrinsics[None])[0]
         low, high = pixels.amin(dim=0), pixels.amax(dim=0)
@@ -75,7 +72,7 @@ class PhotoPairSource:
         camera[:2, 2] -= centre
         camera[:2] *= size / side
         camera[:2, 2] += (size - 1) / 2.0
-        return self.photographs.place(item, camera, turn)
+        return photographs.place(item, camera, turn)
 
     def _truth(
         self, cuts: PhotoCuts, size: int

@@ -170,7 +170,7 @@ class AttentionNet(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             maps = self.encoder(images)
             maps = [level(item) for level, item in zip(self.levels, maps, strict=True)] if self.levels else maps
-        return self.mapping(maps) if is_real and self.mapping is not None else maps
+        return self._mapped(maps, is_real)
 
     def rendering_features(self, rendered: Tensor) -> list[Tensor]:
         """Return the features of renderings (B, RENDERED, S, S) at strides 4 and 8."""
@@ -180,7 +180,10 @@ class AttentionNet(nn.Module):
         """Return the features of images and of renderings, which are encoded together."""
         maps = self.features(torch.cat([observed, _on_grey(rendered)]))
         seen, drawn = (list(half) for half in zip(*(item.chunk(2) for item in maps), strict=True))
-        return self.mapping(seen) if is_real and self.mapping is not None else seen, drawn
+        return self._mapped(seen, is_real), drawn
+
+    def _mapped(self, maps: list[Tensor], is_real: bool) -> list[Tensor]:
+        return self.mapping(maps) if is_real and self.mapping is not None else maps
 
     @torch.no_grad()
     def similarity(self, observed: Tensor, rendered: Tensor, is_real: bool = False) -> Tensor:

@@ -84,7 +84,7 @@ class UpdateSource:
     Args:
         training: of the refiner.
         photographs: to adapt to.
-        input_size: of the bundle; stages that are larger than the training's learn from the smaller ones here, too.
+        input_size: of the bundle, that of the last stages; like the training, this has the images of the first ones.
     """
 
     def __init__(self, training: CropTraining, photographs: Photographs, input_size: int) -> None:
