@@ -36,6 +36,7 @@ from pose_estimation_ros.data.hand_skeleton import (
 from pose_estimation_ros.data.hand_skin import cover
 from pose_estimation_ros.data.nyu_hand import CAMERA, PALM
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
+from pose_estimation_ros.objects.bundle import BundleError, load_bundle
 from pose_estimation_ros.rendering.spheres import sphere_depth
 
 NODE = ["-c", "import sys; from pose_estimation_ros.ros.start import hands; sys.exit(hands())"]
@@ -66,9 +67,10 @@ def main(argv: list[str] | None = None) -> int:
     origin = origin_of("python benchmarks/hands_over_dds.py", argv)
     rows = Rows()
     try:
+        bundle = load_bundle(options.bundle).path.resolve()
         for hands in options.hands:
-            rows.add(hands=hands, **measure(hands, options))
-    except GraphError as error:
+            rows.add(hands=hands, **measure(hands, bundle, options))
+    except (BundleError, GraphError) as error:
         print(f"hands_over_dds.py: error: {error}", file=sys.stderr)
         return 2
     if options.result:
@@ -150,63 +152,78 @@ def run_camera(depth: np.ndarray, count: int, rate_hz: float) -> int:
     return 0
 
 
-def measure(hands: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Start node and camera, and note when the answers to its images arrive.
+class Listener:
+    """Notes when the answers to images arrive."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from diagnostic_msgs.msg import DiagnosticArray
+        from tf2_msgs.msg import TFMessage
+        from vision_msgs.msg import Detection3DArray
+
+        self.answers_ns: list[int] = []  # receipt, with or without hands
+        self.latencies_ns: dict[int, int] = {}  # of transforms, by the stamp of the image
+        self.status: Any = None  # the newest of the node
+        self.node = rclpy.create_node("hands_over_dds")
+        self.node.create_subscription(TFMessage, "/tf", self._on_tf, 100)
+        self.node.create_subscription(Detection3DArray, "/hands/detections", self._on_detections, 100)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def _now_ns(self) -> int:
+        return self.node.get_clock().now().nanoseconds
+
+    def _on_tf(self, message: Any) -> None:
+        from pose_estimation_ros.ros.messages import stamp_to_ns
+
+        stamp_ns = stamp_to_ns(message.transforms[0].header.stamp)
+        self.latencies_ns.setdefault(stamp_ns, self._now_ns() - stamp_ns)
+
+    def _on_detections(self, message: Any) -> None:
+        self.answers_ns.append(self._now_ns())
+
+    def _on_diagnostics(self, message: Any) -> None:
+        self.status = message.status[0]
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the answers amount to."""
+        latency_ms = np.array(list(self.latencies_ns.values())) / 1e6
+        values = {item.key: item.value for item in self.status.values}
+        return {
+            "processed": len(self.answers_ns),
+            "on_tf": len(latency_ms),
+            "per_second": (len(self.answers_ns) - 1) / ((self.answers_ns[-1] - self.answers_ns[0]) / 1e9),
+            "latency_ms_p50": float(np.percentile(latency_ms, 50)),
+            "latency_ms_p95": float(np.percentile(latency_ms, 95)),
+            "search_ms_p50": float(values["search_ms"]),
+            "joints_ms_p50": float(values["joints_ms"]),
+        }
+
+
+def measure(hands: int, bundle: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Start node and camera, and listen until the last image.
 
     Raises:
         GraphError: if one of them fails, or hardly anything comes.
     """
     import rclpy
-    from diagnostic_msgs.msg import DiagnosticArray
-    from tf2_msgs.msg import TFMessage
-    from vision_msgs.msg import Detection3DArray
 
-    from pose_estimation_ros.ros.messages import stamp_to_ns
-
-    answers_ns: list[int] = []  # receipt
-    latencies_ns: dict[int, int] = {}  # by the stamp of the image
-    statuses: list[Any] = []  # of the node, one a second
+    parameters = [f"bundle:={bundle}", f"device:={options.device}"]
+    sizes = ["--hands", str(hands), "--images", str(options.images), "--rate", str(options.rate)]
     with Graph(LOGS) as graph:
         os.environ.update(ROS_DOMAIN_ID=str(graph.domain_id), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
         rclpy.init()
-        node = rclpy.create_node("hands_over_dds")
-
-        def now_ns() -> int:
-            return node.get_clock().now().nanoseconds
-
-        def on_tf(message: TFMessage) -> None:
-            stamp_ns = stamp_to_ns(message.transforms[0].header.stamp)
-            latencies_ns.setdefault(stamp_ns, now_ns() - stamp_ns)
-
-        def on_diagnostics(message: DiagnosticArray) -> None:
-            statuses.append(message.status[0])
-
-        node.create_subscription(TFMessage, "/tf", on_tf, 100)
-        node.create_subscription(Detection3DArray, "/hands/detections", lambda _: answers_ns.append(now_ns()), 100)
-        node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
-        parameters = [f"bundle:={Path(options.bundle).resolve()}", f"device:={options.device}"]
+        listener = Listener()
         graph.start("node", [*NODE, "--ros-args", *(word for item in parameters for word in ("-p", item))])
-        sizes = ["--hands", str(hands), "--images", str(options.images), "--rate", str(options.rate)]
         graph.start("camera", [__file__, "--camera", *sizes])
         deadline_s = time.monotonic() + PATIENCE_S + options.images / options.rate
         while graph.is_running("camera") and graph.is_running("node") and time.monotonic() < deadline_s:
-            rclpy.spin_once(node, timeout_sec=0.1)
-        node.destroy_node()
+            rclpy.spin_once(listener.node, timeout_sec=0.1)
+        listener.node.destroy_node()
         rclpy.shutdown()
-        if not graph.is_running("node") or graph.wait("camera", 1.0) != 0 or len(latencies_ns) < 2:
-            raise GraphError(f"{len(latencies_ns)} of {options.images} images answered; see {LOGS}")
-    latency_ms = np.array(list(latencies_ns.values())) / 1e6
-    values = {item.key: item.value for item in statuses[-1].values}
-    return {
-        "images": options.images,
-        "processed": len(answers_ns),
-        "on_tf": len(latency_ms),
-        "per_second": (len(answers_ns) - 1) / ((answers_ns[-1] - answers_ns[0]) / 1e9),
-        "latency_ms_p50": float(np.percentile(latency_ms, 50)),
-        "latency_ms_p95": float(np.percentile(latency_ms, 95)),
-        "search_ms_p50": float(values["search_ms"]),
-        "joints_ms_p50": float(values["joints_ms"]),
-    }
+        is_whole = graph.is_running("node") and graph.wait("camera", 1.0) == 0
+        if not is_whole or len(listener.latencies_ns) < 2 or listener.status is None:
+            raise GraphError(f"joints of {len(listener.latencies_ns)} of {options.images} images came; see {LOGS}")
+    return {"images": options.images, **listener.figures()}
 
 
 if __name__ == "__main__":

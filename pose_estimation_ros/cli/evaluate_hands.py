@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace, origin: Origin) -> None:
     true = read_joints(arguments.groundtruth)
     subjects = subject_of(len(true), arguments.subject_frames)
-    bundle = load_bundle(arguments.bundle) if arguments.bundle else None
+    bundle = load_bundle(arguments.bundle) if arguments.bundle is not None else None
     files = [(path.stem.removesuffix("_uvd"), path) for path in arguments.predictions]
     _refuse_same_names([*(name for name, _ in files), *([bundle.name] if bundle else [])])
     estimated = {name: _read_predictions(path, true) for name, path in files}

@@ -120,7 +120,7 @@ def run_bundle(bundle: Bundle, arguments: argparse.Namespace, subjects: np.ndarr
     misses = count_misses(records)
     note = (
         f"no hand found in {misses} of {len(records)} frames ({describe_misses(records)}); they count with the joints "
-        "of the last frame before that has a hand"
+        "of the last hand before them"
     )
     return BundleResult(points_from_uvd(uvd), misses, note if misses else None)
 
