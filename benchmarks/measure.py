@@ -163,6 +163,7 @@ OTHERS = {
         "--bop models/demo/sequence --backend unseen --objects mug --rounds 1",
         "time_warm_up": "python benchmarks/warm_up.py --bundle models/demo --refiner attention",
         "time_first_pose": "python benchmarks/first_pose.py",
+        "time_hands": "python benchmarks/hands_over_dds.py",
         "time_demo": "pose_demo",
         "time_node": "python benchmarks/node_overhead.py",
         "time_node_1080": "python benchmarks/node_overhead.py --width 1920 --height 1080",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pose_estimation_ros.methods.base import Kind
+from pose_estimation_ros.methods.base import Kind, Method
 from pose_estimation_ros.methods.registry import choices, pipeline_methods
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, Bundle
 from pose_estimation_ros.settings import (
@@ -152,3 +152,12 @@ def bundle_layer(bundle: Bundle | None) -> list[Layer]:
     if bundle is None or not bundle.settings:
         return []
     return [Layer(str(bundle.path / BUNDLE_FILE), flatten(bundle.settings))]
+
+
+def resolve_method(method: Method, bundle: Bundle | None, layers: Sequence[Layer] = ()) -> Settings:
+    """Find the settings of one method: defaults, then those of the bundle, then the layers, later ones winning.
+
+    Raises:
+        SettingsError: if a value is bad.
+    """
+    return resolve(method.settings_model(), [*bundle_layer(bundle), *layers], f"{method.name}.").settings

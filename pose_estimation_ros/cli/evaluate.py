@@ -10,7 +10,7 @@ from typing import Any
 
 from pose_estimation_ros.cli.evaluate_images import find_targets, open_dataset, part_of, slice_images
 from pose_estimation_ros.cli.evaluate_options import make_parser
-from pose_estimation_ros.cli.evaluate_output import partial_file, print_outputs, write_outputs
+from pose_estimation_ros.cli.evaluate_output import print_outputs, write_outputs
 from pose_estimation_ros.cli.settings_options import settings_of
 from pose_estimation_ros.data.bop import BopDataset, BopImage, BopTarget
 from pose_estimation_ros.evaluation import report
@@ -21,6 +21,7 @@ from pose_estimation_ros.evaluation.bop_results import (
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection
 from pose_estimation_ros.evaluation.localisation import object_points
 from pose_estimation_ros.evaluation.metrics import DepthRenderer
+from pose_estimation_ros.evaluation.partial import partial_file
 from pose_estimation_ros.evaluation.published import (
     AsNode,
     Published,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.evaluation import report
 from pose_estimation_ros.evaluation.bop_results import Estimate, check_file_name, write_pose_texts, write_results
 from pose_estimation_ros.evaluation.metrics import ObjectPoints
+from pose_estimation_ros.evaluation.partial import partial_file
 from pose_estimation_ros.evaluation.published import describe_published
 from pose_estimation_ros.evaluation.report import Evaluation
 from pose_estimation_ros.training import processes
@@ -54,8 +54,3 @@ def print_outputs(evaluation: Evaluation, names: dict[int, str], context: dict[s
         print(f"{count} images without a pose: {reason}")
     for note in context["notes"]:
         print(f"note: {note}")
-
-
-def partial_file(csv: Path, number: int = 0) -> Path:
-    """Return where the finished images of a run lie until it is complete, those of one of its processes."""
-    return csv.with_name(f"{csv.name}.partial{f'.{number}' if number else ''}.jsonl")

@@ -117,11 +117,11 @@ class BopDataset:
         """Read depth along z as (H, W) float32 metres, zero where unknown; None where the set has no depth."""
         if image.depth_path is None:
             return None
-        return _imread_unchanged(image.depth_path).astype(np.float32) * np.float32(image.depth_scale)
+        return read_unchanged(image.depth_path).astype(np.float32) * np.float32(image.depth_scale)
 
     def read_mask(self, truth: GroundTruth) -> np.ndarray | None:
         """Read the visible pixels of an instance as (H, W) bool; None where the set has no masks."""
-        return None if truth.mask_visible_path is None else _imread_unchanged(truth.mask_visible_path) > 0
+        return None if truth.mask_visible_path is None else read_unchanged(truth.mask_visible_path) > 0
 
     def frame(self, image: BopImage) -> Frame:
         """Read an image with its camera."""
@@ -165,7 +165,7 @@ def _read_scene(folder: Path) -> list[BopImage]:
     keys = sorted((key for key in cameras if int(key) in pictures), key=int)
     if not keys:
         return []
-    height, width = _imread_unchanged(pictures[int(keys[0])]).shape[:2]
+    height, width = read_unchanged(pictures[int(keys[0])]).shape[:2]
     images = []
     for key in keys:
         image_id, camera = int(key), cameras[key]
@@ -221,7 +221,12 @@ def _files_by_id(scene: Path, folders: tuple[str, ...]) -> dict[int, Path]:
     return {}
 
 
-def _imread_unchanged(path: Path) -> np.ndarray:
+def read_unchanged(path: Path) -> np.ndarray:
+    """Read an image with the channels and bits that its file has, colours as OpenCV orders them.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
     import cv2
 
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)

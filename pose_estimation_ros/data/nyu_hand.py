@@ -33,6 +33,7 @@ JOINTS = {
 PALM = 13  # its place among them; crops are centred there
 SUBJECT_FRAMES = (2440, 5812)  # of the test set, one subject after the other
 CUBE_SIDES_M = (0.300, 0.250)  # of the crops; the second subject's hand is smaller
+DECIMALS = 3  # of the numbers in result files
 _MM = 1000.0
 
 
@@ -67,6 +68,19 @@ def read_joints(path: str | Path) -> np.ndarray:
                 "expected u v in pixels and d in millimetres"
             )
     return points_from_uvd(uvd)
+
+
+def write_joints(path: Path, uvd: np.ndarray) -> None:
+    """Write a result file as `read_joints` reads them, replacing an old one only when the new one is complete.
+
+    Args:
+        path: the text file; its folder is made.
+        uvd: pixels and depths in millimetres, shape (frames, 14, 3); three decimals are kept, as in published files.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    np.savetxt(temporary, uvd.reshape(len(uvd), -1), fmt=f"%.{DECIMALS}f")
+    temporary.replace(path)
 
 
 def points_from_uvd(uvd: np.ndarray) -> np.ndarray:

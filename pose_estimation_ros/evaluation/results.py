@@ -23,7 +23,8 @@ from pose_estimation_ros.networks.precision import VARIABLE
 
 SIGNIFICANT_DIGITS = 5
 _VARIABLES = ("OMP_NUM_THREADS", VARIABLE)  # of the environment, that change figures
-_SILENT = {"--resume": 0, "--csv": 1, "--estimates": 1}  # options that change no figure, and how many words follow them
+# Options that change no figure, and how many words follow them.
+_SILENT = {"--resume": 0, "--csv": 1, "--estimates": 1, "--write": 1}
 _SOURCES = ("--", ".", ":!benchmarks/results", ":!*.md", ":!*.rst")  # what can change a number
 
 
@@ -54,7 +55,7 @@ def origin_of(program: str, argv: Sequence[str] | None = None, device: torch.dev
 
 
 def _telling(arguments: Sequence[str]) -> list[str]:
-    """Leave out options that change no figure: where finished images are kept, and that a run went on with them."""
+    """Leave out options that change no figure: where results are kept, and that a run went on with them."""
     kept, left_out = [], 0
     for word in arguments:
         name, _, value = word.partition("=")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +15,7 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection
 from pose_estimation_ros.evaluation.localisation import target_instances
+from pose_estimation_ros.evaluation.partial import append_partial, begin_partial, read_partial
 from pose_estimation_ros.evaluation.published import AsNode
 from pose_estimation_ros.methods.base import Detector
 from pose_estimation_ros.objects.catalog import Catalog
@@ -199,45 +199,22 @@ def run_images(
     Raises:
         ValueError: if the file to resume from was made under other settings.
     """
-    settings = json.loads(json.dumps(settings or {}))
-    done = _read_partial(partial, settings) if resume and partial is not None and partial.is_file() else []
+    settings = settings or {}
+    done: list[ImageRecord] = []
+    if resume and partial is not None and partial.is_file():
+        done = [_decode(entry) for entry in read_partial(partial, settings)]
     finished = {(item.scene_id, item.image_id) for item in done}
     by_image: dict[tuple[int, int], list[BopTarget]] = {}
     for target in targets:
         by_image.setdefault((target.scene_id, target.image_id), []).append(target)
     if partial is not None:
-        _write_partial(partial, settings, done)
+        begin_partial(partial, settings, [_encode(record) for record in done])
     for image in progress([image for image in dataset.images if image.key not in finished]):
         record = runner(dataset, image, by_image.get(image.key, []))
         done.append(record)
         if partial is not None:
-            with partial.open("a") as file:
-                file.write(json.dumps(_encode(record)) + "\n")
+            append_partial(partial, _encode(record))
     return sorted(done, key=lambda item: (item.scene_id, item.image_id))
-
-
-def _write_partial(path: Path, settings: dict[str, Any], done: Sequence[ImageRecord]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps({"settings": settings}), *(json.dumps(_encode(record)) for record in done)]
-    path.write_text("\n".join(lines) + "\n")
-
-
-def _read_partial(path: Path, settings: dict[str, Any]) -> list[ImageRecord]:
-    lines = path.read_text().splitlines()
-    before = json.loads(lines[0]).get("settings", {}) if lines else {}
-    for key in sorted(set(before) | set(settings)):
-        if before.get(key) != settings.get(key):
-            raise ValueError(
-                f"{path}: made with {key} = {before.get(key)!r}, expected {settings.get(key)!r}; "
-                "run without --resume to start over"
-            )
-    records = []
-    for line in lines[1:]:
-        try:
-            records.append(_decode(json.loads(line)))
-        except ValueError:  # the last line of a run that was killed while writing
-            break
-    return records
 
 
 def _encode(record: ImageRecord) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pose_estimation_ros.methods.registry import find_method
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.node_settings import ImageNodeSettings
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
-from pose_estimation_ros.pipeline_settings import DEVICE_PATTERN, bundle_layer
+from pose_estimation_ros.pipeline_settings import DEVICE_PATTERN, resolve_method
 from pose_estimation_ros.ros.fixed_parameters import declare_fixed, given_parameters
 from pose_estimation_ros.ros.parameters import ORIGIN
 from pose_estimation_ros.settings import (
@@ -85,8 +85,7 @@ def finder_settings(given: Mapping[str, Any], bundle: Bundle | None) -> Settings
     Raises:
         SettingsError: if a value is bad.
     """
-    layers = [*bundle_layer(bundle), Layer(ORIGIN, given)]
-    return resolve(find_method("hands", METHOD).settings_model(), layers, f"{METHOD}.").settings
+    return resolve_method(find_method("hands", METHOD), bundle, [Layer(ORIGIN, given)])
 
 
 def _readable_bundle(name: str) -> Bundle | None:

@@ -207,7 +207,7 @@ def adapt(
     if seconds is not None:
         samples = samples_within(seconds, network, step, joint(0))
         recipe = recipe.model_copy(update={"samples": samples})
-    trainer = training.trainer(network, recipe.samples)
+    trainer = training.trainer(network, recipe.samples, suited(joined.optimiser, recipe.samples))
     _keep_statistics(network)
     about = f"{role}, {photos.instances} annotated objects"
     finished = trainer.train(joint(trainer.steps), step, recipe.samples, about)
@@ -216,6 +216,15 @@ def adapt(
     }
     known = {**entry.training, "adaptation": record}
     return trainer.save_weights(bundle, role, architecture, entry.input_size, known)
+
+
+def suited(optimiser: OptimiserConfig, samples: int) -> OptimiserConfig:
+    """Return how a training of so many samples is optimised, were it a short one.
+
+    It warms up for a tenth of it at most, and weights are averaged over a quarter: else they were the first ones still.
+    """
+    short = {"warmup_samples": samples // 10, "ema_samples": max(optimiser.batch, samples // 4)}
+    return optimiser.model_copy(update={key: min(getattr(optimiser, key), most) for key, most in short.items()})
 
 
 def samples_within(seconds: float, network: nn.Module, step: JointStep, batches: Iterator[JointBatch]) -> int:

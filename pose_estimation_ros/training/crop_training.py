@@ -72,8 +72,14 @@ class CropTraining:
             network, self.run.bundle, self.role, encoder_from, recipe.initial, recipe.pretrained, frozen
         )
 
-    def trainer(self, network: nn.Module, total_samples: int) -> Trainer:
-        """Return the trainer of a network; an encoder that is frozen stays as it is."""
+    def trainer(self, network: nn.Module, total_samples: int, optimiser: OptimiserConfig | None = None) -> Trainer:
+        """Return the trainer of a network; an encoder that is frozen stays as it is.
+
+        Args:
+            network: what is trained.
+            total_samples: how many it will see.
+            optimiser: how; the recipe's where absent.
+        """
         recipe, run = self.recipe, self.run
         network = network.to(self.device).to(memory_format=torch.channels_last).train()
         encoder, rate = encoder_of(network, recipe), rate_of_encoder(network, recipe)
@@ -82,7 +88,15 @@ class CropTraining:
             keep_statistics(encoder, recipe, rate)
             factors = encoder_rates(encoder, recipe, rate, "encoder.")
         return Trainer(
-            network, recipe.optimiser, total_samples, run.folder, run.resume, factors, recipe, recipe.seed, run.pause
+            network,
+            optimiser or recipe.optimiser,
+            total_samples,
+            run.folder,
+            run.resume,
+            factors,
+            recipe,
+            recipe.seed,
+            run.pause,
         )
 
     def crop_config(self, size: int) -> CropConfig:

@@ -47,7 +47,11 @@ def test_a_known_error_is_measured_and_written(files, tmp_path, capsys) -> None:
     [
         (["short"], ["--subject-frames", "2", "3"], "short.txt: 4 frames of estimated joints, expected 5"),
         (["deep_uvd"], [], "subjects of [2440, 5812] frames: expected positive numbers whose sum is 5"),
-        (["deep_uvd", "deep_uvd"], ["--subject-frames", "5"], "files called deep, deep, expected different names"),
+        (
+            ["deep_uvd", "deep_uvd"],
+            ["--subject-frames", "5"],
+            "predictions called deep, deep: expected different",
+        ),
     ],
 )
 def test_mistakes_are_one_line(files, tmp_path, capsys, predictions, options, message) -> None:

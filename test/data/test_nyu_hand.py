@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pose_estimation_ros.data.hand_skeleton import place_bones, sample_articulations, sample_shapes
 from pose_estimation_ros.data.nyu_hand import (
     CAMERA,
     JOINTS,
@@ -20,7 +25,10 @@ from pose_estimation_ros.data.nyu_hand import (
     read_joints,
     subject_of,
     uvd_from_points,
+    write_joints,
 )
+
+NYU = Path(os.environ.get("NYU_HAND_DIR", Path(__file__).resolve().parents[3] / "shared/data/nyu_hand"))
 
 
 @given(st.floats(0.0, 639.0), st.floats(0.0, 479.0), st.floats(200.0, 2000.0))
@@ -85,3 +93,32 @@ def test_what_is_no_such_file_is_named(tmp_path, content: str, message: str) -> 
     path.write_text(content)
     with pytest.raises(ValueError, match=rf"joints\.txt: .*{message}"):
         read_joints(path)
+
+
+def test_a_written_file_is_read_back_exactly_and_replaces_an_old_one(tmp_path: Path) -> None:
+    uvd = np.random.default_rng(0).uniform(50.0, 400.0, (3, 14, 3)).round(3)
+    path = tmp_path / "new/some_uvd.txt"
+    for frames in (3, 2):
+        write_joints(path, uvd[:frames])
+        assert np.array_equal(read_joints(path), points_from_uvd(uvd[:frames]))
+    assert [item.name for item in path.parent.iterdir()] == ["some_uvd.txt"]
+
+
+def right_share(joints: np.ndarray) -> float:
+    """Return the share of hands (N, 14, 3) whose fingers bend to the side that the palms of right hands are on."""
+    named = dict(zip(JOINTS, joints.transpose(1, 0, 2), strict=True))
+    out_of_palm = np.cross(
+        named["wrist, thumb side"] - named["wrist, pinky side"], named["middle base"] - named["palm"]
+    )
+    bend = named["middle tip"] - named["middle base"] + named["ring tip"] - named["ring base"]
+    return float(((out_of_palm * bend).sum(axis=1) > 0.0).mean())
+
+
+@pytest.mark.skipif(not NYU.is_dir(), reason=f"no joints of the data set in {NYU}")
+def test_annotated_hands_are_right_ones_as_those_of_the_model() -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = place_bones(sample_shapes(300, generator), sample_articulations(300, generator)).joints.numpy()
+    joints = read_joints(NYU / "groundtruth_uvd.txt")
+    for hands in (model, *(joints[subject_of(len(joints)) == number] for number in (0, 1))):
+        assert right_share(hands) > 0.95
+        assert right_share(hands * np.array([-1.0, 1.0, 1.0])) < 0.05

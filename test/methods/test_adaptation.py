@@ -116,6 +116,14 @@ def test_what_is_learned_from_photographs_is_stored_and_applied_to_them_alone(
     assert "pose_calibrate" in capsys.readouterr().out
 
 
+def test_a_short_training_is_worth_its_samples(case: Case, tmp_path: Path) -> None:
+    """With the warm-up and the average of a long one the weights would be those of the start."""
+    recipe = {**RECIPE, "optimiser": {"batch": 8, "learning_rate": 0.01}}
+    bundle = adapted(case, tmp_path, recipe=recipe)
+    weights = bundle.weights(adaptation_of(case).role)
+    assert weights["mapping.levels.0.0.leave.weight"].abs().max() > 1e-3
+
+
 def test_plain_fine_tuning_has_no_mapping(case: Case, tmp_path: Path) -> None:
     bundle = adapted(case, tmp_path, "--set", "mapping=false", "--images", "2", "--minutes", "0.01")
     entry = bundle.network(adaptation_of(case).role)
