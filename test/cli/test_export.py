@@ -107,9 +107,11 @@ def test_mapped_features_are_the_same_in_the_file(tmp_path: Path, shape: tuple[i
 
 @needs_onnx
 def test_the_refiner_solves_for_its_update_in_the_file(tmp_path: Path):
-    """Without the solver and the strides that ONNX lacks."""
+    """Without the solver and the strides that ONNX lacks, and with the mapping of what the image shows."""
     torch.manual_seed(0)
-    network = AttentionNet(widths=[8, 8], blocks=[1, 1], hidden=8).eval()
+    network = AttentionNet(widths=[8, 8], blocks=[1, 1], hidden=8, mapping=True).eval()
+    for parameter in network.mapping.parameters():
+        nn.init.normal_(parameter, std=0.3)
     nn.init.normal_(network.out.weight, std=0.3)  # an update of nothing is nothing but rounding
 
     class Update(nn.Module):
@@ -118,7 +120,7 @@ def test_the_refiner_solves_for_its_update_in_the_file(tmp_path: Path):
             self.network = network
 
         def forward(self, observed: Tensor, rendered: Tensor, distance: Tensor, extent: Tensor) -> tuple[Tensor, ...]:
-            found = self.network(observed, rendered, distance, extent)
+            found = self.network(observed, rendered, distance, extent, is_real=True)
             return found.shift, found.log_distance, found.axis_angle, found.log_error
 
     def inputs(count: int) -> dict[str, Tensor]:
