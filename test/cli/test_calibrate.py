@@ -144,4 +144,5 @@ def test_without_meshes_it_says_where_they_go(bundle, capsys):
 
 
 def test_scenes_are_renderings_to_methods_that_ask():
-    assert domain_of_renderings() == {"corners.domain": "synthetic", "pix2pose.domain": "synthetic"}
+    asking = ("attention", "corners", "heatmaps", "nemo", "patches", "pix2pose", "unseen")
+    assert domain_of_renderings() == {f"{name}.domain": "synthetic" for name in asking}

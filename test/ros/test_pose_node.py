@@ -136,7 +136,7 @@ def test_a_camera_that_dies_is_told_with_its_age_and_shows_no_objects(make_bench
     bench.wait(lambda: "no image on /image for" in bench.status_message(), "the silence")
     assert bench.value("objects") == "0"
     assert float(bench.value("image_age_s")) >= 0.5
-    assert float(bench.value("result_age_s")) >= 0.5
+    bench.wait(lambda: float(bench.value("result_age_s")) >= 0.5, "the age of the result, which came after the image")
 
 
 @pytest.mark.usefixtures("short_silence")
@@ -293,6 +293,6 @@ def test_diagnostics_tell_timings_and_what_is_missing(make_bench, pipeline):
     bench.wait(lambda: bench.value("frames_processed") == "5", "five frames")
     assert float(bench.value("detection_ms")) == pytest.approx(20.0)
     assert 20.0 <= float(bench.value("total_ms")) <= float(bench.value("latency_ms_p50"))
-    assert 0.0 < float(bench.value("overhead_ms")) < 20.0
+    assert 0.0 < float(bench.value("overhead_ms")) < float(bench.value("latency_ms_p50"))
     assert bench.value("state") == "active"
     assert bench.status().name == "/pose_estimation"

@@ -140,20 +140,21 @@ def test_a_broken_bundle_is_refused_and_the_old_one_stays_until_it_is_mended(mak
     bench.wait_until_connected()
     file = bundle.path / "bundle.yaml"
     whole = file.read_text()
-    for content, reason in (("objects: [", "bundle.yaml: "), (whole.replace("0.137", "137.0"), "diameter_m = 137")):
+    broken = ("objects: [", "bundle.yaml: "), (whole.replace("0.137", "137.0"), "diameter_m = 137")
+    for second, (content, reason) in enumerate(broken, 1):
         file.write_text(content)
         answer = reload(bench)
         assert not answer.success
         assert answer.message.startswith("reload failed, the bundle of before stays in force: ")
         assert reason in answer.message
-        send_until_processed(bench, 1)
+        send_until_processed(bench, second)
         bench.wait(lambda message=answer.message: bench.status_message().endswith(message), "the reason")
         assert bench.status().level == b"\x01"
     shutil.rmtree(bundle.path)
     assert "no bundle.yaml in" in reload(bench).message
     save_bundle(bundle)
     assert reload(bench).success
-    send_until_processed(bench, 2)
+    send_until_processed(bench, 3)
     bench.wait(lambda: bench.status_message() == "2 objects", "good diagnostics")
 
 
