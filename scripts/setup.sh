@@ -159,9 +159,9 @@ if ! is_done package "$package_hash"; then
     mark_done package "$package_hash"
 fi
 if ! is_done bytecode "$pip_hash"; then
-    # Otherwise the node's first start compiles it, and every start where PYTHONDONTWRITEBYTECODE is set.
-    step "bytecode of what the node imports" env -u PYTHONDONTWRITEBYTECODE -u PYTHONPYCACHEPREFIX "$venv/bin/python" -c \
-        'from pose_estimation_ros.objects.bundle import load_bundle; from pose_estimation_ros.pipeline import Pipeline; Pipeline(load_bundle("models/demo"))'
+    # Otherwise the first start compiles it, and every start where PYTHONDONTWRITEBYTECODE is set. Optimisers import torch._dynamo.
+    step "bytecode of what the node and trainings import" env -u PYTHONDONTWRITEBYTECODE -u PYTHONPYCACHEPREFIX "$venv/bin/python" -c \
+        'from pose_estimation_ros.objects.bundle import load_bundle; from pose_estimation_ros.pipeline import Pipeline; Pipeline(load_bundle("models/demo")); import torch._dynamo'
     mark_done bytecode "$pip_hash"
 fi
 say "ready after $((SECONDS - started)) s; now: source scripts/env.sh"

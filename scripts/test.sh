@@ -18,6 +18,8 @@ source scripts/env.sh || exit 1
 # Tests use tensors so small that more threads only get in one another's way. Their ROS graph stays on this machine.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
+# Wheels come without bytecode. What many processes of tests import is compiled once, and not by each of them.
+unset PYTHONDONTWRITEBYTECODE
 
 cores="$(env -u OMP_NUM_THREADS nproc)" # nproc alone would say OMP_NUM_THREADS
 processes="${TEST_PROCESSES:-$((cores < 4 ? cores : 4))}"
