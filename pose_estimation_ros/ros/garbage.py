@@ -1,4 +1,4 @@
-"""Python's garbage collector, out of the way while what stays is made."""
+"""Python's garbage collector, out of the way while modules are imported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Import or load without looking for garbage meanwhile.
+    """Import without looking for garbage meanwhile.
 
     Modules make a million objects that stay; looking through them again and again takes a fifth of a node's start.
     """

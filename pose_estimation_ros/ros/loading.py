@@ -17,7 +17,6 @@ from pose_estimation_ros.node_settings import ON_DEMAND
 from pose_estimation_ros.objects.bundle import Bundle, BundleError, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline_settings import RunSettings
-from pose_estimation_ros.ros.garbage import collector_paused
 from pose_estimation_ros.ros.parameters import node_settings, run_settings
 
 _PACKAGE, _MODELS = "pose_estimation_ros", "models"  # and where it keeps its bundles
@@ -70,7 +69,6 @@ class LoadedPipeline:
     weights: Mapping[str, str] = field(default_factory=dict)  # sha256 of the bundle's networks, by role
 
 
-@collector_paused()
 def load_pipeline(given: Mapping[str, Any]) -> LoadedPipeline:
     """Load the bundle, build the pipeline and run it once on an empty image.
 

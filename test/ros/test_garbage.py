@@ -1,4 +1,4 @@
-"""The garbage collector rests while modules are imported and a bundle is loaded, and works again afterwards."""
+"""The garbage collector rests while modules are imported, and works again afterwards."""
 
 from __future__ import annotations
 
