@@ -178,8 +178,8 @@ OTHERS = {
         "bpnp_training": f"python benchmarks/bpnp_training.py {LMO}",
         # For --backends corners, before: a copy of models/lmo, and
         # pose_train --network corners --bop ../shared/data/lmo --config config/train/corners.yaml with it.
-        "adaptation_lmo": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose --counts 5 15 45 "
-        "--seeds 0 --samples 4000 --set optimiser.ema_samples=1000 --set optimiser.warmup_samples=400",
+        "adaptation_lmo": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
+        "--counts 5 15 45 --seeds 0 --samples 4000 --set optimiser.ema_samples=1000 --set optimiser.warmup_samples=400",
         "detector_ablation": "OMP_NUM_THREADS=1 python benchmarks/detector_ablation.py --bop ../shared/data/lmo "
         "--samples 804 --only 'as the recipe, 480 wide' 'encoder frozen' 'compact encoder, from nothing' "
         "'plain scenes'",
