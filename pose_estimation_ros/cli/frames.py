@@ -8,6 +8,7 @@ import signal
 import sys
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 
 from pose_estimation_ros.frame_editing.session import FrameSession
 from pose_estimation_ros.objects.bundle import BUNDLE_FILE, load_bundle
@@ -58,12 +59,13 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _wait(session: FrameSession) -> None:
-    """Wait for Ctrl-C; where something is not saved, warn, and wait for another one."""
+    """Wait for Ctrl-C; where something is not saved, warn, and wait for another one, which may come at once."""
+    pressed: SimpleQueue[int] = SimpleQueue()
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.put(number))
     warned: list[str] = []
-    while True:
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
+    try:
+        while True:
+            pressed.get()
             if session.unsaved == warned:
                 return
             warned = session.unsaved
@@ -72,6 +74,8 @@ def _wait(session: FrameSession) -> None:
                 file=sys.stderr,
                 flush=True,
             )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":
