@@ -27,14 +27,13 @@ from pose_estimation_ros.data.depth_noise import DepthNoise, add_depth_noise
 from pose_estimation_ros.data.hand_skeleton import (
     Articulations,
     HandShapes,
-    Skeletons,
     place_bones,
     sample_articulations,
     sample_shapes,
     view_rotations,
 )
 from pose_estimation_ros.data.hand_skin import cover
-from pose_estimation_ros.data.nyu_hand import CAMERA, PALM
+from pose_estimation_ros.data.nyu_hand import CAMERA
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.objects.bundle import BundleError, load_bundle
 from pose_estimation_ros.rendering.spheres import sphere_depth
@@ -107,18 +106,12 @@ def _hand(x: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Ten
     angles = Articulations(*(_between(value, share) for value in vars(ends).values()))
     rotation = view_rotations(15.0 * sine, 15.0 + 10.0 * cosine, 20.0 * sine - 20.0)
     place = torch.stack([x + 0.04 * sine, 0.03 * (2.0 * phase).sin(), 0.65 + 0.05 * cosine], dim=1)
-    return cover(shapes, _placed(place_bones(shapes, angles), rotation, place))
+    return cover(shapes, place_bones(shapes, angles).with_palms_at(rotation, place))
 
 
 def _between(ends: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     """Return values (frames, ...) between two of them (2, ...), by shares (frames,)."""
     return torch.lerp(ends[:1], ends[1:], share.view(-1, *[1] * (ends.dim() - 1)))
-
-
-def _placed(skeletons: Skeletons, rotation: torch.Tensor, palm: torch.Tensor) -> Skeletons:
-    """Turn skeletons (frames, 3, 3) and put their palms somewhere (frames, 3)."""
-    turned = (rotation @ skeletons.joints[:, PALM, :, None])[..., 0]
-    return skeletons.moved(rotation, palm - turned)
 
 
 def run_camera(depth: np.ndarray, count: int, rate_hz: float) -> int:

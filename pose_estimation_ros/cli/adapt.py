@@ -123,7 +123,8 @@ def _method(bundle: Bundle, backend: str | None, refiner: str | None) -> Method:
         ValueError: if it cannot be.
     """
     kind: Kind = "backend" if refiner is None else "refiner"
-    name = refiner or backend or resolve_run(bundle).pipeline.backend
+    given = backend if refiner is None else refiner
+    name = resolve_run(bundle).pipeline.backend if given is None else given
     if name != NONE:
         method = find_method(kind, name)
         if _can_adapt(method):

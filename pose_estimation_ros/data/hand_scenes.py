@@ -111,12 +111,11 @@ def sample_hands(
     low, high = config.distance_m
     place = torch.zeros(count, 3)
     place[:, 2] = low + (high - low) * torch.rand(count, generator=generator)
-    palm = (rotation @ skeletons.joints[:, PALM, :, None])[..., 0]
     intrinsics = torch.zeros(count, 3, 3)
     intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = _WINDOW_PX * place[:, 2] / _WINDOW_M
     intrinsics[:, :2, 2] = (_WINDOW_PX - 1) / 2.0
     intrinsics[:, 2, 2] = 1.0
-    return shapes, skeletons.moved(rotation, place - palm), intrinsics
+    return shapes, skeletons.with_palms_at(rotation, place), intrinsics
 
 
 def draw_scenes(count: int, config: HandSceneConfig, generator: torch.Generator) -> HandScenes:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pose_estimation_ros.data.nyu_hand import PALM
+
 FINGERS = ("index", "middle", "ring", "pinky", "thumb")
 FLEXED = 4  # fingers that bend about one axis; the thumb, last, has its own
 
@@ -92,6 +94,11 @@ class Skeletons:
             return flat.view_as(points)
 
         return Skeletons(move(self.chains), move(self.forearms), move(self.joints))
+
+    def with_palms_at(self, rotation: Tensor, places: Tensor) -> Skeletons:
+        """Return them turned by rotations (B, 3, 3), their palms at places (B, 3)."""
+        turned = (rotation @ self.joints[:, PALM, :, None])[..., 0]
+        return self.moved(rotation, places - turned)
 
 
 def sample_shapes(

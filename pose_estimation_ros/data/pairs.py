@@ -18,6 +18,7 @@ from pose_estimation_ros.data.comparison import rendered_channels
 from pose_estimation_ros.data.similar_views import LookAlikes, look_alikes
 from pose_estimation_ros.data.synthetic import CropConfig, CropSource, Placement
 from pose_estimation_ros.data.view_bank import ViewBank, sample_maps, warp_grid
+from pose_estimation_ros.geometry.rotations import rotation_about_z
 from pose_estimation_ros.geometry.virtual_camera import filling_intrinsics
 from pose_estimation_ros.rendering.shading import headlight
 
@@ -111,12 +112,12 @@ class PairSource(CropSource):
         other = torch.where(wrong, alike, self._near[shown, place])
         index = self.bank.object_index[shown]
         roll = torch.deg2rad(self._uniform(*self.config.roll_deg, count))
-        rendered_turn = about_z(roll)
+        rendered_turn = rotation_about_z(roll)
         rendered_rotation = rendered_turn @ self.bank.camera_from_object[other, :3, :3]
         camera = self._filling(other, rendered_turn)
         aligned = best_roll(rendered_rotation, self.bank.camera_from_object[shown, :3, :3])
         aligned = torch.where(wrong, roll - alike_roll, aligned)
-        shown_turn = about_z(aligned + amount * math.radians(config.roll_deg) * self._normal(count))
+        shown_turn = rotation_about_z(aligned + amount * math.radians(config.roll_deg) * self._normal(count))
         shift = amount[:, None] * config.shift * self._normal(count, 2)
         log_distance = amount * config.log_distance * self._normal(count)
         distances = [self._distance(view) for view in (shown, other)]
@@ -227,13 +228,6 @@ def near_views(bank: ViewBank, neighbours: int = 24) -> Tensor:
         best = cosine.topk(count, dim=1)
         near[rows, :count] = torch.where(best.values > -1.5, rows[best.indices], rows[:, None])
     return near
-
-
-def about_z(angle: Tensor) -> Tensor:
-    """Return rotations (B, 3, 3) about the z axis by angles (B,), radians."""
-    zero, one = torch.zeros_like(angle), torch.ones_like(angle)
-    rows = [angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero, zero, zero, one]
-    return torch.stack(rows, dim=1).reshape(-1, 3, 3)
 
 
 def best_roll(target: Tensor, rotation: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from pose_estimation_ros.data.comparison import warped
 from pose_estimation_ros.data.layers import random_backgrounds
 from pose_estimation_ros.data.synthetic import CropConfig
 from pose_estimation_ros.geometry.camera import resize_intrinsics
+from pose_estimation_ros.geometry.rotations import rotation_about_z
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.objects.object_tensors import object_sizes
@@ -129,8 +130,7 @@ class Photographs:
         """Draw by how much the camera is turned about its axis (4, 4)."""
         angle = torch.deg2rad(uniform(-1.0, 1.0, (), generator) * self.config.roll_deg)
         turn = torch.eye(4)
-        turn[0, 0] = turn[1, 1] = angle.cos()
-        turn[0, 1], turn[1, 0] = -angle.sin(), angle.sin()
+        turn[:3, :3] = rotation_about_z(angle[None])[0]
         return turn
 
     def place(self, item: Instance, camera: Tensor, turn: Tensor) -> Place:

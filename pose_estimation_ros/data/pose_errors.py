@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from pose_estimation_ros.data.augmentation import uniform
-from pose_estimation_ros.data.pairs import PairConfig, about_z, best_roll, near_views
+from pose_estimation_ros.data.pairs import PairConfig, best_roll, near_views
 from pose_estimation_ros.data.view_bank import ViewBank
-from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix
+from pose_estimation_ros.geometry.rotations import axis_angle_from_matrix, rotation_about_z
 from pose_estimation_ros.geometry.virtual_camera import PoseUpdate
 
 _FARTHEST = 2.5  # deviations
@@ -45,12 +45,12 @@ class PoseErrors:
         view = torch.stack([some[int(share * len(some))] for some, share in zip(rows, pick, strict=True)])
         other = self._near[view, place.clamp(max=config.neighbours - 1)]
         rotation, neighbour = self._rotation[view], self._rotation[other]
-        tilt = neighbour @ (about_z(best_roll(neighbour, rotation)) @ rotation).transpose(1, 2)
+        tilt = neighbour @ (rotation_about_z(best_roll(neighbour, rotation)) @ rotation).transpose(1, 2)
         roll = amount * math.radians(config.roll_deg) * _normal((count,), generator)
         return PoseUpdate(
             amount[:, None] * config.shift * _normal((count, 2), generator),
             amount * config.log_distance * _normal((count,), generator),
-            axis_angle_from_matrix(about_z(roll) @ tilt),
+            axis_angle_from_matrix(rotation_about_z(roll) @ tilt),
         )
 
 

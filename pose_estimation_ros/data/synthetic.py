@@ -12,6 +12,7 @@ from torch import Tensor
 from pose_estimation_ros.data.augmentation import color_jitter, low_resolution, uneven_light, uniform
 from pose_estimation_ros.data.layers import affine_grid, random_backgrounds, shaded_views
 from pose_estimation_ros.data.view_bank import ViewBank, bank_intrinsics, sample_maps, warp_grid
+from pose_estimation_ros.geometry.rotations import rotation_about_z
 
 STRIDE = 4  # input pixels per target cell
 
@@ -267,7 +268,6 @@ def _turn(roll: Tensor, yaw: Tensor, pitch: Tensor) -> Tensor:
     def matrix(*rows: Tensor) -> Tensor:
         return torch.stack(rows, dim=1).reshape(-1, 3, 3)
 
-    about_z = matrix(roll.cos(), -roll.sin(), zero, roll.sin(), roll.cos(), zero, zero, zero, one)
     about_x = matrix(one, zero, zero, zero, pitch.cos(), -pitch.sin(), zero, pitch.sin(), pitch.cos())
     about_y = matrix(yaw.cos(), zero, yaw.sin(), zero, one, zero, -yaw.sin(), zero, yaw.cos())
-    return about_y @ about_x @ about_z
+    return about_y @ about_x @ rotation_about_z(roll)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pose_estimation_ros.data.nyu_hand import CAMERA, DECIMALS, uvd_from_points
 from pose_estimation_ros.data.nyu_images import read_depth
-from pose_estimation_ros.evaluation.partial import append_partial, begin_partial, read_partial
+from pose_estimation_ros.evaluation.partial import append_partial, begin_partial
 from pose_estimation_ros.geometry.camera import Camera
 
 
@@ -57,17 +57,11 @@ def find_hands(
     Raises:
         ValueError: if an image cannot be used, or the file to resume from was made under other settings.
     """
-    settings = settings or {}
-    done: list[HandRecord] = []
-    if resume and partial is not None and partial.is_file():
-        done = [HandRecord(**entry) for entry in read_partial(partial, settings)]
-    if partial is not None:
-        begin_partial(partial, settings, [asdict(record) for record in done])
+    done = [HandRecord(**entry) for entry in begin_partial(partial, settings or {}, resume)]
     for frame in progress(range(len(done), len(paths))):
         record = _record(finders[frame].find(read_depth(paths[frame]), CAMERA))
         done.append(record)
-        if partial is not None:
-            append_partial(partial, asdict(record))
+        append_partial(partial, asdict(record))
     return done
 
 

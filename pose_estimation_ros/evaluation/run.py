@@ -15,7 +15,7 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.evaluation.bop_results import Estimate
 from pose_estimation_ros.evaluation.detection_ap import BoxDetection
 from pose_estimation_ros.evaluation.localisation import target_instances
-from pose_estimation_ros.evaluation.partial import append_partial, begin_partial, read_partial
+from pose_estimation_ros.evaluation.partial import append_partial, begin_partial
 from pose_estimation_ros.evaluation.published import AsNode
 from pose_estimation_ros.methods.base import Detector
 from pose_estimation_ros.objects.catalog import Catalog
@@ -199,21 +199,15 @@ def run_images(
     Raises:
         ValueError: if the file to resume from was made under other settings.
     """
-    settings = settings or {}
-    done: list[ImageRecord] = []
-    if resume and partial is not None and partial.is_file():
-        done = [_decode(entry) for entry in read_partial(partial, settings)]
+    done = [_decode(entry) for entry in begin_partial(partial, settings or {}, resume)]
     finished = {(item.scene_id, item.image_id) for item in done}
     by_image: dict[tuple[int, int], list[BopTarget]] = {}
     for target in targets:
         by_image.setdefault((target.scene_id, target.image_id), []).append(target)
-    if partial is not None:
-        begin_partial(partial, settings, [_encode(record) for record in done])
     for image in progress([image for image in dataset.images if image.key not in finished]):
         record = runner(dataset, image, by_image.get(image.key, []))
         done.append(record)
-        if partial is not None:
-            append_partial(partial, _encode(record))
+        append_partial(partial, _encode(record))
     return sorted(done, key=lambda item: (item.scene_id, item.image_id))
 
 

@@ -99,6 +99,13 @@ def matrix_from_axis_angle(axis_angle: Tensor) -> Tensor:
     return identity + sine[..., None, None] * skew + cosine[..., None, None] * twice
 
 
+def rotation_about_z(angle: Tensor) -> Tensor:
+    """Return rotations (B, 3, 3) about the z axis by angles (B,), radians."""
+    zero, one = torch.zeros_like(angle), torch.ones_like(angle)
+    rows = [angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero, zero, zero, one]
+    return torch.stack(rows, dim=1).reshape(-1, 3, 3)
+
+
 def axis_angle_from_matrix(rotation: Tensor) -> Tensor:
     """Convert rotation matrices to axis-angle vectors; differentiable everywhere but at pi.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,8 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.signals import SignalHandlerOptions, install_signal_handlers
 
 from pose_estimation_ros.ros.shutdown_signals import NUMBERS, ShutdownSignals
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -26,9 +29,11 @@ def answering_signals() -> Iterator[ExitStack]:
             yield ending
         except KeyboardInterrupt:
             pass  # before rclpy was there
-        except Exception:
-            if not signals.came:  # else it met C code that made another error of it, as where a message is converted
+        except Exception as error:
+            if not signals.came:
                 raise
+            # The signal met C code that made another error of it, as where a message is converted.
+            _log.debug("ended by a signal, in the midst of %r", error)
         finally:
             signals.ending()
 

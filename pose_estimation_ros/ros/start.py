@@ -9,7 +9,6 @@ import sys
 from importlib import import_module
 from types import FrameType
 
-from pose_estimation_ros.ros.garbage import collector_paused
 from pose_estimation_ros.ros.middleware_profile import use_own_profile
 from pose_estimation_ros.ros.parent_process import end_with_parent
 
@@ -52,9 +51,10 @@ def _run(module: str) -> int:
         signal.signal(number, _leave)
     end_with_parent()
     use_own_profile()
-    with collector_paused():
-        program = import_module(f"pose_estimation_ros.ros.{module}")
-        gc.freeze()  # modules stay: later collections need not look through them
+    gc.disable()  # modules stay, and are looked through for garbage again and again while more of them come
+    program = import_module(f"pose_estimation_ros.ros.{module}")
+    gc.freeze()  # later collections need not look through them either
+    gc.enable()
     code = program.main()
     for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)  # until the interpreter is gone

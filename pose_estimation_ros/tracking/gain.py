@@ -58,7 +58,7 @@ class AdaptiveGain:
         return max(signal, self._settings.min_gain)
 
     def _is_off(self, before: np.ndarray) -> bool:
-        """Tell whether the mean of the newest errors is farther from zero than chance takes it, one outlier included.
+        """Tell whether the mean of the newest errors is farther from zero than chance or one outlier takes it.
 
         Args:
             before: the mean without the newest error, (3,).

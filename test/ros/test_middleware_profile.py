@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import rclpy
 
 from pose_estimation_ros.ros.middleware_profile import VARIABLES, use_own_profile
 
@@ -54,11 +55,18 @@ def test_every_node_of_a_command_takes_them():
     assert Path(ran.stdout.strip()) == OWN
 
 
-def test_fast_dds_takes_the_file_without_a_word():
-    """Fast DDS reports what it cannot read on standard error, and goes on without."""
+@pytest.mark.skipif("fastrtps" not in rclpy.get_rmw_implementation_identifier(), reason="the middleware is another")
+@pytest.mark.parametrize("spelt", ["leaseAnnouncement", "leaseAnouncement"])
+def test_fast_dds_reads_the_file_and_has_nothing_to_say_of_it(tmp_path: Path, spelt: str):
+    """It reports what it cannot read, such as a misspelt word, and goes on without."""
+    file = tmp_path / "profile.xml"
+    file.write_text(OWN.read_text().replace("leaseAnnouncement", spelt))
     code = "import rclpy; rclpy.init(); rclpy.create_node('profiled'); rclpy.shutdown()"
-    environment = {**os.environ, **dict.fromkeys(VARIABLES, str(OWN)), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, **dict.fromkeys(VARIABLES, str(file)), "PYTHONPATH": os.pathsep.join(sys.path)}
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert "XML" not in ran.stderr + ran.stdout
+    assert (spelt in ran.stderr + ran.stdout) == (spelt != "leaseAnnouncement")
+
+
+def test_what_is_in_the_file_is_for_everything_that_the_node_makes():
     root = ElementTree.parse(OWN).getroot()
-    assert all(item.attrib["is_default_profile"] == "true" for item in root)
+    assert len(root) == 2 and all(item.attrib["is_default_profile"] == "true" for item in root)

@@ -13,6 +13,7 @@ from pose_estimation_ros.methods.heatmaps.training import (
     HeatmapsRecipe,
     HeatmapsStep,
     drawn_points,
+    shown_to_trunk,
     target_heatmaps,
     target_votes,
     train_heatmaps,
@@ -125,3 +126,19 @@ def test_a_training_writes_what_the_backend_needs(tmp_path: Path) -> None:
     np.testing.assert_allclose(backend.network.control_points[0, :CORNERS], corners, atol=1e-4)
     reach = np.ptp(backend.network.outline[0].numpy(), axis=0)
     np.testing.assert_allclose(reach, [0.10, 0.08, 0.06], atol=1e-4)
+
+
+@pytest.mark.parametrize("trunk", ["patches", "encoder"])
+def test_masks_say_of_every_cell_of_the_trunk_how_much_it_shows(trunk: str) -> None:
+    """A mask of the left half: cells that see nothing else show all, those of the right half nothing."""
+    network = HeatmapNet(1, points=8, widths={"patches": (4,) * 5, "encoder": (4, 4, 4)}[trunk], hidden=4, trunk=trunk)
+    visible = torch.zeros(1, 16, 16)
+    visible[:, :, :8] = 1.0
+    shown = shown_to_trunk(network.eval(), visible)
+    maps = network.trunk_features(torch.rand(1, 3, 64, 64))
+    for item in maps:
+        share = torch.nn.functional.adaptive_avg_pool2d(shown[:, None], item.shape[2:])[0, 0]
+        assert (share[:, 0] == 1.0).all() and (share[:, -1] == 0.0).all()
+        assert (share.diff(dim=1) <= 0.0).all() and share.mean() == pytest.approx(0.5)
+    if trunk == "patches":
+        assert shown.shape[1:] == maps[0].shape[2:]  # as many as there are cells, each of what that one sees

@@ -1,0 +1,18 @@
+"""How programs begin, before their modules are there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_garbage_is_not_looked_for_while_modules_are_imported_and_is_afterwards():
+    code = (
+        "import gc, types; from pose_estimation_ros.ros import start;"
+        "said = [];"
+        "main = lambda: print(said[0], gc.isenabled(), gc.get_freeze_count() > 0) or 0;"
+        "start.import_module = lambda name: said.append(gc.isenabled()) or types.SimpleNamespace(main=main);"
+        "start.main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True", "True"]
