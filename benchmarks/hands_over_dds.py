@@ -43,7 +43,8 @@ from pose_estimation_ros.rendering.spheres import sphere_depth
 DISCOVERY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}
 NODE = [
     "-c",
-    f"import os, sys; os.environ.update({DISCOVERY}); from pose_estimation_ros.ros.start import hands; sys.exit(hands())",
+    f"import os, sys; os.environ.update({DISCOVERY});"
+    "from pose_estimation_ros.ros.start import hands; sys.exit(hands())",
 ]
 LOGS = Path("out/hands_over_dds")
 PATIENCE_S = 300.0
