@@ -69,6 +69,7 @@ setup(
             "pose_evaluate_hands = pose_estimation_ros.cli.evaluate_hands:main",
             "pose_render = pose_estimation_ros.cli.render:main",
             "pose_adapt = pose_estimation_ros.cli.adapt:main",
+            "pose_adapt_hands = pose_estimation_ros.cli.adapt_hands:main",
             "pose_board = pose_estimation_ros.cli.board:main",
             "pose_label = pose_estimation_ros.cli.label:main",
             "pose_calibrate = pose_estimation_ros.cli.calibrate:main",

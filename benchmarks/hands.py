@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ _SEED = 90_000  # far from those of trainings
 _STRONG = DepthNoise(
     disparity_step_px=0.25, disparity_noise_px=0.15, torn_share=0.4, grazing_deg=72.0, hole_share=0.05, baseline_m=0.09
 )
-_CAMERAS = {
+CAMERAS = {
     "no noise": HandSceneConfig(noisy_share=0.0, variation=0.065),
     "noise as in the training": HandSceneConfig(noisy_share=1.0, variation=0.065),
     "stronger noise": HandSceneConfig(noisy_share=1.0, variation=0.065, noise=_STRONG),
@@ -46,11 +47,9 @@ def main() -> None:
     arguments = parser.parse_args()
     origin = origin_of("python benchmarks/hands.py")
     torch.set_num_threads(1)
-    # Every hand counts, however badly it is found; the limits of the settings are for use.
-    settings = HandSettings(max_hands=1, min_inside=0.0, min_score=0.0)
-    finder = load(LoadContext(load_bundle(arguments.bundle), torch.device("cpu"), settings))
+    finder = every_hand_finder(arguments.bundle)
     rows, joints = Rows(), {}
-    for name, config in _CAMERAS.items():
+    for name, config in CAMERAS.items():
         errors, seconds = measure(finder, config, arguments.frames)
         joints[name] = errors
         rows.add(
@@ -65,6 +64,12 @@ def main() -> None:
         )
     if arguments.result:
         write_result(arguments.result, origin, {"rows": rows, "joints": joint_rows(joints)}, _SEED)
+
+
+def every_hand_finder(bundle: str | Path) -> HandFinder:
+    """Load a bundle so that every hand counts, however badly it is found; the limits of the settings are for use."""
+    settings = HandSettings(max_hands=1, min_inside=0.0, min_score=0.0)
+    return load(LoadContext(load_bundle(bundle), torch.device("cpu"), settings))
 
 
 def measure(finder: HandFinder, config: HandSceneConfig, frames: int) -> tuple[np.ndarray, list[float]]:

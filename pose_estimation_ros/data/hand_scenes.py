@@ -31,7 +31,7 @@ from pose_estimation_ros.data.nyu_hand import PALM
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.rendering.spheres import sphere_depth
 
-_WINDOW_PX, _WINDOW_M = 152, 0.6  # side of the images that are drawn, and what it is at the palm: hand and forearm
+WINDOW_PX, WINDOW_M = 152, 0.6  # side of the images that are drawn, and what it is at the palm: hand and forearm
 _REACH_M = 0.16  # of a hand from the palm, about
 _COARSE = 3  # one pixel of so many, along each axis, is enough for a rough centre
 
@@ -81,6 +81,10 @@ class HandScenes:
     def __len__(self) -> int:
         return len(self.depth)
 
+    def chosen(self, numbers: Tensor) -> HandScenes:
+        """Return some of them, by their numbers (N,)."""
+        return HandScenes(self.depth[numbers], self.intrinsics[numbers], self.joints[numbers])
+
 
 @dataclass(frozen=True)
 class HandCrops:
@@ -112,8 +116,8 @@ def sample_hands(
     place = torch.zeros(count, 3)
     place[:, 2] = low + (high - low) * torch.rand(count, generator=generator)
     intrinsics = torch.zeros(count, 3, 3)
-    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = _WINDOW_PX * place[:, 2] / _WINDOW_M
-    intrinsics[:, :2, 2] = (_WINDOW_PX - 1) / 2.0
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = WINDOW_PX * place[:, 2] / WINDOW_M
+    intrinsics[:, :2, 2] = (WINDOW_PX - 1) / 2.0
     intrinsics[:, 2, 2] = 1.0
     return shapes, skeletons.with_palms_at(rotation, place), intrinsics
 
@@ -121,8 +125,13 @@ def sample_hands(
 def draw_scenes(count: int, config: HandSceneConfig, generator: torch.Generator) -> HandScenes:
     """Draw depth images of so many hands, some as cameras with noise see them."""
     shapes, skeletons, intrinsics = sample_hands(count, config, generator)
-    depth = sphere_depth(*cover(shapes, skeletons), intrinsics, _WINDOW_PX, _WINDOW_PX)
+    depth = draw_hands(shapes, skeletons, intrinsics)
     return HandScenes(_seen(depth, intrinsics, config, generator), intrinsics, skeletons.joints)
+
+
+def draw_hands(shapes: HandShapes, skeletons: Skeletons, intrinsics: Tensor) -> Tensor:
+    """Draw exact depth windows (B, P, P) of given hands; intrinsics (B, 3, 3) are those of the windows."""
+    return sphere_depth(*cover(shapes, skeletons), intrinsics, WINDOW_PX, WINDOW_PX)
 
 
 def draw_frames(count: int, config: HandSceneConfig, camera: Camera, generator: torch.Generator) -> HandScenes:
@@ -192,8 +201,7 @@ class HandCropDraw:
         generator = torch.Generator().manual_seed(seed)
         scenes = draw_scenes(-(-samples // self.crops.per_scene), self.scenes, generator)
         chosen = torch.arange(samples) // self.crops.per_scene
-        repeated = HandScenes(scenes.depth[chosen], scenes.intrinsics[chosen], scenes.joints[chosen])
-        return cut_crops(repeated, self.crops, generator)
+        return cut_crops(scenes.chosen(chosen), self.crops, generator)
 
     def joints(self, seed: int, samples: int) -> Tensor:
         """Return the joints (B, 14, 3) in their cubes of so many hands that are not drawn."""

@@ -67,6 +67,10 @@ class HandShapes:
     def __len__(self) -> int:
         return len(self.scale)
 
+    def chosen(self, numbers: Tensor) -> HandShapes:
+        """Return some of them, by their numbers (N,)."""
+        return HandShapes(**{name: value[numbers] for name, value in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class Articulations:
@@ -85,6 +89,10 @@ class Skeletons:
     chains: Tensor  # (B, 5, 4, 3) ends of the bones of every finger, root first
     forearms: Tensor  # (B, 2, 2, 3) its two edges, thumb's side first, each from the wrist to its end
     joints: Tensor  # (B, 14, 3) as `nyu_hand.JOINTS` has them
+
+    def chosen(self, numbers: Tensor) -> Skeletons:
+        """Return some of them, by their numbers (N,)."""
+        return Skeletons(self.chains[numbers], self.forearms[numbers], self.joints[numbers])
 
     def moved(self, rotation: Tensor, translation: Tensor) -> Skeletons:
         """Return them under rigid transforms: rotations (B, 3, 3), translations (B, 3)."""
@@ -117,11 +125,24 @@ def sample_shapes(
         return 1.0 + variation * torch.randn(count, *shape, generator=generator).clamp(-2.5, 2.5)
 
     size = _between(torch.rand(count, generator=generator), scale)
-    palm = torch.stack([vary(), vary(), torch.ones(count)], dim=1)  # width, length
-    knuckles = _KNUCKLES * palm[:, None] * size[:, None, None]
-    bones = _BONES * vary(1, 1) * vary(5, 1) * vary(5, 3) * size[:, None, None]
-    radii = _RADII * (0.92 + 1.6 * (vary(1, 1) - 1.0)) * vary(5, 1) * size[:, None, None]
-    return HandShapes(size, knuckles, _THUMB_ROOT * palm * size[:, None], bones, radii)
+    palm = torch.stack([vary(), vary()], dim=1)
+    bones = vary(1, 1) * vary(5, 1) * vary(5, 3)
+    return make_shapes(size, palm, bones, (0.92 + 1.6 * (vary(1, 1) - 1.0)) * vary(5, 1))
+
+
+def make_shapes(scale: Tensor, palm: Tensor, bones: Tensor, radii: Tensor) -> HandShapes:
+    """Return the proportions of B hands.
+
+    Args:
+        scale: of the whole hands, shape (B,).
+        palm: width and length of the palm relative to the model's, beside the scale, shape (B, 2).
+        bones: lengths of the fingers' bones, the same way, broadcast to (B, 5, 3).
+        radii: of their skin, the same way, broadcast to (B, 5, 4).
+    """
+    stretch = torch.cat([palm, torch.ones_like(palm[:, :1])], dim=1)
+    size = scale[:, None, None]
+    knuckles, root = _KNUCKLES * stretch[:, None] * size, _THUMB_ROOT * stretch * size[:, 0]
+    return HandShapes(scale, knuckles, root, _BONES * bones * size, _RADII * radii * size)
 
 
 def sample_articulations(count: int, generator: torch.Generator) -> Articulations:
@@ -135,7 +156,7 @@ def sample_articulations(count: int, generator: torch.Generator) -> Articulation
     bent = bent * (uniform(1, 1) ** 0.5)  # open hands are more frequent
     knuckle = _between(0.1 + 0.9 * bent[..., 0], KNUCKLE_FLEXION)
     middle = _between(bent[..., 1], MIDDLE_FLEXION)
-    last = (_DISTAL_SHARE * middle + 8.0 * torch.randn(count, FLEXED, generator=generator)).clamp(-5.0, 80.0)
+    last = last_flexion(middle, 8.0 * torch.randn(count, FLEXED, generator=generator))
     freedom = 1.0 - 0.8 * (knuckle / KNUCKLE_FLEXION[1]).clamp(0.0, 1.0)
     together = 2.0 * uniform(1) - 1.0
     fan = together * torch.tensor([0.8, 0.1, -0.5, -1.0])
@@ -148,6 +169,11 @@ def sample_articulations(count: int, generator: torch.Generator) -> Articulation
     return Articulations(
         torch.stack([knuckle, middle, last], dim=2), spread, torch.stack(thumb, dim=1), torch.stack(wrist, dim=1)
     )
+
+
+def last_flexion(middle: Tensor, deviation: Tensor | float = 0.0) -> Tensor:
+    """Return the flexion of last joints, degrees, which a tendon bends with the middle ones."""
+    return (_DISTAL_SHARE * middle + deviation).clamp(-5.0, 80.0)
 
 
 def place_bones(shapes: HandShapes, angles: Articulations) -> Skeletons:

@@ -80,6 +80,13 @@ class CropSource:
         return self._photos.pairs(count, self.size, seed)
 
 
+Shown = Callable[[nn.Module, Tensor], Tensor]
+
+
+def _as_they_are(network: nn.Module, visible: Tensor) -> Tensor:
+    return visible
+
+
 @dataclass(frozen=True)
 class Adaptation:
     """How a method's network goes on learning from photographs."""
@@ -88,26 +95,39 @@ class Adaptation:
     network: Callable[..., nn.Module]  # its class, which takes `mapping` and then has a `FeatureMapping` of that name
     step: Callable[[CropTraining, Any, Any], AdaptableStep]  # with the recipe the network was trained by, and it
     # What masks (B, s, s) of the crops show of what each position of the feature maps sees.
-    shown: Callable[[nn.Module, Tensor], Tensor] = lambda network, visible: visible
+    shown: Shown = _as_they_are
     source: Callable[[CropTraining, Photographs, int], AdaptationSource] = CropSource  # for the bundle's input size
 
 
-class AdaptationRecipe(BaseModel):
-    """Everything that decides what the adaptation does."""
+class MappingRecipe(BaseModel):
+    """What every adaptation is decided by."""
 
     model_config = ConfigDict(extra="forbid")
 
     seed: int = 0
-    samples: int = Field(default=20_000, ge=1)  # photographs' crops and free renderings together
-    real_share: float = Field(default=0.5, gt=0.0, lt=1.0)  # of the samples that are photographs
+    samples: int = Field(default=20_000, ge=1)  # crops of real images and free renderings together
+    real_share: float = Field(default=0.5, gt=0.0, lt=1.0)  # of the samples that are real images
     mapping: bool = True  # false: plain fine-tuning, the network reads real features as they are
     weights: MappingWeights = MappingWeights()
-    photos: PhotoConfig = PhotoConfig()
     optimiser: OptimiserConfig = OptimiserConfig(
         batch=32, learning_rate=2e-4, warmup_samples=1_000, ema_samples=4_000, snapshot_samples=1_000_000
     )
-    bank: BankConfig = BankConfig(views=400)  # of the free renderings
     workers: int = Field(default=0, ge=0)
+
+    def free_batch(self) -> int:
+        """Return how many free renderings a batch has."""
+        return max(2, round((1.0 - self.real_share) * self.optimiser.batch))
+
+    def real_batch(self) -> int:
+        """Return how many real images a batch has."""
+        return max(1, round(self.real_share * self.optimiser.batch))
+
+
+class AdaptationRecipe(MappingRecipe):
+    """Everything that decides what the adaptation to photographs does."""
+
+    photos: PhotoConfig = PhotoConfig()
+    bank: BankConfig = BankConfig(views=400)  # of the free renderings
 
 
 @dataclass(frozen=True)
@@ -125,13 +145,13 @@ class JointStep:
     """The joint loss of one batch, see `training.feature_mapping`.
 
     Args:
-        adaptation: of the method.
-        step: its loss.
+        step: the method's loss.
         weights: of the terms.
+        shown: what masks of crops show of the positions of feature maps, see `Adaptation`.
     """
 
-    def __init__(self, adaptation: Adaptation, step: AdaptableStep, weights: MappingWeights) -> None:
-        self.adaptation, self.step, self.weights = adaptation, step, weights
+    def __init__(self, step: AdaptableStep, weights: MappingWeights, shown: Shown = _as_they_are) -> None:
+        self.step, self.weights, self.shown = step, weights, shown
         self.watch = CollapseWatch()
 
     def __call__(self, network: nn.Module, batch: JointBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -153,7 +173,7 @@ class JointStep:
         else:
             with torch.no_grad():
                 rendered = self.step.features(network, batch.pairs.rendered)
-            shared = self.adaptation.shown(network, batch.pairs.real.mask_visible.to(real_loss.device))
+            shared = self.shown(network, batch.pairs.real.mask_visible.to(real_loss.device))
             agreement = feature_loss(mapped, rendered, variance, shared)
         total = joint_loss(synthetic_loss, agreement, real_loss, self.weights)
         own = {"synthetic": synthetic_loss.detach(), "real": real_loss.detach(), "features": agreement.detach()}
@@ -186,13 +206,11 @@ def adapt(
     bundle, role = run.bundle, adaptation.role
     bundle.catalog.require_single_meshes("adaptation")
     entry = bundle.network(role)
-    network, architecture = adapted_network(bundle, adaptation, recipe.mapping)
+    network, architecture = adapted_network(bundle, role, adaptation.network, recipe.mapping)
     joined = trained_by.model_copy(
         update={
             "seed": recipe.seed,
-            "optimiser": recipe.optimiser.model_copy(
-                update={"batch": max(2, round((1.0 - recipe.real_share) * recipe.optimiser.batch))}
-            ),
+            "optimiser": recipe.optimiser.model_copy(update={"batch": recipe.free_batch()}),
             "bank": recipe.bank,
             "workers": recipe.workers,
             "pretrained": None,
@@ -202,13 +220,13 @@ def adapt(
     meshes = bundle.load_meshes(run.mesh_dir)
     photos = Photographs(dataset, bundle.catalog, meshes, training.backgrounds, recipe.photos, joined.crops)
     network = network.to(training.device)
-    step = JointStep(adaptation, adaptation.step(training, joined, network), recipe.weights)
-    joint = partial(_joint_batches, adaptation.source(training, photos, entry.input_size), recipe)
+    step = JointStep(adaptation.step(training, joined, network), recipe.weights, adaptation.shown)
+    joint = partial(joint_batches, adaptation.source(training, photos, entry.input_size), recipe)
     if seconds is not None:
         samples = samples_within(seconds, network, step, joint(0))
         recipe = recipe.model_copy(update={"samples": samples})
     trainer = training.trainer(network, recipe.samples, suited(joined.optimiser, recipe.samples))
-    _keep_statistics(network)
+    keep_statistics(network)
     about = f"{role}, {photos.instances} annotated objects"
     finished = trainer.train(joint(trainer.steps), step, recipe.samples, about)
     record = trainer.record(recipe, finished) | {
@@ -230,7 +248,7 @@ def suited(optimiser: OptimiserConfig, samples: int) -> OptimiserConfig:
 def samples_within(seconds: float, network: nn.Module, step: JointStep, batches: Iterator[JointBatch]) -> int:
     """Measure how many samples a training sees in so many seconds, on a copy of the network."""
     copy = deepcopy(network).train()
-    _keep_statistics(copy)
+    keep_statistics(copy)
     started, seen = 0.0, 0
     for number, batch in enumerate(islice(batches, _TIMED_STEPS + 1)):
         if number == 1:
@@ -241,32 +259,39 @@ def samples_within(seconds: float, network: nn.Module, step: JointStep, batches:
     return max(len(batch), int(seconds * seen / (time.monotonic() - started)))
 
 
-def _joint_batches(source: AdaptationSource, recipe: AdaptationRecipe, first: int) -> Iterator[JointBatch]:
+def joint_batches(source: AdaptationSource, recipe: MappingRecipe, first: int) -> Iterator[JointBatch]:
     """Yield batches without end, from number `first` on."""
-    pairs = max(1, round(recipe.real_share * recipe.optimiser.batch))
     for number, free in enumerate(source.free(first), first):
-        yield JointBatch(free, source.pairs(pairs, place_seed(recipe.seed, Draws.PHOTOS, number)))
+        yield JointBatch(free, source.pairs(recipe.real_batch(), place_seed(recipe.seed, Draws.PHOTOS, number)))
 
 
-def adapted_network(bundle: Bundle, adaptation: Adaptation, mapping: bool) -> tuple[nn.Module, dict[str, Any]]:
+def adapted_network(
+    bundle: Bundle, role: str, make: Callable[..., nn.Module], mapping: bool
+) -> tuple[nn.Module, dict[str, Any]]:
     """Return a network with the weights of the bundle, with a mapping where it is wanted, and its architecture.
 
     A mapping that is already there stays, and goes on learning.
 
+    Args:
+        bundle: that has the network.
+        role: of the network in it.
+        make: the network's class, see `Adaptation`.
+        mapping: whether one is wanted.
+
     Raises:
         BundleError: if the weights do not fit the architecture.
     """
-    entry = bundle.network(adaptation.role)
+    entry = bundle.network(role)
     architecture = {**entry.architecture, "mapping": mapping or bool(entry.architecture.get("mapping", False))}
-    network = adaptation.network(len(bundle.catalog), **architecture)
-    missing, unexpected = network.load_state_dict(bundle.weights(adaptation.role), strict=False)
+    network = make(len(bundle.catalog), **architecture)
+    missing, unexpected = network.load_state_dict(bundle.weights(role), strict=False)
     wrong = [key for key in missing if not key.startswith("mapping.")] + list(unexpected)
     if wrong:
         raise BundleError(f"{bundle.path / entry.file}: weights do not fit the architecture: {', '.join(wrong[:3])}")
     return network, architecture
 
 
-def _keep_statistics(network: nn.Module) -> None:
+def keep_statistics(network: nn.Module) -> None:
     """Normalise as at run time, renderings and photographs alike: a few of these would spoil the statistics."""
     for module in network.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,8 @@ from pose_estimation_ros.methods.base import LoadContext
 from pose_estimation_ros.methods.hands.estimator import load
 from pose_estimation_ros.methods.hands.settings import HandSettings
 from pose_estimation_ros.objects.bundle import load_bundle
+
+from ..nyu_layout import write_depth_images
 
 BUNDLE = str(Path(__file__).resolve().parents[2] / "models/hands")
 SUBJECTS = (3, 2)
@@ -46,12 +47,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     config = HandSceneConfig(noisy_share=0.0, distance_m=(0.6, 0.8), around_share=0.0)
     scenes = draw_frames(sum(SUBJECTS), config, CAMERA, torch.Generator().manual_seed(7))
     write_joints(folder / "truth.txt", uvd_from_points(scenes.joints.double().numpy()))
-    (folder / "test").mkdir()
     depth_mm = torch.where(scenes.depth.isinf(), 0.0, 1000.0 * scenes.depth).round().numpy().astype(np.uint16)
     depth_mm[EMPTY] = 0
-    for number, image in enumerate(depth_mm, start=1):
-        bgr = np.stack([image & 255, image >> 8, np.full_like(image, 99)], axis=2).astype(np.uint8)
-        cv2.imwrite(str(folder / f"test/depth_1_{number:07d}.png"), bgr)
+    write_depth_images(folder / "test", depth_mm)
     return DataSet(folder, [image.astype(np.float32) / 1000.0 for image in depth_mm])
 
 

@@ -88,7 +88,7 @@ def found(case: Case, bundle: Bundle, domain: str) -> list[Any]:
 def test_a_fresh_mapping_changes_nothing(case: Case) -> None:
     adaptation = adaptation_of(case)
     entry = case.bundle.network(adaptation.role)
-    network, architecture = adapted_network(case.bundle, adaptation, True)
+    network, architecture = adapted_network(case.bundle, adaptation.role, adaptation.network, True)
     plain = case.bundle.load_network(adaptation.role, adaptation.network, CPU)
     inputs = network_inputs(case, entry.input_size)
     with torch.inference_mode():

@@ -128,7 +128,7 @@ class HandFinder:
         for _ in range(self.settings.passes):
             crops = self._crops(depth, intrinsics, centre, side)
             with autocast(self.device):
-                found = self.network(crops.to(self.device)).float().cpu()
+                found = self.network(crops.to(self.device), self.settings.domain == "real").float().cpu()
             joints = points_from_cube(self._mirrored(found), intrinsics, centre, side)
             centre = joints[:, PALM]
         return joints.double().numpy(), _share_allowed(found, crops).numpy()

@@ -11,17 +11,26 @@ from pose_estimation_ros.methods.hands.network import HandNet
 from pose_estimation_ros.networks.onnx_file import NetworkExport
 
 
-class _Outputs(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
+class _Palm(nn.Module):
+    def __init__(self, network: HandNet) -> None:
         super().__init__()
-        self.network = network
+        self.network = network.centre
 
     def forward(self, crops: Tensor) -> tuple[Tensor]:
         return (self.network(crops),)
 
 
+class _Joints(nn.Module):
+    def __init__(self, network: HandNet, is_real: bool) -> None:
+        super().__init__()
+        self.network, self.is_real = network, is_real
+
+    def forward(self, crops: Tensor) -> tuple[Tensor]:
+        return (self.network(crops, self.is_real),)
+
+
 def export(context: LoadContext) -> list[NetworkExport]:
-    """Return both networks; palms and joints are in cubes."""
+    """Return both networks; palms and joints are in cubes, features are mapped as `hands.domain` says."""
     network = context.bundle.load_network(ROLE, HandNet, torch.device("cpu"))
 
     def inputs(count: int) -> dict[str, Tensor]:
@@ -29,6 +38,6 @@ def export(context: LoadContext) -> list[NetworkExport]:
         return {"crops": crops}
 
     return [
-        NetworkExport(f"{ROLE}_centre", _Outputs(network.centre).eval(), inputs, ("palm",)),
-        NetworkExport(ROLE, _Outputs(network).eval(), inputs, ("joints",)),
+        NetworkExport(f"{ROLE}_centre", _Palm(network).eval(), inputs, ("palm",)),
+        NetworkExport(ROLE, _Joints(network, context.settings.domain == "real").eval(), inputs, ("joints",)),
     ]

@@ -1,4 +1,4 @@
-"""DeepPrior++: a residual network that regresses hand joints through a prior, and a small one that centres the crop.
+"""DeepPrior++: a residual network that finds hand joints through a prior, and a small one that centres the crop.
 
 Oberweger and Lepetit, "DeepPrior++: Improving Fast and Accurate 3D Hand Pose Estimation", ICCV workshops 2017.
 """
@@ -6,12 +6,15 @@ Oberweger and Lepetit, "DeepPrior++: Improving Fast and Accurate 3D Hand Pose Es
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pose_estimation_ros.data.nyu_hand import JOINTS
+from pose_estimation_ros.methods.hands.votes import JointVotes
+from pose_estimation_ros.networks.feature_mapping import FeatureMapping
 
 _OUTPUTS = 3 * len(JOINTS)
 _CENTRE_CHANNELS, _CENTRE_FEATURES = 16, 128
@@ -85,12 +88,14 @@ class HandNet(nn.Module):
         size: side of the crops in pixels, a multiple of 32.
         widths: channels of the four stages.
         blocks: residual blocks of every stage; 5 as published.
-        features: length of the feature vectors.
+        features: length of the feature vectors, or channels of the feature map.
         components: of the prior.
         search_scale: how many times as large as a hand's the cubes are in which the palm is looked for.
+        reading: what joints are read from: a `vector`, as published, or `votes` of the places of a feature map.
+        mapping: the features of real images are mapped to those of renderings, see `FeatureMapping`.
 
     Raises:
-        ValueError: if the size is not such a multiple.
+        ValueError: if the size is not such a multiple, or the reading another one.
     """
 
     prior_mean: Tensor
@@ -105,11 +110,15 @@ class HandNet(nn.Module):
         features: int = 1024,
         components: int = 30,
         search_scale: float = 1.0,
+        reading: Literal["vector", "votes"] = "vector",
+        mapping: bool = False,
     ) -> None:
         super().__init__()
+        if reading not in ("vector", "votes"):
+            raise ValueError(f"HandNet: reading = {reading}: expected vector or votes")
         if size < 32 or size % 32:
             raise ValueError(f"HandNet: size = {size}: expected a multiple of 32 pixels")
-        self.size, self.search_scale = size, search_scale
+        self.size, self.search_scale, self.reading = size, search_scale, reading
         self.centre = CentreNet(size)
         self.stem = nn.Conv2d(1, 32, 5, 1, 2)
         stages: list[nn.Module] = []
@@ -118,18 +127,23 @@ class HandNet(nn.Module):
             for number in range(blocks):
                 stages.append(Bottleneck(before, width, 2 if number == 0 else 1))
                 before = width
+        self.blocks = blocks
         self.stages = nn.Sequential(*stages)
         self.norm = nn.BatchNorm2d(before)
-        self.enter = nn.Linear(before * (size // 32) ** 2, features)
-        self.inner = nn.Linear(features, features)
-        self.coefficients = nn.Linear(features, components)
+        if reading == "votes":
+            self.votes = JointVotes(widths[1:], features, len(JOINTS))
+        else:
+            self.enter = nn.Linear(before * (size // 32) ** 2, features)
+            self.inner = nn.Linear(features, features)
+            self.coefficients = nn.Linear(features, components)
         self.register_buffer("prior_mean", torch.zeros(_OUTPUTS))
         self.register_buffer("prior_basis", torch.zeros(components, _OUTPUTS))
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        for last in (self.coefficients, self.centre.leave):
+        for last in (self.centre.leave, self.votes.votes if reading == "votes" else self.coefficients):
             nn.init.normal_(last.weight, std=0.01)
+        self.mapping = FeatureMapping([features]) if mapping else None
 
     def set_prior(self, mean: Tensor, basis: Tensor) -> None:
         """Set the mean (42,) and the components (K, 42), orthonormal, of joints in cubes."""
@@ -137,7 +151,7 @@ class HandNet(nn.Module):
         self.prior_basis.copy_(basis)
 
     def features(self, crops: Tensor) -> Tensor:
-        """Return feature vectors (B, features) of crops (B, 1, size, size) about palms.
+        """Return features of crops (B, 1, size, size) about palms: vectors (B, F), or maps (B, F, size / 8, size / 8).
 
         Raises:
             ValueError: if the crops have another size.
@@ -147,17 +161,32 @@ class HandNet(nn.Module):
                 f"HandNet: crops of shape {tuple(crops.shape[1:])}, expected (1, {self.size}, {self.size})"
             )
         out = F.max_pool2d(self.stem(crops), 2)
-        out = F.relu(self.norm(self.stages(out)))
-        return F.relu(self.inner(F.relu(self.enter(out.flatten(1)))))
+        levels = []
+        for start in range(0, len(self.stages), self.blocks):
+            out = self.stages[start : start + self.blocks](out)
+            levels.append(out)
+        levels[-1] = F.relu(self.norm(out))
+        if self.reading == "votes":
+            return self.votes.features(levels[1:])
+        return F.relu(self.inner(F.relu(self.enter(levels[-1].flatten(1)))))
 
     def read(self, features: Tensor) -> Tensor:
-        """Return joints (B, 14, 3) in cubes, from feature vectors (B, features)."""
-        weights = self.coefficients(features).float()
+        """Return joints (B, 14, 3) in cubes, from such features, as far as the prior's components can say them."""
+        if self.reading == "votes":
+            weights = (self.votes(features).flatten(1) - self.prior_mean) @ self.prior_basis.T
+        else:
+            weights = self.coefficients(features).float()
         return (self.prior_mean + weights @ self.prior_basis).unflatten(1, (len(JOINTS), 3))
 
-    def forward(self, crops: Tensor) -> Tensor:
-        """Return joints (B, 14, 3) in the cubes of crops (B, 1, size, size)."""
-        return self.read(self.features(crops))
+    def forward(self, crops: Tensor, is_real: bool = False) -> Tensor:
+        """Return joints (B, 14, 3) in the cubes of crops (B, 1, size, size).
+
+        Features of crops that are real go through the mapping, if there is one.
+        """
+        features = self.features(crops)
+        if is_real and self.mapping is not None:
+            (features,) = self.mapping([features.float()])
+        return self.read(features)
 
 
 def fit_prior(joints: Tensor, components: int) -> tuple[Tensor, Tensor]:

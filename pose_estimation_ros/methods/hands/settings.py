@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from pose_estimation_ros.methods.domain import DOMAIN, Domain
 from pose_estimation_ros.settings import Settings, setting
 
 
@@ -20,6 +21,7 @@ class HandSettings(Settings):
     passes: int = setting(
         3, "How often joints are regressed, each time in a cube about the palm that was found before.", ge=1, le=6
     )
+    domain: Domain = setting("real", DOMAIN)
     min_area_m2: float = setting(0.0012, "Smaller surfaces are no part of a hand.", ge=0.0, le=0.1)
     max_area_m2: float = setting(
         0.04, "A cube with more surface in it holds a wall or a body, no hand.", gt=0.0, le=1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,21 @@ class HandStep:
 
     def __call__(self, network: nn.Module, batch: HandCrops) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and the mean errors in millimetres."""
+        return self.loss(network, self.features(network, batch), batch)
+
+    def features(self, network: nn.Module, batch: HandCrops) -> list[Tensor]:
+        """Return what a mapping would map."""
         assert isinstance(network, HandNet)
         with autocast(self.device, self.recipe.optimiser.bf16):
-            joints = network(to_device(batch.crops, self.device))
+            return [network.features(to_device(batch.crops, self.device))]
+
+    def loss(
+        self, network: nn.Module, features: Sequence[Tensor], batch: HandCrops
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the joints that are read from features, and of the centres, and the mean errors in mm."""
+        assert isinstance(network, HandNet)
+        with autocast(self.device, self.recipe.optimiser.bf16):
+            joints = network.read(features[0])
             palm = network.centre(to_device(batch.rough_crops, self.device)).float()
         joint_error = _distance(joints, to_device(batch.joints, self.device))
         centre_error = _distance(palm, to_device(batch.palm, self.device))
@@ -79,6 +92,7 @@ def train_hands(run: TrainingRun, recipe: HandRecipe) -> Bundle:
             "size": "is the recipe's crops.size",
             "components": "are the recipe's components",
             "search_scale": "is the recipe's crops.search_scale",
+            "mapping": "comes with real images, see pose_adapt_hands",
         },
     )
     device = torch.device(run.device)

@@ -185,4 +185,4 @@ def test_the_network_of_the_paper_has_nothing_to_map(case: Case) -> None:
     paper = entry.model_copy(update={"architecture": {"variant": "paper"}})
     bundle = replace(case.bundle, networks={"attention": paper})
     with pytest.raises(ValueError, match="network attention is of variant 'paper'"):
-        adapted_network(bundle, ADAPTATION, True)
+        adapted_network(bundle, ADAPTATION.role, ADAPTATION.network, True)

@@ -53,7 +53,7 @@ class TrueJoints(HandNet):
         self.intrinsics = torch.from_numpy(CAMERA.intrinsics).float()[None]
         self.centre = TruePalm(self.true[:, PALM], self.intrinsics, self.search_scale)
 
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+    def forward(self, crops: torch.Tensor, is_real: bool = False) -> torch.Tensor:
         return points_to_cube(self.true, self.intrinsics, self.true[:, PALM], SIDE)
 
 
@@ -87,7 +87,7 @@ class BandedJoints(HandNet):
         super().__init__(size=64, widths=[16, 16, 16, 16], blocks=1, features=16)
         self.centre = PalmBeside()
 
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+    def forward(self, crops: torch.Tensor, is_real: bool = False) -> torch.Tensor:
         depths = torch.linspace(-0.3, 0.3, len(JOINTS))  # the first are before the surface
         return banded_means(crops, len(JOINTS)) + F.pad(depths[:, None], (2, 0)) + torch.tensor([0.1, 0.0, 0.0])
 

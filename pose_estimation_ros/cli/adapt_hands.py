@@ -1,0 +1,84 @@
+"""pose_adapt_hands: let the hand network gain from depth images with known joints, by feature mapping.
+
+Takes depth images of one camera and the joints in them as pose_evaluate_hands does, draws hands with these joints, and
+trains the network with a mapping from features of the images to those of the drawings. The mapping goes into the bundle
+with the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pose_estimation_ros.cli.adapted_bundle import (
+    adapt_bundle,
+    add_training_options,
+    spread_evenly,
+    training_seconds,
+)
+from pose_estimation_ros.cli.recipes import read_model, validated
+from pose_estimation_ros.data.hand_pairs import hand_windows
+from pose_estimation_ros.data.hand_scenes import HandScenes
+from pose_estimation_ros.data.nyu_hand import CAMERA, read_joints
+from pose_estimation_ros.data.nyu_images import VIEWS, depth_paths, read_depth
+from pose_estimation_ros.methods.hands.adaptation import HandAdaptationRecipe, adapt_hands
+from pose_estimation_ros.methods.hands.training import ROLE, HandRecipe
+from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.settings import parse_assignments
+from pose_estimation_ros.training.processes import refuse_many
+
+_PROGRAM = "pose_adapt_hands"
+_INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        refuse_many(_PROGRAM)
+        _run(arguments)
+    except (ValueError, OSError, FloatingPointError) as error:  # BundleError is a ValueError
+        print(f"{_PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # before the first batch or after the last
+        print(f"{_PROGRAM}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__)
+    add = parser.add_argument
+    add("--bundle", required=True, help="folder of the bundle, or the name of a shipped one")
+    add("--images", type=Path, required=True, metavar="DIR", help="folder with depth_<view>_0000001.png and so on")
+    add("--groundtruth", type=Path, required=True, metavar="FILE", help="true joints, a line for every image")
+    add("--view", type=int, choices=VIEWS, default=VIEWS[0], help="whose images (default: %(default)s)")
+    add("--count", type=int, metavar="N", help="only so many of the images, spread evenly")
+    add_training_options(parser, "HandAdaptationRecipe", f"runs/BUNDLE/adapt_{ROLE}")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    seconds = training_seconds(arguments)
+    bundle = load_bundle(arguments.bundle)
+    recipe = read_model(HandAdaptationRecipe, arguments.config, parse_assignments(arguments.assignments))
+    origin = f"{bundle.path}: networks.{ROLE}.training.recipe"
+    trained_by = validated(HandRecipe, bundle.network(ROLE).training.get("recipe", {}), origin)
+    scenes = _scenes(arguments)
+    adapt_bundle(bundle, ROLE, arguments, None, lambda run: adapt_hands(run, trained_by, recipe, scenes, seconds))
+
+
+def _scenes(arguments: argparse.Namespace) -> HandScenes:
+    joints = read_joints(arguments.groundtruth)
+    paths = depth_paths(arguments.images, arguments.view, len(joints))
+    chosen = spread_evenly(len(paths), arguments.count, "--count")
+    images = (torch.from_numpy(read_depth(paths[number])) for number in chosen)
+    return hand_windows(images, CAMERA, torch.from_numpy(np.ascontiguousarray(joints[chosen])))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
