@@ -11,7 +11,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from pose_estimation_ros.cli.adapted_bundle import (
@@ -25,12 +24,13 @@ from pose_estimation_ros.data.hand_pairs import hand_windows
 from pose_estimation_ros.data.hand_scenes import HandScenes
 from pose_estimation_ros.data.nyu_hand import CAMERA, read_joints
 from pose_estimation_ros.data.nyu_images import VIEWS, depth_paths, read_depth
-from pose_estimation_ros.methods.hands.adaptation import HandAdaptationRecipe, adapt_hands
-from pose_estimation_ros.methods.hands.training import ROLE, HandRecipe
+from pose_estimation_ros.methods.base import import_object
+from pose_estimation_ros.methods.registry import find_method
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.settings import parse_assignments
 from pose_estimation_ros.training.processes import refuse_many
 
+METHOD = "hands"
 _PROGRAM = "pose_adapt_hands"
 _INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
@@ -58,18 +58,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--groundtruth", type=Path, required=True, metavar="FILE", help="true joints, a line for every image")
     add("--view", type=int, choices=VIEWS, default=VIEWS[0], help="whose images (default: %(default)s)")
     add("--count", type=int, metavar="N", help="only so many of the images, spread evenly")
-    add_training_options(parser, "HandAdaptationRecipe", f"runs/BUNDLE/adapt_{ROLE}")
+    add_training_options(parser, "HandAdaptationRecipe", f"runs/BUNDLE/adapt_{METHOD}")
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> None:
     seconds = training_seconds(arguments)
     bundle = load_bundle(arguments.bundle)
-    recipe = read_model(HandAdaptationRecipe, arguments.config, parse_assignments(arguments.assignments))
-    origin = f"{bundle.path}: networks.{ROLE}.training.recipe"
-    trained_by = validated(HandRecipe, bundle.network(ROLE).training.get("recipe", {}), origin)
+    training = find_method("hands", METHOD).training
+    assert training is not None and training.adaptation is not None
+    adaptation, role = import_object(training.adaptation), training.role
+    recipe = read_model(adaptation.recipe, arguments.config, parse_assignments(arguments.assignments))
+    origin = f"{bundle.path}: networks.{role}.training.recipe"
+    trained_by = validated(training.recipe_model(), bundle.network(role).training.get("recipe", {}), origin)
     scenes = _scenes(arguments)
-    adapt_bundle(bundle, ROLE, arguments, None, lambda run: adapt_hands(run, trained_by, recipe, scenes, seconds))
+    adapt_bundle(bundle, role, arguments, None, lambda run: adaptation.adapt(run, trained_by, recipe, scenes, seconds))
 
 
 def _scenes(arguments: argparse.Namespace) -> HandScenes:
@@ -77,7 +80,7 @@ def _scenes(arguments: argparse.Namespace) -> HandScenes:
     paths = depth_paths(arguments.images, arguments.view, len(joints))
     chosen = spread_evenly(len(paths), arguments.count, "--count")
     images = (torch.from_numpy(read_depth(paths[number])) for number in chosen)
-    return hand_windows(images, CAMERA, torch.from_numpy(np.ascontiguousarray(joints[chosen])))
+    return hand_windows(images, CAMERA, torch.from_numpy(joints[chosen]))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,11 @@ from pose_estimation_ros.training.trial import TINY
 from .contract.case import CPU, Case, fingerprint, make_case
 
 MODELS = Path(__file__).parents[2] / "models"
-ABLE = [name for name, item in methods().items() if item.training is not None and item.training.adaptation is not None]
+ABLE = [  # to gain from photographs; hands gain from depth images
+    name
+    for name, item in methods().items()
+    if item.kind != "hands" and item.training is not None and item.training.adaptation is not None
+]
 RECIPE = {
     "samples": 64,
     "optimiser": {"batch": 8, "learning_rate": 0.01, "warmup_samples": 0, "ema_samples": 8},

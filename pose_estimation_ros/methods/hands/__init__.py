@@ -16,6 +16,7 @@ METHOD = Method(
         train="pose_estimation_ros.methods.hands.training:train_hands",
         trial="pose_estimation_ros.methods.hands.training:TRIAL",
         object_rows=None,
+        adaptation="pose_estimation_ros.methods.hands.adaptation:ADAPTATION",
         new_bundle="pose_estimation_ros.methods.hands.training:new_bundle",
     ),
     export="pose_estimation_ros.methods.hands.export:export",

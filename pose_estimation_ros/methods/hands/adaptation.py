@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -57,6 +58,14 @@ class HandSource:
         return self._pairs.pairs(count, seed)
 
 
+@dataclass(frozen=True)
+class HandAdaptation:
+    """How the network goes on learning from depth images."""
+
+    recipe: type[HandAdaptationRecipe]
+    adapt: Callable[..., Bundle]  # see `adapt_hands`
+
+
 def adapt_hands(
     run: TrainingRun,
     trained_by: HandRecipe,
@@ -108,3 +117,6 @@ def adapt_hands(
     }
     known = {**entry.training, "adaptation": record}
     return trainer.save_weights(bundle, ROLE, architecture, entry.input_size, known)
+
+
+ADAPTATION = HandAdaptation(HandAdaptationRecipe, adapt_hands)
