@@ -128,6 +128,7 @@ OTHERS = {
         "hands_published": f"pose_evaluate_hands --groundtruth {NYU}/groundtruth_uvd.txt "
         f"--predictions {NYU}/feature_mapping_uvd.txt {NYU}/deepprior_pp_uvd.txt",
         "hands_renders": "OMP_NUM_THREADS=1 python benchmarks/hands.py --bundle models/hands",
+        "hands_adaptation": "OMP_NUM_THREADS=1 python benchmarks/hands_adaptation.py --bundle models/hands",
         "renders_pix2pose": "python benchmarks/held_out_renders.py --bundle models/lmo "
         "--mesh-dir ../shared/data/lmo/models",
         "renders_heatmaps": "python benchmarks/held_out_renders.py --bundle models/lmo "

@@ -19,7 +19,7 @@ class HandSettings(Settings):
     side: Literal["right", "left"] = setting("right", "Which hands; left ones are mirrored for the network.")
     cube_side_m: float = setting(0.3, "Side of the cube about a hand; smaller for children's.", ge=0.1, le=0.6)
     passes: int = setting(
-        3, "How often joints are regressed, each time in a cube about the palm that was found before.", ge=1, le=6
+        2, "How often joints are regressed, each time in a cube about the palm that was found before.", ge=1, le=6
     )
     domain: Domain = setting("real", DOMAIN)
     min_area_m2: float = setting(0.0012, "Smaller surfaces are no part of a hand.", ge=0.0, le=0.1)
