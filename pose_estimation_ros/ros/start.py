@@ -22,6 +22,7 @@ def main() -> int:
 
 def hands() -> int:
     """Run the node `hands`."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads wait for each other: its networks are small
     return _run("hands_node")
 
 
