@@ -72,8 +72,9 @@ class HandFinder:
         started = time.perf_counter()
         settings = self.settings
         image = torch.from_numpy(camera.undistort_depth(np.asarray(depth, dtype=np.float32)))
-        image = torch.where((image > settings.near_m) & (image < settings.far_m), image, torch.inf)
-        if not bool(torch.isfinite(image).any()):
+        in_range = (image > settings.near_m) & (image < settings.far_m)
+        image = torch.where(in_range, image, torch.inf)
+        if not bool(in_range.any()):
             return HandResult([], f"no depth measured between {settings.near_m:g} and {settings.far_m:g} m")
         intrinsics = torch.from_numpy(camera.intrinsics).float()
         areas = settings.min_area_m2, settings.max_area_m2

@@ -30,10 +30,12 @@ def find_centres(depth: Tensor, intrinsics: Tensor, side_m: float, area_m2: tupl
     stride = max(1, round(depth.shape[1] / _COARSE_WIDTH))
     coarse = depth[::stride, ::stride]
     matrix = intrinsics * torch.tensor([[1.0 / stride], [1.0 / stride], [1.0]])
-    points, measured = depth_points(coarse[None], matrix[None])
-    area = torch.where(measured[0], points[0, :, 2].square() / (matrix[0, 0] * matrix[1, 1]), 0.0)
-    labels = torch.from_numpy(_surfaces(coarse.numpy())).flatten()
-    areas = torch.zeros(int(labels.max()) + 1).index_add_(0, labels, area)
+    every, measured = depth_points(coarse[None], matrix[None])
+    points = every[measured][None]  # which are few, if there is no wall in range
+    area = points[0, :, 2].square() / (matrix[0, 0] * matrix[1, 1])
+    labels = torch.from_numpy(_surfaces(coarse.numpy())).flatten()[measured[0]]
+    measured = torch.ones(points.shape[:2], dtype=torch.bool)
+    areas = torch.bincount(labels, area, minlength=1)
     areas[0] = 0.0  # what is no surface
     found: list[tuple[float, Tensor]] = []
     for label in (areas >= max(area_m2[0], 1e-9)).nonzero()[:, 0].tolist():

@@ -203,3 +203,10 @@ def test_wrong_input_is_named():
         from pose_estimation_ros.settings import Layer
 
         resolve(HandSettings, [Layer("test", {"near_m": 2.0})])
+
+
+def test_a_pixel_that_the_search_does_not_look_at_is_no_hand():
+    depth = np.zeros((240, 320), dtype=np.float32)
+    depth[101, 101] = 0.5  # of every second row and column it sees the even ones
+    result = looking().find(depth, CAMERA)
+    assert not result.hands and result.reason == "nothing of a hand's size in range"
