@@ -143,8 +143,8 @@ class Training:
     # "module:function" of a folder that makes a bundle for a network that needs no meshes. None: it needs some.
     new_bundle: str | None = None
 
-    # "module:attribute": how the network goes on learning from real images, an `Adaptation` to photographs or, of hands,
-    # a `HandAdaptation` to depth images. None: it cannot.
+    # "module:attribute": how the network goes on learning from real images, an `Adaptation` to photographs or, of
+    # hands, a `HandAdaptation` to depth images. None: it cannot.
     adaptation: str | None = None
 
     def recipe_model(self) -> Any:
