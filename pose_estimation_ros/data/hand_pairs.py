@@ -47,7 +47,7 @@ def hand_windows(images: Iterable[Tensor], camera: Camera, joints: Tensor) -> Ha
         N windows; joints stay in the camera's axes.
 
     Raises:
-        ValueError: if there are as many images as hands not, or a palm is behind the camera.
+        ValueError: if there are more or fewer images than hands, or a palm is behind the camera.
     """
     if not bool((joints[:, PALM, 2] > 0.0).all()):
         raise ValueError("hand_windows: a palm behind the camera")
