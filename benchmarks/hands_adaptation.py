@@ -5,7 +5,7 @@
 The camera has stronger noise than that of the training (see benchmarks/hands.py). The network is adapted with so many
 of its images, of hands with new proportions whose joints are known, and measured on others, of other hands, from the
 whole image to the joints; on images without noise as well, to see what it forgets.
-What is finished lies in the working folder and is not made again.
+What is finished lies in the working folder and is not made again by the same bundle and options.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import shutil
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from hands import CAMERAS, every_hand_finder, measure
@@ -48,16 +49,18 @@ def main() -> None:
     origin = origin_of("python benchmarks/hands_adaptation.py")
     torch.set_num_threads(1)
     rows = Rows()
-    rows.add(training="none", images=0, **_measured(Path(arguments.bundle), arguments.frames, arguments.out / "none"))
+    made_of = [load_bundle(arguments.bundle).network(ROLE).sha256, arguments.samples, arguments.frames]
+    first = _measured(arguments.bundle, arguments.out / "none", made_of)
+    rows.add(training="none", images=0, **first)
     scenes = _scenes(max(arguments.counts))
     for count, training in product(arguments.counts, TRAININGS):
         folder = arguments.out / f"{training}_{count}"
         bundle = folder / "bundle"
-        if not (folder / "errors.json").is_file():
+        if _finished(folder, made_of) is None:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(load_bundle(arguments.bundle).path, bundle)
             _adapt(bundle, folder / "work", scenes, count, TRAININGS[training], arguments.samples)
-        rows.add(training=training, images=count, **_measured(bundle, arguments.frames, folder))
+        rows.add(training=training, images=count, **_measured(bundle, folder, made_of))
     if arguments.result:
         figures = {"rows": rows, "samples": arguments.samples, "frames": arguments.frames}
         write_result(arguments.result, origin, figures, _SEED)
@@ -79,18 +82,24 @@ def _adapt(bundle: Path, work: Path, scenes: HandScenes, count: int, mapping: bo
     adapt_hands(TrainingRun(loaded, work), trained_by, recipe, scenes.chosen(torch.arange(count)))
 
 
-def _measured(bundle: Path, frames: int, folder: Path) -> dict[str, float]:
-    """Return the mean errors of a bundle, measured or read from its folder."""
+def _finished(folder: Path, made_of: list[Any]) -> dict[str, float] | None:
+    """Return the mean errors that lie in a folder, if they were made of the same weights, samples and frames."""
     path = folder / "errors.json"
-    if not path.is_file():
-        finder = every_hand_finder(bundle)
-        errors = {}
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    return dict(content["errors"]) if content.get("made_of") == made_of else None
+
+
+def _measured(bundle: str | Path, folder: Path, made_of: list[Any]) -> dict[str, float]:
+    """Return the mean errors of a bundle, measured or read from its folder."""
+    errors = _finished(folder, made_of)
+    if errors is None:
+        finder, errors = every_hand_finder(bundle), {}
         for name, key in ((NEW, "new_camera_mm"), (CLEAN, "no_noise_mm")):
-            found, _ = measure(finder, CAMERAS[name], frames)
+            found, _ = measure(finder, CAMERAS[name], made_of[-1])
             errors[key] = float(found.mean() * _MM)
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(errors))
-    return dict(json.loads(path.read_text()))
+        (folder / "errors.json").write_text(json.dumps({"made_of": made_of, "errors": errors}))
+    return errors
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from pose_estimation_ros.cli.adapted_bundle import (
     adapt_bundle,
     add_training_options,
+    run_adaptation,
     spread_evenly,
     training_seconds,
 )
@@ -25,24 +26,12 @@ from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.pipeline_settings import resolve_run
 from pose_estimation_ros.settings import parse_assignments
 from pose_estimation_ros.training.adaptation import AdaptationRecipe, adapt
-from pose_estimation_ros.training.processes import refuse_many
-
-_INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
-    try:
-        refuse_many("pose_adapt")
-        _run(arguments)
-    except (ValueError, OSError, FloatingPointError) as error:  # BundleError is a ValueError
-        print(f"pose_adapt: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # before the first image or after the last
-        print("pose_adapt: interrupted", file=sys.stderr)
-        return _INTERRUPTED
-    return 0
+    return run_adaptation("pose_adapt", lambda: _run(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ import torch
 from pose_estimation_ros.cli.adapted_bundle import (
     adapt_bundle,
     add_training_options,
+    run_adaptation,
     spread_evenly,
     training_seconds,
 )
@@ -28,26 +29,15 @@ from pose_estimation_ros.methods.base import import_object
 from pose_estimation_ros.methods.registry import find_method
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.settings import parse_assignments
-from pose_estimation_ros.training.processes import refuse_many
 
 METHOD = "hands"
 _PROGRAM = "pose_adapt_hands"
-_INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
-    try:
-        refuse_many(_PROGRAM)
-        _run(arguments)
-    except (ValueError, OSError, FloatingPointError) as error:  # BundleError is a ValueError
-        print(f"{_PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # before the first batch or after the last
-        print(f"{_PROGRAM}: interrupted", file=sys.stderr)
-        return _INTERRUPTED
-    return 0
+    return run_adaptation(_PROGRAM, lambda: _run(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

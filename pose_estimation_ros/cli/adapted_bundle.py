@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,24 @@ from pathlib import Path
 from pose_estimation_ros.methods.registry import methods
 from pose_estimation_ros.networks.device import resolve_device
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle, save_bundle
+from pose_estimation_ros.training.processes import refuse_many
 from pose_estimation_ros.training.trainer import TrainingRun
+
+_INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
+
+
+def run_adaptation(program: str, run: Callable[[], None]) -> int:
+    """Run what a command does, say what went wrong, and return its exit code."""
+    try:
+        refuse_many(program)
+        run()
+    except (ValueError, OSError, FloatingPointError) as error:  # BundleError is a ValueError
+        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # before the first batch or after the last
+        print(f"{program}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
 
 
 def add_training_options(parser: argparse.ArgumentParser, recipe: str, folder: str) -> None:

@@ -29,7 +29,7 @@ from pose_estimation_ros.training.feature_mapping import (
     joint_loss,
 )
 from pose_estimation_ros.training.reproducibility import Draws, place_seed
-from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
+from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
 
 _TIMED_STEPS = 3  # after one that warms up
 
@@ -222,18 +222,52 @@ def adapt(
     network = network.to(training.device)
     step = JointStep(adaptation.step(training, joined, network), recipe.weights, adaptation.shown)
     joint = partial(joint_batches, adaptation.source(training, photos, entry.input_size), recipe)
-    if seconds is not None:
-        samples = samples_within(seconds, network, step, joint(0))
-        recipe = recipe.model_copy(update={"samples": samples})
-    trainer = training.trainer(network, recipe.samples, suited(joined.optimiser, recipe.samples))
-    keep_statistics(network)
-    about = f"{role}, {photos.instances} annotated objects"
-    finished = trainer.train(joint(trainer.steps), step, recipe.samples, about)
-    record = trainer.record(recipe, finished) | {
-        "images": f"{len(dataset.images)} photographs with {photos.instances} annotated objects, and renderings"
-    }
+    trainer, record = train_jointly(
+        network,
+        step,
+        joint,
+        recipe,
+        lambda samples: training.trainer(network, samples, suited(joined.optimiser, samples)),
+        seconds,
+        f"{role}, {photos.instances} annotated objects",
+    )
+    record |= {"images": f"{len(dataset.images)} photographs with {photos.instances} annotated objects, and renderings"}
     known = {**entry.training, "adaptation": record}
     return trainer.save_weights(bundle, role, architecture, entry.input_size, known)
+
+
+def train_jointly(
+    network: nn.Module,
+    step: JointStep,
+    batches: Callable[[int], Iterator[JointBatch]],
+    recipe: MappingRecipe,
+    make_trainer: Callable[[int], Trainer],
+    seconds: float | None,
+    about: str,
+) -> tuple[Trainer, dict[str, Any]]:
+    """Train a network by the joint loss, normalising as at run time.
+
+    Args:
+        network: that is trained.
+        step: the loss.
+        batches: from a number on.
+        recipe: what to do.
+        make_trainer: returns the trainer for so many samples.
+        seconds: how long it takes, about; the recipe's samples where absent.
+        about: what the progress bar says.
+
+    Returns:
+        The trainer, and what it has to record.
+
+    Raises:
+        CollapseError: if the features lose their variance.
+    """
+    if seconds is not None:
+        recipe = recipe.model_copy(update={"samples": _samples_within(seconds, network, step, batches(0))})
+    trainer = make_trainer(recipe.samples)
+    _keep_statistics(network)
+    finished = trainer.train(batches(trainer.steps), step, recipe.samples, about)
+    return trainer, trainer.record(recipe, finished)
 
 
 def suited(optimiser: OptimiserConfig, samples: int) -> OptimiserConfig:
@@ -245,10 +279,10 @@ def suited(optimiser: OptimiserConfig, samples: int) -> OptimiserConfig:
     return optimiser.model_copy(update={key: min(getattr(optimiser, key), most) for key, most in short.items()})
 
 
-def samples_within(seconds: float, network: nn.Module, step: JointStep, batches: Iterator[JointBatch]) -> int:
+def _samples_within(seconds: float, network: nn.Module, step: JointStep, batches: Iterator[JointBatch]) -> int:
     """Measure how many samples a training sees in so many seconds, on a copy of the network."""
     copy = deepcopy(network).train()
-    keep_statistics(copy)
+    _keep_statistics(copy)
     started, seen = 0.0, 0
     for number, batch in enumerate(islice(batches, _TIMED_STEPS + 1)):
         if number == 1:
@@ -291,7 +325,7 @@ def adapted_network(
     return network, architecture
 
 
-def keep_statistics(network: nn.Module) -> None:
+def _keep_statistics(network: nn.Module) -> None:
     """Normalise as at run time, renderings and photographs alike: a few of these would spoil the statistics."""
     for module in network.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):

@@ -17,8 +17,6 @@ from pose_estimation_ros.training.trainer import TrainingRun
 
 from ..nyu_layout import write_depth_images
 
-pytestmark = pytest.mark.xdist_group("adapt_hands")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -65,7 +63,11 @@ def test_a_copy_is_adapted_with_some_of_the_images_and_the_bundle_stays(folder: 
         (["--count", "5"], "--count 5: expected 1 to 4, as many as there are"),
         (["--minutes", "0"], "--minutes 0: expected a positive number"),
         (["--set", "photos.zoom=1"], "photos"),
+        (["--set", "mappin=false"], "mappin"),
         (["--images", "nowhere"], "nowhere: no such folder"),
+        (["--groundtruth", "nowhere.txt"], "nowhere.txt"),
+        (["--bundle", "demo"], "hands"),
+        (["--view", "2"], "4 of the 4 images that the ground truth has lines for are missing"),
     ],
     ids=lambda item: item[0] if isinstance(item, list) else "",
 )
@@ -85,3 +87,17 @@ def test_joints_of_left_hands_leave_no_half_bundle(folder: Path, tmp_path: Path,
     assert adapt_hands.main(command(folder, tmp_path, *options)) == 2
     assert "hands have joints that no right hand can have" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_an_interrupted_adaptation_goes_on_though_its_time_is_measured_anew(folder: Path, tmp_path: Path, capsys):
+    arguments = command(folder, tmp_path, "--out", str(tmp_path / "new"), "--minutes", "0.01")
+    assert adapt_hands.main(arguments) == 0
+    assert adapt_hands.main([*arguments, "--resume", "--minutes", "0.02"]) == 0
+    assert capsys.readouterr().out.count("hands adapted with 4 depth images") == 2
+
+
+def test_an_image_of_another_size_is_named(folder: Path, tmp_path: Path, capsys):
+    write_depth_images(tmp_path / "small", np.zeros((4, 240, 320), dtype=np.uint16))
+    options = ["--images", str(tmp_path / "small"), "--out", str(tmp_path / "new")]
+    assert adapt_hands.main(command(folder, tmp_path, *options)) == 2
+    assert "depth_1_0000001.png: 320x240 pixels" in capsys.readouterr().err

@@ -12,19 +12,18 @@ from pose_estimation_ros.data.hand_pairs import HandPairCrops, HandPairSource
 from pose_estimation_ros.data.hand_scenes import HandCropDraw, HandCrops, HandScenes
 from pose_estimation_ros.data.photo_pairs import PhotoPairs
 from pose_estimation_ros.methods.hands.network import HandNet
-from pose_estimation_ros.methods.hands.training import ROLE, HandRecipe, HandStep
+from pose_estimation_ros.methods.hands.training import ROLE, HandRecipe, HandStep, hand_trainer
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.training.adaptation import (
     JointStep,
     MappingRecipe,
     adapted_network,
     joint_batches,
-    keep_statistics,
-    samples_within,
     suited,
+    train_jointly,
 )
 from pose_estimation_ros.training.batch_stream import batch_stream
-from pose_estimation_ros.training.trainer import OptimiserConfig, Trainer, TrainingRun
+from pose_estimation_ros.training.trainer import OptimiserConfig, TrainingRun
 
 
 class HandAdaptationRecipe(MappingRecipe):
@@ -95,26 +94,17 @@ def adapt_hands(
     network = network.to(device).to(memory_format=torch.channels_last).train()
     step = JointStep(HandStep(trained_by, device), recipe.weights)
     batches = partial(joint_batches, HandSource(trained_by, recipe, pairs), recipe)
-    if seconds is not None:
-        samples = samples_within(seconds, network, step, batches(0))
-        recipe = recipe.model_copy(update={"samples": samples})
-    optimiser = suited(recipe.optimiser, recipe.samples)
-    trainer = Trainer(
+    trainer, record = train_jointly(
         network,
-        optimiser,
-        recipe.samples,
-        run.folder,
-        run.resume,
-        recipe=recipe,
-        seed=recipe.seed,
-        pause=run.pause,
+        step,
+        batches,
+        recipe,
+        lambda samples: hand_trainer(network, run, recipe, samples, suited(recipe.optimiser, samples)),
+        seconds,
+        f"{ROLE}, {len(pairs.real)} depth images",
     )
-    keep_statistics(network)
-    finished = trainer.train(batches(trainer.steps), step, recipe.samples, f"{ROLE}, {len(pairs.real)} depth images")
     left_out = f", {pairs.left_out} left out whose joints no hand can have" if pairs.left_out else ""
-    record = trainer.record(recipe, finished) | {
-        "images": f"{len(pairs.real)} depth images with known joints{left_out}, and renderings"
-    }
+    record |= {"images": f"{len(pairs.real)} depth images with known joints{left_out}, and renderings"}
     known = {**entry.training, "adaptation": record}
     return trainer.save_weights(bundle, ROLE, architecture, entry.input_size, known)
 

@@ -16,6 +16,7 @@ from pose_estimation_ros.methods.hands.network import HandNet, fit_prior
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, save_bundle
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
+from pose_estimation_ros.training.adaptation import MappingRecipe
 from pose_estimation_ros.training.batch_stream import batch_stream
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
 from pose_estimation_ros.training.reproducibility import Draws, place_seed
@@ -105,20 +106,28 @@ def train_hands(run: TrainingRun, recipe: HandRecipe) -> Bundle:
     if not (run.resume and (run.folder / "checkpoint.pt").is_file()):  # which has it
         network.set_prior(*fit_prior(prior_joints(recipe), recipe.components))
     network = network.to(device).to(memory_format=torch.channels_last).train()
-    trainer = Trainer(
-        network,
-        recipe.optimiser,
-        recipe.samples,
-        run.folder,
-        run.resume,
-        recipe=recipe,
-        seed=recipe.seed,
-        pause=run.pause,
-    )
+    trainer = hand_trainer(network, run, recipe, recipe.samples, recipe.optimiser)
     batches = batch_stream(lambda: draw, recipe.seed, trainer.steps, recipe.optimiser.batch, recipe.workers)
     finished = trainer.train(batches, HandStep(recipe, device), recipe.samples, f"{ROLE} {recipe.crops.size} px")
     training = trainer.record(recipe, finished) | {"images": "synthetic only, hands of the package's own model"}
     return trainer.save_weights(run.bundle, ROLE, architecture, recipe.crops.size, training)
+
+
+def hand_trainer(
+    network: nn.Module, run: TrainingRun, recipe: HandRecipe | MappingRecipe, samples: int, optimiser: OptimiserConfig
+) -> Trainer:
+    """Return the trainer of a network, which goes on only by the recipe that it began with.
+
+    Args:
+        network: on its device.
+        run: where to work.
+        recipe: of the training or of an adaptation.
+        samples: how many it will see.
+        optimiser: how.
+    """
+    return Trainer(
+        network, optimiser, samples, run.folder, run.resume, recipe=recipe, seed=recipe.seed, pause=run.pause
+    )
 
 
 def prior_joints(recipe: HandRecipe) -> Tensor:

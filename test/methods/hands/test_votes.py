@@ -43,8 +43,11 @@ def test_joints_are_those_that_the_prior_can_say():
     basis = torch.linalg.qr(torch.randn(42, 5, generator=torch.Generator().manual_seed(1))).Q.T
     mean = torch.linspace(-0.5, 0.5, 42)
     network.set_prior(mean, basis)
-    joints = network(torch.rand(2, 1, 64, 64)).flatten(1) - mean
-    assert torch.allclose(joints @ basis.T @ basis, joints, atol=1e-5)
+    crops = torch.rand(2, 1, 64, 64)
+    voted = network.votes(network.features(crops)).flatten(1)
+    expected = mean + (voted - mean) @ basis.T @ basis
+    assert torch.allclose(network(crops).flatten(1), expected, atol=1e-5)
+    assert (expected - voted).abs().max() > 0.1 < (expected - mean).abs().max()
 
 
 def test_training_by_votes_learns_and_gradients_reach_every_level():
