@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is good: style, types, floors, tests. The last lines are pytest's summary.
+# Everything that must hold before a change is good: style, types, floors, tests. The last lines are pytest's summary,
+# and what mypy finds, if anything.
 #
 #   bash scripts/test.sh              all of it
 #   bash scripts/test.sh test/ros     only these tests, or any other arguments for pytest
@@ -42,12 +43,22 @@ check() {  # NAME COMMAND...: run a check, remember its name if it fails
 }
 check ruff ruff check .
 check import-linter lint-imports
-check mypy mypy
+# Types take a minute where nothing is cached; tests that wait for other processes leave that much idle.
+types="$(mktemp)"
+trap 'rm -f "$types"' EXIT
+mypy > "$types" 2>&1 &
+mypy_process=$!
+echo "mypy: runs beside the tests; what it finds is said after them"
 
-# Above the summary of pytest, so that its last line stays the last line.
+# Above the summary of pytest, so that its last line stays the last line of a run in which all is good.
 if [ "${#failed[@]}" -gt 0 ]; then echo "FAILED before pytest: ${failed[*]}"; fi
 timeout --kill-after=20 "${TEST_TIMEOUT_S:-1100}" python -m pytest -q -n "$processes" --dist loadgroup ${marker:+-m "$marker"} -rs --durations=10 "${arguments[@]}"
 status=$?
 if [ "$status" -eq 124 ]; then echo "pytest: stopped after ${TEST_TIMEOUT_S:-1100} s (TEST_TIMEOUT_S)"; fi
+if ! wait "$mypy_process"; then
+    cat "$types"
+    echo "mypy: FAILED"
+    failed+=(mypy)
+fi
 [ "${#failed[@]}" -eq 0 ] || exit 1
 exit "$status"

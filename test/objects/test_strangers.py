@@ -95,6 +95,7 @@ class TestBundleFile:
             ("#" * 1_000_001, "1.0 MB: expected at most 1 MB"),
             ("a: !!python/object/apply:os.system [true]", "could not determine a constructor"),
         ],
+        ids=["nesting", "aliases", "merged keys", "a loop", "a long value", "many values", "a large file", "code"],
     )
     def test_yaml_bombs_are_refused(self, bundle: Bundle, text: str, said: str) -> None:
         (bundle.path / BUNDLE_FILE).write_text(text)
@@ -134,6 +135,11 @@ class TestBundleFile:
         assert len(str(caught.value)) < 500
 
 
+def short(value: Any) -> str:
+    """Return how a value begins, for the name of a test."""
+    return repr(value)[:24]
+
+
 def with_weights(bundle: Bundle, content: bytes, **architecture: Any) -> Bundle:
     (bundle.path / "net.safetensors").write_bytes(content)
     entry = NetworkEntry(
@@ -158,6 +164,7 @@ class TestWeights:
             safetensors({"a": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}, bytes(4)),
             pickle.dumps({"a": 1}),
         ],
+        ids=short,
     )
     def test_files_that_contradict_themselves_are_refused(self, bundle: Bundle, content: bytes) -> None:
         with pytest.raises(BundleError, match=r"net\.safetensors: not a safetensors file: "):
@@ -193,6 +200,7 @@ class TestMeshes:
             ("a.obj", "v 0 0 0\nv 0.1 0 0\nv 0 0.1 0\nf" + " 1 2 3 \\\n" * 3000, "a face of 9000 corners"),
             ("a.fbx", "", r"\.fbx: expected a mesh, one of \.ply, \.obj, \.stl, \.off"),
         ],
+        ids=short,
     )  # fmt: skip
     def test_meshes_without_end_are_refused(self, tmp_path: Path, name: str, content: str, said: str) -> None:
         (tmp_path / name).write_text(content)

@@ -128,7 +128,8 @@ def make_case(
         recipe = training.recipe_model().model_validate({**trial.recipe, **(changes or {}).get(role, {})})
         run = TrainingRun(load_bundle(bundle.path), folder / "run", data / "models", device)
         bundle = training.function()(run, recipe)
-        bundle = replace(bundle, settings={**bundle.settings, owner.name: dict(trial.settings)})
+        few = {**bundle.settings.get(owner.name, {}), **trial.settings}
+        bundle = replace(bundle, settings={**bundle.settings, owner.name: few})
         save_bundle(bundle)
     if not method.trainings:
         known = method.settings_model().model_fields
