@@ -173,7 +173,10 @@ class Bench:
         self._executors = [SingleThreadedExecutor(context=context) for _ in range(2)]
         self._executors[0].add_node(self.node)
         self._executors[1].add_node(self.client)
-        self._threads = [threading.Thread(target=executor.spin, daemon=True) for executor in self._executors]
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._spin, args=(executor,), daemon=True) for executor in self._executors
+        ]
         self.received: dict[str, list[Any]] = {}
         self._clients: dict[str, Any] = {}
         for topic, message_type in (
@@ -238,11 +241,16 @@ class Bench:
             assert self._clients[name].wait_for_service(WAIT_S), name
         return self._clients[name].call_async(request)
 
+    def _spin(self, executor: Any) -> None:
+        while self.client.context.ok() and not self._closed.is_set():
+            executor.spin_once(timeout_sec=0.5)
+
     def close(self) -> None:
-        for executor in self._executors:
-            executor.shutdown()
-        for thread in self._threads:
+        self._closed.set()
+        for executor, thread in zip(self._executors, self._threads, strict=True):
+            executor.wake()
             thread.join(WAIT_S)
+            executor.shutdown()  # under a thread that spins it fails
         self.node.release()
         self.node.destroy_node()
         self.client.destroy_node()
