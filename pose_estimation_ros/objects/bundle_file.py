@@ -17,7 +17,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.objects.catalog import ContinuousSymmetry, ObjectFrame, ObjectModel
 from pose_estimation_ros.objects.limits import (
@@ -67,6 +66,8 @@ class FrameEntry(_Strict):
 
     def matrix(self) -> np.ndarray:
         """Return object_from_frame (4, 4), metres."""
+        from scipy.spatial.transform import Rotation  # a bundle without frames is read sooner
+
         transform = np.eye(4)
         transform[:3, 3] = self.translation_m
         if self.quaternion_xyzw is not None:
@@ -78,6 +79,8 @@ class FrameEntry(_Strict):
 
 def readable_frame(object_from_frame: np.ndarray) -> FrameEntry:
     """Return a frame (4, 4), metres, in numbers that a person reads: whole micrometres, ten-thousandths of a degree."""
+    from scipy.spatial.transform import Rotation
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Gimbal lock")  # one of the equal triples is as good as another
         angles = Rotation.from_matrix(object_from_frame[:3, :3]).as_euler("xyz", degrees=True)
@@ -242,6 +245,8 @@ def entry_from_object(model: ObjectModel) -> ObjectEntry:
 
 
 def _frame_entry(object_from_frame: np.ndarray) -> FrameEntry:
+    from scipy.spatial.transform import Rotation
+
     quaternion = Rotation.from_matrix(object_from_frame[:3, :3]).as_quat(canonical=True)
     return FrameEntry(
         translation_m=tuple(object_from_frame[:3, 3].tolist()),

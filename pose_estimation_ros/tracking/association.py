@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from pose_estimation_ros.geometry.camera import Camera
 from pose_estimation_ros.geometry.symmetry import symmetric_distances
@@ -96,5 +95,9 @@ def assign(costs: np.ndarray, allowed: np.ndarray) -> list[tuple[int, int]]:
     Returns:
         Pairs of row and column; each at most once.
     """
+    if not costs.size:
+        return []
+    from scipy.optimize import linear_sum_assignment  # with the second frame: the first pose does not wait for it
+
     rows, columns = linear_sum_assignment(np.where(allowed, costs, _FORBIDDEN))
     return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if allowed[row, column]]
