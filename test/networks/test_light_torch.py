@@ -23,7 +23,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 with FakeTensorMode():
     assert torch.nn.Conv2d(3, 4, 3)(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 6, 6)
-assert torch.linalg.solve_ex(torch.zeros(1, 3, 3, device="meta"), torch.zeros(1, 3, 1, device="meta"))[0].shape == (1, 3, 1)
+assert torch.zeros(1, 3, 8, 8, device="meta").sum((1, 2)).shape == (1, 8)
 assert torch.compile(lambda value: 2 * value, backend="eager")(torch.ones(2)).tolist() == [2.0, 2.0]
 """
 ASKED = """

@@ -65,9 +65,9 @@ def changed(case: Case, tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def loaded_with(case: Case, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Return a list that receives the settings with which the method is loaded; it has the case's own, which are fast."""
+    """Return a list that receives the settings with which the method is loaded."""
     contexts: list[Any] = []
-    load = import_object(case.method.load)
+    load = import_object(case.method.load)  # with the case's own: tables of many views take long
     fast = resolve_run(case.bundle).methods[case.method.name]
 
     def recorded(context: LoadContext) -> Any:
