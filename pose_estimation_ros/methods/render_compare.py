@@ -29,6 +29,7 @@ from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.rendering.shading import headlight
 
 _OUTLINE_POINTS = 256
+_PAIRS_AT_A_TIME = 16  # on a CPU, where more of them take memory and gain nothing
 
 
 class Picture(NamedTuple):
@@ -129,11 +130,20 @@ class RenderCompare:
         cameras, observed, rendered = self.pair(Picture(image, intrinsics), index, poses, size or self.size)
         depth = transform_points(self.centre[index][:, None], cameras.poses(poses))[:, 0, 2]
         distance = depth / self.diameter[index]
+        extent = cameras.size / cameras.intrinsics[:, 0, 0] * distance
         with autocast(self.device):
-            prediction = self.network(
-                observed, rendered, distance, cameras.size / cameras.intrinsics[:, 0, 0] * distance, self.is_real
+            prediction = Comparison.joined(
+                [
+                    self.network(*(item[part] for item in (observed, rendered, distance, extent)), self.is_real)
+                    for part in self._parts(len(poses))
+                ]
             )
         return Stage(cameras, observed, rendered, prediction)
+
+    def _parts(self, count: int) -> list[slice]:
+        """Return which of `count` pairs the network sees together."""
+        size = _PAIRS_AT_A_TIME if self.device.type == "cpu" else count
+        return [slice(first, first + size) for first in range(0, count, size)] or [slice(0, 0)]
 
     def pair(self, picture: Picture, index: Tensor, poses: Tensor, size: int) -> tuple[VirtualCameras, Tensor, Tensor]:
         """Return virtual cameras, and what they see: the image (B, 3, S, S) and renderings (B, RENDERED, S, S)."""
@@ -152,7 +162,8 @@ class RenderCompare:
             return None
         _, observed, rendered = self.pair(picture, index, poses, self.size)
         with autocast(self.device):
-            return self.network.similarity(observed, rendered, self.is_real)
+            parts = self._parts(len(poses))
+            return torch.cat([self.network.similarity(observed[i], rendered[i], self.is_real) for i in parts])
 
 
 def surface_outlines(meshes: Sequence[Mesh]) -> Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,14 @@ class Comparison:
     log_scale: Tensor | None = None  # (B, h, w) logarithm of the flow's expected error, cells
     similarity: Tensor | None = None  # (B,) mean cosine of the features of image and rendering on the object
     update_covariance: Tensor | None = None  # (B, 6, 6) of shift, logarithm of the distance, axis and angle
+
+    @classmethod
+    def joined(cls, parts: Sequence[Comparison]) -> Comparison:
+        """Return what was said of all pairs, from what one network said of one part after the other; at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = {item.name: [getattr(part, item.name) for part in parts] for item in fields(cls)}
+        return cls(**{name: None if values[0] is None else torch.cat(values) for name, values in columns.items()})
 
 
 class AttentionNet(nn.Module):

@@ -19,6 +19,7 @@ from pose_estimation_ros.methods.attention.settings import AttentionSettings, Ro
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.methods.render_compare import Stage
 from pose_estimation_ros.methods.view_search import Shortlist
+from pose_estimation_ros.networks.precision import use_precision
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.mesh import load_mesh, sample_surface
 
@@ -247,6 +248,29 @@ def test_objects_beside_the_image_do_no_harm(refiner: Attention, scenes: list[Sc
     pose = refined[0].camera_from_object
     np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-4)
     assert pose[2, 3] > 0.0
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_pairs_are_compared_as_well_a_few_at_a_time(
+    refiner: Attention, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    starts = [item for scene in scenes for item in scene.hypotheses][:5]
+    poses = torch.from_numpy(np.stack([item.camera_from_object for item in starts])).float()
+    index = torch.tensor([item.object_index for item in starts])
+    picture = refiner.picture(scenes[0].frame)
+
+    def values() -> dict[str, torch.Tensor]:
+        found = vars(refiner.compare(*picture, index, poses, 64).prediction)
+        likeness = refiner.similarity_at(picture, index, poses)
+        return {name: value for name, value in {**found, "at once": likeness}.items() if value is not None}
+
+    with torch.inference_mode(), use_precision("float32"):
+        wanted = values()
+        monkeypatch.setattr("pose_estimation_ros.methods.render_compare._PAIRS_AT_A_TIME", count)
+        parts = values()
+    assert wanted.keys() == parts.keys() and len(wanted["shift"]) == 5
+    for name, value in wanted.items():
+        torch.testing.assert_close(parts[name], value, atol=1e-3, rtol=1e-3)
 
 
 def test_attention_shuns_what_hides_the_object(refiner: Attention, scenes: list[Scene]) -> None:
