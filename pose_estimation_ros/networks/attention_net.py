@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,10 @@ class Comparison:
         if len(parts) == 1:
             return parts[0]
         columns = {item.name: [getattr(part, item.name) for part in parts] for item in fields(cls)}
-        return cls(**{name: None if values[0] is None else torch.cat(values) for name, values in columns.items()})
+        joined: dict[str, Any] = {
+            name: None if values[0] is None else torch.cat(values) for name, values in columns.items()
+        }
+        return cls(**joined)
 
 
 class AttentionNet(nn.Module):
