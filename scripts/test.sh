@@ -45,9 +45,9 @@ check ruff ruff check .
 check import-linter lint-imports
 # Types take a minute where nothing is cached; tests that wait for other processes leave that much idle.
 types="$(mktemp)"
-trap 'rm -f "$types"' EXIT
-mypy > "$types" 2>&1 &
+(nice mypy > "$types" 2>&1 && printf '\nmypy: good\n') &
 mypy_process=$!
+trap 'kill "$mypy_process" 2> /dev/null; rm -f "$types"' EXIT
 echo "mypy: runs beside the tests; what it finds is said after them"
 
 # Above the summary of pytest, so that its last line stays the last line of a run in which all is good.

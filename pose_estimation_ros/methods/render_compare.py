@@ -29,7 +29,7 @@ from pose_estimation_ros.rendering.raycaster import RayCaster
 from pose_estimation_ros.rendering.shading import headlight
 
 _OUTLINE_POINTS = 256
-_PAIRS_AT_A_TIME = 16  # on a CPU, where more of them take memory and gain nothing
+_PAIRS_AT_A_TIME = 16  # on a CPU; bounds the memory of what is between the layers
 
 
 class Picture(NamedTuple):
@@ -142,7 +142,7 @@ class RenderCompare:
 
     def _parts(self, count: int) -> list[slice]:
         """Return which of `count` pairs the network sees together."""
-        size = _PAIRS_AT_A_TIME if self.device.type == "cpu" else count
+        size = _PAIRS_AT_A_TIME if self.device.type == "cpu" else max(count, 1)
         return [slice(first, first + size) for first in range(0, count, size)] or [slice(0, 0)]
 
     def pair(self, picture: Picture, index: Tensor, poses: Tensor, size: int) -> tuple[VirtualCameras, Tensor, Tensor]:

@@ -46,7 +46,7 @@ class Comparison:
 
     @classmethod
     def joined(cls, parts: Sequence[Comparison]) -> Comparison:
-        """Return what was said of all pairs, from what one network said of one part after the other; at least one."""
+        """Return what was said of all pairs, from what the same network said of each of the parts, at least one."""
         if len(parts) == 1:
             return parts[0]
         columns = {item.name: [getattr(part, item.name) for part in parts] for item in fields(cls)}

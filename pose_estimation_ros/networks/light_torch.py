@@ -1,14 +1,15 @@
-"""PyTorch without the kernels for tensors that have no data, a quarter of what its import takes.
+"""PyTorch without those kernels for tensors without data that are written in Python; importing them takes long.
 
 Imported before torch, in processes that run networks and neither compile nor export them. Whoever asks for the modules
-behind those kernels, such as torch's compiler, gets all of it; operations on tensors of the device "meta" do not work
-until `torch._meta_registrations` is imported.
+behind those kernels, such as torch's compiler, gets all of it. Operations on tensors of the device "meta" that need one
+of them do not work until `torch._meta_registrations` is imported.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -38,15 +39,21 @@ class _Imported(Loader):
 class _Completion(MetaPathFinder):
     """Import what was left out before the first module that relies on it."""
 
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._begun = False
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname not in _NEED_THEM:
             return None
-        sys.meta_path.remove(self)
-        if fullname == _KERNELS:
-            return None
-        importlib.import_module(_KERNELS)
+        with self._lock:  # other threads wait until all of it is there
+            if self._begun or fullname == _KERNELS:
+                return None
+            self._begun = True
+            importlib.import_module(_KERNELS)
+            sys.meta_path.remove(self)
         if fullname not in sys.modules:
             return None
         module = sys.modules[fullname]
@@ -59,7 +66,7 @@ def _imports_them_last() -> bool:
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return False
-    text = Path(spec.origin).read_text()
+    text = Path(spec.origin).read_text(encoding="utf-8")
     return text.count(" _meta_registrations") == 1 and _IMPORT in text
 
 
@@ -72,7 +79,10 @@ def _import_torch() -> None:
     finally:
         del sys.modules[_KERNELS]
     del torch._meta_registrations
-    sys.meta_path.insert(0, _Completion())
+    if any(name in sys.modules for name in _NEED_THEM):  # something that torch imports relies on them: another backend
+        importlib.import_module(_KERNELS)
+    else:
+        sys.meta_path.insert(0, _Completion())
 
 
 _import_torch()

@@ -16,7 +16,6 @@ from rclpy.executors import Executor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 
-from pose_estimation_ros.networks import light_torch  # noqa: F401  comes before torch
 from pose_estimation_ros.ros.command_line import refuse_other_arguments, unknown_ros_arguments
 from pose_estimation_ros.ros.loading import load_pipeline
 from pose_estimation_ros.ros.node_parameter_files import parameter_files, refuse_files_for_other_nodes

@@ -13,17 +13,18 @@ from pose_estimation_ros.ros.middleware_profile import use_own_profile
 from pose_estimation_ros.ros.parent_process import end_with_parent
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_LIGHT_TORCH = "pose_estimation_ros.networks.light_torch"  # comes before torch
 
 
 def main() -> int:
     """Run the node `pose_estimation`."""
-    return _run("node_process")
+    return _run("node_process", _LIGHT_TORCH)
 
 
 def hands() -> int:
     """Run the node `hands`."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads wait for each other: its networks are small
-    return _run("hands_node")
+    return _run("hands_node", _LIGHT_TORCH)
 
 
 def planning_scene() -> int:
@@ -46,13 +47,15 @@ def rviz() -> int:
     return _run("rviz")
 
 
-def _run(module: str) -> int:
-    """Run the command of a module, which takes seconds to import."""
+def _run(module: str, *before: str) -> int:
+    """Run the command of a module, which takes seconds to import, after modules that come before it."""
     for number in NUMBERS:
         signal.signal(number, _leave)
     end_with_parent()
     use_own_profile()
     gc.disable()  # modules stay, and are looked through for garbage again and again while more of them come
+    for name in before:
+        import_module(name)
     program = import_module(f"pose_estimation_ros.ros.{module}")
     gc.freeze()  # later collections need not look through them either
     gc.enable()

@@ -12,11 +12,20 @@ ROOT = Path(__file__).parents[2]
 LEFT_OUT = "torch._meta_registrations", "torch._decomp", "torch._prims", "torch._refs"
 NODE = f"""
 import sys
-import pose_estimation_ros.ros.node_process
+from importlib import import_module
+from types import SimpleNamespace
+from pose_estimation_ros.ros import start
+
+def imported(name):
+    return SimpleNamespace(main=lambda: 0) if import_module(name) else None
+
+start.import_module = imported
+assert start.{{start}}() == 0
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.pipeline import Pipeline
 Pipeline(load_bundle("models/demo"))
-assert not [name for name in {LEFT_OUT} if name in sys.modules], "imported for nothing"
+assert "torch" in sys.modules
+assert not [name for name in {(*LEFT_OUT, "scipy.optimize")} if name in sys.modules], "imported for nothing"
 """
 SHAPES = """
 import torch
@@ -41,9 +50,10 @@ def run(code: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def test_a_node_loads_without_kernels_for_no_data_and_compilers_find_them():
+@pytest.mark.parametrize("start", ["main", "hands"])
+def test_a_node_loads_without_kernels_for_no_data_and_compilers_find_them(start):
     pytest.importorskip("rclpy")
-    run(NODE + SHAPES)
+    run(NODE.format(start=start) + SHAPES)
 
 
 @pytest.mark.parametrize("name", ["torch._refs", "torch._meta_registrations"])

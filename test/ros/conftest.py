@@ -250,7 +250,8 @@ class Bench:
         for executor, thread in zip(self._executors, self._threads, strict=True):
             executor.wake()
             thread.join(WAIT_S)
-            executor.shutdown()  # under a thread that spins it fails
+            assert not thread.is_alive(), "an executor still spins"
+            executor.shutdown()  # it destroys what a thread that spins waits for
         self.node.release()
         self.node.destroy_node()
         self.client.destroy_node()

@@ -65,7 +65,9 @@ def flat(path: Path) -> tuple[list[Any], Any]:
     return tree_flatten(content)
 
 
-@pytest.mark.parametrize(("network", "workers"), [*((network, 1) for network in RECIPES), ("pix2pose", 0)])
+@pytest.mark.parametrize(
+    ("network", "workers"), [*((network, 1) for network in RECIPES), ("detector", 0), ("pix2pose", 0)]
+)
 def test_two_halves_are_one_whole(network: str, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_box(tmp_path / "box.ply")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe(network, workers)))

@@ -128,8 +128,8 @@ def make_case(
         recipe = training.recipe_model().model_validate({**trial.recipe, **(changes or {}).get(role, {})})
         run = TrainingRun(load_bundle(bundle.path), folder / "run", data / "models", device)
         bundle = training.function()(run, recipe)
-        few = {**bundle.settings.get(owner.name, {}), **trial.settings}
-        bundle = replace(bundle, settings={**bundle.settings, owner.name: few})
+        settings = {**bundle.settings.get(owner.name, {}), **trial.settings}
+        bundle = replace(bundle, settings={**bundle.settings, owner.name: settings})
         save_bundle(bundle)
     if not method.trainings:
         known = method.settings_model().model_fields

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,15 +67,23 @@ def changed(case: Case, tmp_path: Path) -> Bundle:
 def loaded_with(case: Case, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Return a list that receives the settings with which the method is loaded."""
     contexts: list[Any] = []
-    load = import_object(case.method.load)  # with the case's own: tables of many views take long
-    fast = resolve_run(case.bundle).methods[case.method.name]
+    load = import_object(case.method.load)
 
     def recorded(context: LoadContext) -> Any:
         contexts.append(context.settings)
-        return load(replace(context, settings=fast))
+        few_views = merged(context.settings.model_dump(), case.bundle.settings.get(case.method.name, {}))
+        return load(replace(context, settings=type(context.settings).model_validate(few_views)))
 
     monkeypatch.setattr(case.method.load.replace(":", "."), recorded)
     return contexts
+
+
+def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values with others over them."""
+    return {
+        name: merged(value, over.get(name, {})) if isinstance(value, dict) else over.get(name, value)
+        for name, value in values.items()
+    }
 
 
 def with_set(bundle: Bundle, assignments: list[str]) -> RunSettings:
