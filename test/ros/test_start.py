@@ -30,5 +30,5 @@ def test_hands_are_found_by_one_thread_unless_the_environment_says_otherwise(
     monkeypatch.setenv("OMP_NUM_THREADS", chosen or "")
     if chosen is None:
         monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr(start, "_run", lambda module: (module, os.environ["OMP_NUM_THREADS"]))
+    monkeypatch.setattr(start, "_run", lambda module, *_: (module, os.environ["OMP_NUM_THREADS"]))
     assert start.hands() == ("hands_node", threads)
