@@ -43,7 +43,7 @@ check() {  # NAME COMMAND...: run a check, remember its name if it fails
 }
 check ruff ruff check .
 check import-linter lint-imports
-# Types take a minute where nothing is cached; tests that wait for other processes leave that much idle.
+# Types take long where nothing is cached; tests that wait for other processes leave that much idle.
 types="$(mktemp)"
 (nice mypy > "$types" 2>&1 && printf '\nmypy: good\n') &
 mypy_process=$!

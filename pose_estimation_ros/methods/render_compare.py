@@ -142,8 +142,9 @@ class RenderCompare:
 
     def _parts(self, count: int) -> list[slice]:
         """Return which of `count` pairs the network sees together."""
-        size = _PAIRS_AT_A_TIME if self.device.type == "cpu" else max(count, 1)
-        return [slice(first, first + size) for first in range(0, count, size)] or [slice(0, 0)]
+        whole = max(count, 1)
+        size = _PAIRS_AT_A_TIME if self.device.type == "cpu" else whole
+        return [slice(first, first + size) for first in range(0, whole, size)]
 
     def pair(self, picture: Picture, index: Tensor, poses: Tensor, size: int) -> tuple[VirtualCameras, Tensor, Tensor]:
         """Return virtual cameras, and what they see: the image (B, 3, S, S) and renderings (B, RENDERED, S, S)."""

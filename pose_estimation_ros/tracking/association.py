@@ -97,9 +97,7 @@ def assign(costs: np.ndarray, allowed: np.ndarray) -> list[tuple[int, int]]:
     """
     if not costs.size:
         return []
-    from scipy.optimize import (
-        linear_sum_assignment,
-    )  # when there is something to match: the first pose does not wait for it
+    from scipy.optimize import linear_sum_assignment  # the first pose, which matches nothing, does not wait for it
 
     rows, columns = linear_sum_assignment(np.where(allowed, costs, _FORBIDDEN))
     return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if allowed[row, column]]

@@ -251,8 +251,7 @@ def test_objects_beside_the_image_do_no_harm(refiner: Attention, scenes: list[Sc
 
 
 def test_many_pairs_are_compared_as_each_of_them_alone(refiner: Attention, scenes: list[Scene]) -> None:
-    starts = [item for scene in scenes for item in scene.hypotheses]
-    starts = (starts * 20)[:20]
+    starts = ([item for scene in scenes for item in scene.hypotheses] * 20)[:20]
     poses = torch.from_numpy(np.stack([item.camera_from_object for item in starts])).float()
     index = torch.tensor([item.object_index for item in starts])
     picture = refiner.picture(scenes[0].frame)
@@ -265,7 +264,9 @@ def test_many_pairs_are_compared_as_each_of_them_alone(refiner: Attention, scene
     with torch.inference_mode(), use_precision("float32"):
         together = values(slice(None))
         alone = [values(slice(row, row + 1)) for row in range(len(starts))]
-    assert len(together["at full size"]) == len(starts)
+        nothing = values(slice(0))
+    assert len(together["at full size"]) == len(starts) and len(nothing["at full size"]) == 0
+    assert float(together["log_distance"].std()) > 1e-3 and float(together["at full size"].std()) > 1e-3
     for name, value in together.items():
         torch.testing.assert_close(value, torch.cat([item[name] for item in alone]), atol=1e-4, rtol=1e-4)
 
