@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,63 +62,86 @@ def recipe(network: str, workers: int) -> dict[str, Any]:
 
 
 def flat(path: Path) -> tuple[list[Any], Any]:
+    """Return the content of a checkpoint but for how long it took and in how many processes."""
     content = torch.load(path / "checkpoint.pt", weights_only=True)
-    del content["seconds"]
+    del content["seconds"], content["recipe"]["workers"]
     return tree_flatten(content)
 
 
-@pytest.mark.parametrize(
-    ("network", "workers"), [*((network, 1) for network in RECIPES), ("detector", 0), ("pix2pose", 0)]
-)
-def test_two_halves_are_one_whole(network: str, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_box(tmp_path / "box.ply")
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe(network, workers)))
-    (tmp_path / "pix2pose").mkdir()  # the bank of views is kept here
+def train(folder: Path, network: str, workers: int, *more: str) -> Path:
+    """Run the command, whose bank of views is beside the folder; return the folder."""
+    (folder.parent / "pix2pose").mkdir(exist_ok=True)  # the bank is kept here
+    file = folder.parent / f"{network}_{workers}.yaml"
+    file.write_text(yaml.safe_dump(recipe(network, workers)))
+    arguments = ["--bundle", folder / "bundle", "--network", network, "--work-dir", folder, "--config", file]
+    assert main([*map(str, arguments), *more]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def meshes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    file = tmp_path_factory.mktemp("mesh") / "box.ply"
+    write_box(file)
+    return ["--mesh", str(file), "--unit", "mm"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, meshes: list[str]) -> Callable[[str], Path]:
+    """Return a function from a network to the folder of its training that nothing interrupted, made once."""
+    return cache(lambda network: train(tmp_path_factory.mktemp(network) / "whole", network, 0, *meshes))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("network", RECIPES)
+def test_two_halves_are_one_whole(
+    network: str,
+    workers: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[[str], Path],
+    meshes: list[str],
+) -> None:
+    wanted = flat(whole(network))
     seed_step = trainer.seed_step
 
-    def train(folder: str, *more: str, cut: int | None = None) -> Path:
-        def seed_or_stop(seed: int, number: int, device: torch.device) -> None:
-            seed_step(seed, number, device)
-            if number == cut:
-                os.kill(os.getpid(), signal.SIGTERM)
+    def seed_and_stop(seed: int, number: int, device: torch.device) -> None:
+        seed_step(seed, number, device)
+        if number == CUT - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-        monkeypatch.setattr(trainer, "seed_step", seed_or_stop)
-        arguments = ["--bundle", tmp_path / folder / "bundle", "--network", network, "--work-dir", tmp_path / folder]
-        assert main([str(item) for item in [*arguments, "--config", tmp_path / "recipe.yaml", *more]]) == 0
-        return tmp_path / folder
-
-    meshes = ("--mesh", str(tmp_path / "box.ply"), "--unit", "mm")
-    whole = flat(train("whole", *meshes))
-    halves = train("halves", *meshes, cut=CUT - 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "seed_step", seed_and_stop)
+        halves = train(tmp_path / "halves", network, workers, *meshes)
     assert torch.load(halves / "checkpoint.pt", weights_only=True)["steps"] == CUT
-    again = flat(train("halves", "--resume"))
-    assert again[1] == whole[1]
-    for one, other in zip(again[0], whole[0], strict=True):
+    again = flat(train(halves, network, workers, "--resume"))
+    assert again[1] == wanted[1]
+    for one, other in zip(again[0], wanted[0], strict=True):
         assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
-@pytest.mark.parametrize("network", ["detector", "pix2pose"])  # whole scenes, and stages
-def test_a_pause_leaves_the_weights_so_far_and_changes_nothing(network: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", RECIPES)
+def test_a_pause_leaves_the_weights_so_far_and_changes_nothing(
+    network: str, tmp_path: Path, whole: Callable[[str], Path]
+) -> None:
+    wanted = load_bundle(whole(network) / "bundle").weights(network)
     write_box(tmp_path / "box.ply")
     (tmp_path / "pix2pose").mkdir()
     training = find_training(network)
     content = training.recipe_model().model_validate(recipe(network, 0))
+    path = tmp_path / "parts"
+    BundleSource(meshes=MeshSource(mesh=(tmp_path / "box.ply",), unit="mm")).make(path)
 
-    def train(folder: str, pause: Pause | None = None, resume: bool = False) -> dict[str, Any]:
-        path = tmp_path / folder
-        if not resume:
-            BundleSource(meshes=MeshSource(mesh=(tmp_path / "box.ply",), unit="mm")).make(path)
-        run = TrainingRun(load_bundle(path), tmp_path / f"{folder} {network}", None, "cpu", resume, pause)
+    def go_on(pause: Pause | None = None, resume: bool = False) -> dict[str, Any]:
+        run = TrainingRun(load_bundle(path), tmp_path / network, None, "cpu", resume, pause)
         training.function()(run, content)
         return load_bundle(path).network(network).training
 
-    train("whole")
     pause = Pause(4 * CUT)
-    begun = train("parts", pause)
+    begun = go_on(pause)
     assert pause.reached and not begun["finished"] and begun["samples"] == 4 * CUT
-    early = load_bundle(tmp_path / "parts").weights(network)
-    assert train("parts", resume=True)["finished"]
-    weights = [load_bundle(tmp_path / name).weights(network) for name in ("whole", "parts")]
-    assert weights[0].keys() == weights[1].keys()
-    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-    assert any(not torch.equal(early[key], weights[1][key]) for key in early)
+    early = load_bundle(path).weights(network)
+    assert go_on(resume=True)["finished"]
+    weights = load_bundle(path).weights(network)
+    assert weights.keys() == wanted.keys()
+    assert all(torch.equal(weights[key], wanted[key]) for key in wanted)
+    assert any(not torch.equal(early[key], weights[key]) for key in early)

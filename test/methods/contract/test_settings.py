@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,19 +71,10 @@ def loaded_with(case: Case, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[An
 
     def recorded(context: LoadContext) -> Any:
         contexts.append(context.settings)
-        few_views = merged(context.settings.model_dump(), case.bundle.settings.get(case.method.name, {}))
-        return load(replace(context, settings=type(context.settings).model_validate(few_views)))
+        return load(context)
 
     monkeypatch.setattr(case.method.load.replace(":", "."), recorded)
     return contexts
-
-
-def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested values with others over them."""
-    return {
-        name: merged(value, over.get(name, {})) if isinstance(value, dict) else over.get(name, value)
-        for name, value in values.items()
-    }
 
 
 def with_set(bundle: Bundle, assignments: list[str]) -> RunSettings:
