@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pose_estimation_ros.objects.array_equality import ArrayEquality
+
 UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 LARGEST_DIAMETER_M = 5.0
 
@@ -21,8 +23,8 @@ class ContinuousSymmetry:
     offset_m: tuple[float, float, float] = (0.0, 0.0, 0.0)  # a point on the axis
 
 
-@dataclass(frozen=True)
-class ObjectFrame:
+@dataclass(frozen=True, eq=False)
+class ObjectFrame(ArrayEquality):
     """A place on an object that matters, such as where it is grasped.
 
     Raises:
@@ -43,8 +45,8 @@ class ObjectFrame:
             )
 
 
-@dataclass(frozen=True)
-class ObjectModel:
+@dataclass(frozen=True, eq=False)
+class ObjectModel(ArrayEquality):
     """One known object.
 
     Raises:

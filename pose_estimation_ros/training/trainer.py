@@ -25,8 +25,8 @@ from pose_estimation_ros.training.shared_batch import share_step
 from pose_estimation_ros.training.shared_norm import share_statistics
 from pose_estimation_ros.training.step_figures import StepFigures, refuse_infinite
 from pose_estimation_ros.training.stop_signals import StopSignals
+from pose_estimation_ros.training.weight_average import WeightAverage
 
-AVERAGE_EVERY = 8  # steps between updates of the averaged weights
 _LOG_EVERY = 50  # steps that a line of the log is the mean of
 
 
@@ -116,7 +116,7 @@ class Trainer:
         self.optimisers = make_optimisers(
             network, config.kind, config.learning_rate, config.weight_decay, rate_factors or {}
         )
-        self.average = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
+        self.average = WeightAverage(network, config.ema_samples)
         self._stage = ""
         self._half_a_step = False
         self._figures = StepFigures(self.device)
@@ -185,8 +185,7 @@ class Trainer:
 
     def averaged_state(self) -> dict[str, Tensor]:
         """Return the averaged weights, the ones to ship."""
-        state = self.network.state_dict()
-        return {key: self.average[key].to(value.dtype) for key, value in state.items()}
+        return self.average.state(self.network)
 
     def save_weights(
         self, bundle: Bundle, role: str, architecture: dict[str, Any], input_size: int, training: dict[str, Any]
@@ -224,7 +223,7 @@ class Trainer:
             return
         content = {
             "network": self.network.state_dict(),
-            "average": self.average,
+            "average": self.average.values,
             "optimisers": [item.state_dict() for item in self.optimisers],
             "samples": self.samples,
             "steps": self.steps,
@@ -257,7 +256,7 @@ class Trainer:
             raise ValueError(
                 f"{path}: made with another network; start over without --resume, or take its recipe ({reason})"
             ) from error
-        self.average, self._figures.values = content["average"], content["figures"]
+        self.average.values, self._figures.values = content["average"], content["figures"]
         self.samples, self.steps, self.seconds = (content[key] for key in ("samples", "steps", "seconds"))
         if processes.is_first():
             self._forget_log()
@@ -266,8 +265,8 @@ class Trainer:
         """Begin with the weights of the first process; on other processors the last bits of random ones may differ."""
         if processes.count() > 1:
             self.network.load_state_dict(processes.from_first(_on_host(self.network.state_dict())))
-            average = processes.from_first(_on_host(self.average))
-            self.average = {key: value.to(self.device) for key, value in average.items()}
+            average = processes.from_first(_on_host(self.average.values))
+            self.average.values = {key: value.to(self.device) for key, value in average.items()}
             share_statistics(self.network)
 
     def _forget_log(self) -> None:
@@ -297,8 +296,7 @@ class Trainer:
         count = len(batch) * processes.count()
         before, self.samples = self.samples, self.samples + count
         self.steps += 1
-        if self.steps % AVERAGE_EVERY == 0:
-            self._update_average(count * AVERAGE_EVERY)
+        self.average.update(self.network, count, self.samples)
         self._figures.add(loss, values)
         self._half_a_step = False
         if before // config.snapshot_samples != self.samples // config.snapshot_samples:
@@ -312,17 +310,6 @@ class Trainer:
         done = min(1.0, (self.samples - config.warmup_samples) / max(1, self.total_samples - config.warmup_samples))
         share = 0.5 * (1.0 + math.cos(math.pi * done))
         return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * share
-
-    @torch.no_grad()
-    def _update_average(self, count: int) -> None:
-        memory = min(self.config.ema_samples, 0.1 * self.samples + count)
-        keep = math.exp(-count / memory)
-        state = self.network.state_dict()
-        floats = [key for key, value in state.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.average[key] for key in floats], [state[key] for key in floats], 1.0 - keep)
-        for key, value in state.items():
-            if not value.is_floating_point():
-                self.average[key] = value.detach().clone()
 
     def _log(self, seconds: float) -> dict[str, str]:
         """Write a line of the log; return its figures as text."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pose_estimation_ros.objects.catalog import Catalog, ObjectModel, catalog_from_bop
+from pose_estimation_ros.objects.catalog import Catalog, ObjectFrame, ObjectModel, catalog_from_bop
 
 BOUNDS = ((-0.05, -0.03, -0.02), (0.05, 0.03, 0.04))
 
@@ -82,3 +82,20 @@ def test_what_needs_one_shape_refuses_categories():
     category = model(2, "kind", instances=(Path("a.ply"), Path("b.ply")))
     with pytest.raises(ValueError, match="network heatmaps: kind is a category of 3 meshes"):
         Catalog((model(), category)).require_single_meshes("network heatmaps")
+
+
+def turned(angle):
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return turn
+
+
+def test_objects_are_equal_where_all_that_is_said_of_them_is():
+    def clamp(angle=np.pi, **more):
+        return model(discrete_symmetries=(turned(angle),), frames=(ObjectFrame("grasp", turned(0.3)),), **more)
+
+    assert clamp() == clamp() and Catalog((clamp(),)) == Catalog((clamp(),))
+    others = [model(), clamp(np.pi / 2.0), clamp(name="other"), clamp(mesh_unit="mm"), "clamp"]
+    others += [model(discrete_symmetries=2 * (turned(np.pi),), frames=clamp().frames)]
+    assert not [other for other in others if other == clamp()]
+    assert ObjectFrame("grasp", turned(0.3)) != ObjectFrame("grasp", turned(0.2))

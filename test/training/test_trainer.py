@@ -86,7 +86,7 @@ def test_two_halves_are_one_whole_to_the_last_bit(tmp_path: Path, kind: str) -> 
         return run
 
     whole = train_to(100, tmp_path / "whole")
-    train_to(50, tmp_path / "parts")  # no multiple of the steps between updates of the average
+    train_to(50, tmp_path / "parts")
     again = train_to(100, tmp_path / "parts", resume=True)
     assert again.steps == 100 and equal(state(again), state(whole))
 
