@@ -5,7 +5,7 @@
 Adapts with 5, 15, 30 and 45 of the first 45 photographs, spread evenly, and evaluates on the last 15, which are of
 another time of the same sequence. `fine-tuning` trains on photographs without a mapping, `mapping` only brings features
 of photographs and renderings together, `both` is what `pose_adapt` does by default. Every training has three seeds.
-What is finished lies in the working folder and is not made again.
+What is finished lies in the working folder and is not made again; weights and options have to be the same.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 
 from pose_estimation_ros.cli import adapt, evaluate
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
+from pose_estimation_ros.objects.bundle import load_bundle
 
 TRAININGS = {
     "fine-tuning": ("mapping=false",),
@@ -49,6 +50,7 @@ def main() -> None:
     origin = origin_of("python benchmarks/adaptation.py")
     rows = Rows()
     for backend in arguments.backends:
+        _refuse_other_runs(arguments, backend)
         first = _evaluated(arguments, arguments.bundle, backend, f"{backend}_none")
         rows.add(backend=backend, training=NOTHING, photographs=0, **_mean([first]))
         for count, training in product(arguments.counts, TRAININGS):
@@ -57,6 +59,18 @@ def main() -> None:
     _draw(arguments.plot, rows)
     if arguments.result:
         write_result(arguments.result, origin, {"rows": rows})
+
+
+def _refuse_other_runs(arguments: argparse.Namespace, backend: str) -> None:
+    """Write down what the trainings of a backend begin with; end where those of the working folder began otherwise."""
+    weights = load_bundle(arguments.bundle).network(backend).sha256
+    begun_with = {"weights": weights, "samples": arguments.samples, "set": arguments.assignments}
+    file = arguments.out / f"{backend}_begun_with.json"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(begun_with))
+    elif json.loads(file.read_text()) != begun_with:
+        raise SystemExit(f"{file}: trainings of other weights or options; choose another --out or remove the folder")
 
 
 def _run(arguments: argparse.Namespace, backend: str, count: int, training: str, seed: int) -> dict[str, Any]:
@@ -71,6 +85,8 @@ def _run(arguments: argparse.Namespace, backend: str, count: int, training: str,
     options = ["--bundle", arguments.bundle, "--photos", arguments.bop, "--backend", backend, "--out", bundle]
     options += ["--image-range", PHOTOGRAPHS, "--images", count, "--work-dir", work / name]
     _checked(adapt.main([str(item) for item in options] + [word for key in keys for word in ("--set", key)]), name)
+    if not load_bundle(bundle).network(backend).training["adaptation"]["finished"]:
+        raise SystemExit(f"{name}: interrupted")
     figures = _evaluated(arguments, bundle, backend, name)
     shutil.rmtree(bundle)
     shutil.rmtree(work / name)
