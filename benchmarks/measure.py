@@ -29,9 +29,16 @@ RESULTS = Path("benchmarks/results")
 LMO = "--bundle models/lmo --bop ../shared/data/lmo"
 NYU = "../shared/data/nyu_hand"
 DEMO = "--bundle models/demo --bop models/demo/sequence"
-_PARAMETERS = yaml.safe_load((ROOT / "config/quick_refinement.yaml").read_text())["/**"]["ros__parameters"]
-QUICK = [f"{name}={value}" for name, value in _PARAMETERS.items()]
 KINDS = ("accuracy", "time", "training")
+
+
+def parameters_of(file: str) -> list[str]:
+    """Return what a file of parameters says, each as NAME=VALUE."""
+    values = yaml.safe_load((ROOT / "config" / file).read_text())["/**"]["ros__parameters"]
+    return [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
+
+
+QUICK, FAST = parameters_of("quick_refinement.yaml"), parameters_of("fast_refinement.yaml")
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,12 @@ OTHERS = {
         "--no-vsd --part 1:60:2 --box-error 0.15",
         "lmo_pix2pose_quick_model": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend pix2pose --refiner attention "
         "--detections model --no-vsd --part 1:60:2 " + " ".join(f"--set {item}" for item in QUICK),
+        **{
+            f"lmo_pix2pose_fast_{boxes}": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend pix2pose "
+            f"--refiner attention --detections {boxes} --no-vsd --part 1:60:2 "
+            + " ".join(f"--set {item}" for item in FAST)
+            for boxes in ("gt", "model")
+        },
         "detection_lmo": f"python benchmarks/detection.py {LMO}",
         "detection_lmo_odd": f"python benchmarks/detection.py {LMO} --image-range 1:60:2",
         "parts_pix2pose": "python benchmarks/pix2pose_parts.py --bop ../shared/data/lmo --image-step 2",
@@ -157,6 +170,9 @@ OTHERS = {
         "time_refined_frame": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "
         "--refiner attention --boxes model --frames 10 --compare pix2pose "
         + " ".join(f"--compare-set {item}" for item in QUICK),
+        "time_fast_frame": f"pose_benchmark {LMO} --mesh-dir ../shared/data/lmo/models --backend pix2pose "
+        + " ".join(f"--set {item}" for item in ["refiner=attention", *FAST])
+        + " --compare pix2pose --compare-set refiner=none",
         "time_following": "python benchmarks/following.py --bundle models/demo",
         # Before: pose_add --bundle runs/demo_unseen --unit m --minutes 0 --mesh NAME=models/demo/meshes/NAME.ply ...
         # in the order of models/demo/bundle.yaml, whose ids they then have

@@ -21,9 +21,9 @@ def parameters() -> dict[str, Any]:
     return flatten(yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"])
 
 
-def test_the_quick_refinement_is_what_the_node_accepts() -> None:
-    text = (ROOT / "config" / "quick_refinement.yaml").read_text()
-    quick = yaml.safe_load(text)["/**"]["ros__parameters"]
+@pytest.mark.parametrize("file", ["fast_refinement.yaml", "quick_refinement.yaml"])
+def test_the_quicker_refinements_are_what_the_node_accepts(file: str) -> None:
+    quick = yaml.safe_load((ROOT / "config" / file).read_text())["/**"]["ros__parameters"]
     known = known_parameters()
     assert {name: type(value) for name, value in quick.items()} == {name: known[name].type for name in quick}
     run = resolve_run(None, [Layer("file", quick)])

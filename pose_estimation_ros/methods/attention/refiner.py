@@ -139,7 +139,8 @@ class Attention(RenderCompare):
             return []
         index, start = self._start(hypotheses)
         picture, sizes = self.picture(frame), self._sizes(stages)
-        first = None if sizes[0] == self.size else self.similarity_at(picture, index, start)
+        is_judged = self.settings.compare_start and sizes[0] != self.size
+        first = self.similarity_at(picture, index, start) if is_judged else None
         boxes = [detections[item.detection_index] for item in hypotheses]
         outcome = self._outcome(picture, boxes, start, self.run(picture, index, start, sizes), first)
         comparisons = torch.full((len(start),), len(sizes), device=self.device)
@@ -299,8 +300,10 @@ class Attention(RenderCompare):
             raise ValueError(f"stages = {stages}: expected 1 or more")
         if stages is not None:
             return [self.size] * stages
-        coarse = self.network.coarse_sizes
-        return [*coarse, *[self.size] * max(1, self.settings.stages - len(coarse))]
+        coarse = list(self.network.coarse_sizes)
+        if coarse:
+            coarse += coarse[-1:] * (min(self.settings.coarse_stages, self.settings.stages - 1) - len(coarse))
+        return coarse + [self.size] * max(1, self.settings.stages - len(coarse))
 
 
 def load(context: LoadContext) -> Attention:

@@ -27,6 +27,13 @@ class AttentionSettings(RenderCompareSettings):
     """How often poses are compared, and what counts as going astray."""
 
     stages: int = setting(4, "Comparisons of each pose, the coarse ones of the network among them.", ge=1, le=32)
+    coarse_stages: int = setting(
+        1, "How many of them see small images, if the network was made for some; the last one never does.", ge=1, le=32
+    )
+    compare_start: bool = setting(
+        True,
+        "After coarse stages the pose they began with is compared at the full size, too, and kept if it is the best.",
+    )
     max_rotation_deg: float = setting(
         60.0, "Poses that were turned by more degrees are rejected and keep where they began.", gt=0.0, le=180.0
     )

@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,6 +60,36 @@ def test_coarse_stages_come_first_and_only_where_nothing_is_said_of_stages(
     assert {item.comparisons for item in all_stages} == {4} and {item.comparisons for item in two} == {2}
     with pytest.raises(ValueError, match="stages = 0"):
         two_sizes.refine(scene.frame, scene.detections, scene.hypotheses, stages=0)
+
+
+@pytest.mark.parametrize(
+    ("stages", "coarse_stages", "sizes"),
+    [(4, 1, [64, 80, 80, 80]), (4, 3, [64, 64, 64, 80]), (3, 9, [64, 64, 80]), (1, 1, [64, 80])],
+)
+def test_several_stages_may_see_small_images_but_not_the_last(
+    two_sizes: Attention, scenes: list[Scene], stages: int, coarse_stages: int, sizes: list[int]
+) -> None:
+    settings = AttentionSettings(stages=stages, coarse_stages=coarse_stages)
+    scene, (network, caster, size) = scenes[0], (two_sizes.network, two_sizes.caster, two_sizes.size)
+    refiner = Attention(network, caster, BUNDLE.catalog, two_sizes.outline, size, settings)
+    assert [stage.cameras.size for stage in refiner.trace(scene.frame, scene.hypotheses[:1])] == sizes
+
+
+def test_the_start_is_kept_only_if_it_is_compared(
+    two_sizes: Attention, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = scenes[0]
+
+    def refined(compare_start: bool) -> list[bool]:
+        settings = AttentionSettings(rotation_hypotheses=0, compare_start=compare_start)
+        arguments = (two_sizes.network, two_sizes.caster, BUNDLE.catalog, two_sizes.outline, two_sizes.size, settings)
+        refiner = Attention(*arguments)
+        monkeypatch.setattr(refiner, "similarity_at", lambda _picture, index, _start: torch.ones(len(index)))
+        found = refiner.refine(scene.frame, scene.detections, scene.hypotheses)
+        pairs = zip(found, scene.hypotheses, strict=True)
+        return [np.allclose(after.camera_from_object, before.camera_from_object) for after, before in pairs]
+
+    assert all(refined(compare_start=True)) and not any(refined(compare_start=False))
 
 
 def test_in_a_hurry_no_other_rotations_are_tried(refiner: Attention, scenes: list[Scene]) -> None:
