@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--bop", type=Path, required=True, help="the photographs")
     parser.add_argument("--backends", nargs="+", default=["corners", "pix2pose"])
     parser.add_argument("--counts", type=int, nargs="+", default=[5, 15, 30, 45], help="photographs adapted with")
+    parser.add_argument("--trainings", nargs="+", choices=TRAININGS, default=list(TRAININGS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--samples", type=int, default=20_000, help="of every adaptation")
     parser.add_argument("--set", dest="assignments", action="append", default=[], help="as of pose_adapt")
@@ -53,7 +54,7 @@ def main() -> None:
         _refuse_other_runs(arguments, backend)
         first = _evaluated(arguments, arguments.bundle, backend, f"{backend}_none")
         rows.add(backend=backend, training=NOTHING, photographs=0, **_mean([first]))
-        for count, training in product(arguments.counts, TRAININGS):
+        for count, training in product(arguments.counts, arguments.trainings):
             runs = [_run(arguments, backend, count, training, seed) for seed in arguments.seeds]
             rows.add(backend=backend, training=training, photographs=count, **_mean(runs))
     _draw(arguments.plot, rows)
@@ -129,7 +130,7 @@ def _draw(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     for axis, backend in zip(np.ravel(figure.subplots(1, len(backends))), backends, strict=True):
         own = [row for row in rows if row["backend"] == backend]
         axis.axhline(own[0]["ar"], color="grey", linestyle=":", label=NOTHING)
-        for training in TRAININGS:
+        for training in dict.fromkeys(row["training"] for row in own[1:]):
             line = [row for row in own if row["training"] == training]
             counts = [row["photographs"] for row in line]
             axis.plot(counts, [row["ar"] for row in line], marker="o", label=training)

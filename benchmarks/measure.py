@@ -88,6 +88,11 @@ OTHERS = {
         "lmo_pix2pose_quick_model": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend pix2pose --refiner attention "
         "--detections model --no-vsd --part 1:60:2 " + " ".join(f"--set {item}" for item in QUICK),
         **{
+            f"lmo_corners_{boxes}": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend corners --refiner none "
+            f"--detections {boxes} --no-vsd --part 1:60:2"
+            for boxes in ("gt", "model")
+        },
+        **{
             f"lmo_pix2pose_fast_{boxes}": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend pix2pose "
             f"--refiner attention --detections {boxes} --no-vsd --part 1:60:2 "
             + " ".join(f"--set {item}" for item in FAST)
