@@ -202,6 +202,13 @@ OTHERS = {
         # pose_train --network corners --bop ../shared/data/lmo --config config/train/corners.yaml with it.
         "adaptation_lmo": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
         "--counts 5 15 45 --seeds 0 --samples 4000 --set optimiser.ema_samples=1000 --set optimiser.warmup_samples=400",
+        "adaptation_seeds": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose corners "
+        "--counts 5 15 --trainings fine-tuning both --samples 2000 --out runs/adaptation_seeds",
+        "adaptation_mapping": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
+        "--counts 5 --trainings mapping --samples 2000 --out runs/adaptation_seeds --plot runs/adaptation_mapping.png",
+        "adaptation_long": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
+        "--counts 5 --trainings fine-tuning both --samples 4000 --out runs/adaptation_long "
+        "--plot runs/adaptation_long.png",
         "detector_ablation": "OMP_NUM_THREADS=1 python benchmarks/detector_ablation.py --bop ../shared/data/lmo "
         "--samples 804 --only 'as the recipe, 480 wide' 'encoder frozen' 'compact encoder, from nothing' "
         "'plain scenes'",

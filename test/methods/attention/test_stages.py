@@ -75,6 +75,18 @@ def test_several_stages_may_see_small_images_but_not_the_last(
     assert [stage.cameras.size for stage in refiner.trace(scene.frame, scene.hypotheses[:1])] == sizes
 
 
+def test_two_stages_at_the_full_size_know_the_covariance(two_sizes: Attention, scenes: list[Scene]) -> None:
+    scene, (network, caster, size) = scenes[0], (two_sizes.network, two_sizes.caster, two_sizes.size)
+
+    def refined(coarse_stages: int) -> set[bool]:
+        settings = AttentionSettings(coarse_stages=coarse_stages, compare_start=False, rotation_hypotheses=0)
+        refiner = Attention(network, caster, BUNDLE.catalog, two_sizes.outline, size, settings)
+        found = refiner.refine(scene.frame, scene.detections, scene.hypotheses)
+        return {item.covariance is None for item in found if not item.rejected}
+
+    assert refined(coarse_stages=2) == {False} and refined(coarse_stages=3) == {True}
+
+
 def test_the_start_is_kept_only_if_it_is_compared(
     two_sizes: Attention, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
