@@ -207,7 +207,7 @@ OTHERS = {
         "adaptation_mapping": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
         "--counts 5 --trainings mapping --samples 2000 --out runs/adaptation_seeds --plot runs/adaptation_mapping.png",
         "adaptation_long": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
-        "--counts 5 --trainings fine-tuning both --samples 4000 --out runs/adaptation_long "
+        "--counts 5 --trainings fine-tuning both --seeds 1 2 --samples 4000 --out runs/adaptation_long "
         "--plot runs/adaptation_long.png",
         "detector_ablation": "OMP_NUM_THREADS=1 python benchmarks/detector_ablation.py --bop ../shared/data/lmo "
         "--samples 804 --only 'as the recipe, 480 wide' 'encoder frozen' 'compact encoder, from nothing' "
