@@ -1,6 +1,6 @@
 """What photographs bring, and how many it takes: no photographs, plain fine-tuning, feature mapping, both.
 
-    python benchmarks/adaptation.py --bundle runs/lmo_corners --bop ../shared/data/lmo --backends corners pix2pose
+    python benchmarks/adaptation.py --bundle models/lmo --bop ../shared/data/lmo --backends corners pix2pose
 
 Adapts with 5, 15, 30 and 45 of the first 45 photographs, spread evenly, and evaluates on the last 15, which are of
 another time of the same sequence. `fine-tuning` trains on photographs without a mapping, `mapping` only brings features
@@ -65,12 +65,17 @@ def main() -> None:
 def _refuse_other_runs(arguments: argparse.Namespace, backend: str) -> None:
     """Write down what the trainings of a backend begin with; end where those of the working folder began otherwise."""
     weights = load_bundle(arguments.bundle).network(backend).sha256
-    begun_with = {"weights": weights, "samples": arguments.samples, "set": arguments.assignments}
+    begun_with = {
+        "weights": weights,
+        "photographs": str(arguments.bop),
+        "samples": arguments.samples,
+        "set": arguments.assignments,
+    }
     file = arguments.out / f"{backend}_begun_with.json"
-    if not file.is_file():
+    if not file.is_file() and not any(arguments.out.glob(f"{backend}_*.json")):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(begun_with))
-    elif json.loads(file.read_text()) != begun_with:
+    elif not file.is_file() or json.loads(file.read_text()) != begun_with:
         raise SystemExit(f"{file}: trainings of other weights or options; choose another --out or remove the folder")
 
 

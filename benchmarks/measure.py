@@ -198,10 +198,9 @@ OTHERS = {
     "training": {
         "scaling_lmo": f"python benchmarks/scaling_curve.py {LMO} --snapshots runs/lmo/pix2pose/snapshots",
         "bpnp_training": f"python benchmarks/bpnp_training.py {LMO}",
-        # For --backends corners, before: a copy of models/lmo, and
-        # pose_train --network corners --bop ../shared/data/lmo --config config/train/corners.yaml with it.
         "adaptation_lmo": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
-        "--counts 5 15 45 --seeds 0 --samples 4000 --set optimiser.ema_samples=1000 --set optimiser.warmup_samples=400",
+        "--counts 5 15 45 --seeds 0 --samples 4000 --set optimiser.ema_samples=1000 --set optimiser.warmup_samples=400 "
+        "--out runs/adaptation_lmo --plot runs/adaptation_lmo.png",
         "adaptation_seeds": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose corners "
         "--counts 5 15 --trainings fine-tuning both --samples 2000 --out runs/adaptation_seeds",
         "adaptation_mapping": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "

@@ -23,7 +23,10 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module, memory_samples: int) -> None:
         self.memory_samples = memory_samples
-        self.values = {key: value.detach().clone().float() for key, value in network.state_dict().items()}
+        self.values = {
+            key: value.detach().clone().float() if value.is_floating_point() else value.detach().clone()
+            for key, value in network.state_dict().items()
+        }
 
     @torch.no_grad()
     def update(self, network: nn.Module, count: int, samples: int) -> None:
@@ -37,10 +40,10 @@ class WeightAverage:
         keep = math.exp(-count / min(self.memory_samples, 0.1 * samples + count))
         state = network.state_dict()
         floats = [key for key, value in state.items() if value.is_floating_point()]
+        counters = [key for key in state if key not in floats]
         torch._foreach_lerp_([self.values[key] for key in floats], [state[key].float() for key in floats], 1.0 - keep)
-        for key, value in state.items():
-            if not value.is_floating_point():
-                self.values[key] = value.detach().clone()
+        if counters:
+            torch._foreach_copy_([self.values[key] for key in counters], [state[key] for key in counters])
 
     def state(self, network: nn.Module) -> dict[str, Tensor]:
         """Return the averages as a state of the network, in the types of its own."""

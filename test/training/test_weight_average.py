@@ -38,7 +38,7 @@ def test_the_weights_it_began_with_are_soon_gone() -> None:
 def test_it_is_of_float32_inside_and_of_the_networks_types_outside() -> None:
     network = line(1.0).to(torch.bfloat16)
     average = WeightAverage(network, memory_samples=100)
-    network(torch.randn(8, 1, dtype=torch.bfloat16))
+    network(torch.linspace(1.0, 2.0, 8, dtype=torch.bfloat16)[:, None])
     average.update(network, 8, 8)
     assert average.values["running_mean"].dtype == torch.float32
     state = average.state(network)

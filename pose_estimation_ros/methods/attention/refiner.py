@@ -139,8 +139,8 @@ class Attention(RenderCompare):
             return []
         index, start = self._start(hypotheses)
         picture, sizes = self.picture(frame), self._sizes(stages)
-        is_judged = self.settings.compare_start and sizes[0] != self.size
-        first = self.similarity_at(picture, index, start) if is_judged else None
+        compares_start = self.settings.compare_start and sizes[0] != self.size
+        first = self.similarity_at(picture, index, start) if compares_start else None
         boxes = [detections[item.detection_index] for item in hypotheses]
         outcome = self._outcome(picture, boxes, start, self.run(picture, index, start, sizes), first)
         comparisons = torch.full((len(start),), len(sizes), device=self.device)

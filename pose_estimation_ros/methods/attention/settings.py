@@ -28,7 +28,12 @@ class AttentionSettings(RenderCompareSettings):
 
     stages: int = setting(4, "Comparisons of each pose, the coarse ones of the network among them.", ge=1, le=32)
     coarse_stages: int = setting(
-        1, "How many of them see small images, if the network was made for some; the last one never does.", ge=1, le=32
+        1,
+        "How many of them see small images, if the network was made for some (then no fewer than it was made for), and "
+        "never the last one. Only where two stages, or one and the start, are of the full size, the likeliest pose is "
+        "chosen, with a covariance.",
+        ge=1,
+        le=32,
     )
     compare_start: bool = setting(
         True,

@@ -75,6 +75,19 @@ def test_several_stages_may_see_small_images_but_not_the_last(
     assert [stage.cameras.size for stage in refiner.trace(scene.frame, scene.hypotheses[:1])] == sizes
 
 
+def test_networks_without_small_images_have_none(refiner: Attention, scenes: list[Scene]) -> None:
+    scene, settings = scenes[0], AttentionSettings(coarse_stages=3, compare_start=False, rotation_hypotheses=0)
+    arguments = (refiner.network, refiner.caster, BUNDLE.catalog, refiner.outline, refiner.size)
+    trace = Attention(*arguments, settings).trace(scene.frame, scene.hypotheses[:1])
+    assert not refiner.network.coarse_sizes and {stage.cameras.size for stage in trace} == {refiner.size}
+
+    def poses(used: AttentionSettings) -> list[np.ndarray]:
+        found = Attention(*arguments, used).refine(scene.frame, scene.detections, scene.hypotheses)
+        return [item.camera_from_object for item in found]
+
+    np.testing.assert_array_equal(poses(settings), poses(AttentionSettings(rotation_hypotheses=0)))
+
+
 def test_two_stages_at_the_full_size_know_the_covariance(two_sizes: Attention, scenes: list[Scene]) -> None:
     scene, (network, caster, size) = scenes[0], (two_sizes.network, two_sizes.caster, two_sizes.size)
 
