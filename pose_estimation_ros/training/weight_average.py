@@ -7,11 +7,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+_EARLY_SHARE = 0.25  # of what was seen, that the average forgets over as long as that is less than its memory
+
 
 class WeightAverage:
     """An exponential average of all weights and statistics of a network, in float32.
 
-    Early in a training it forgets faster, over a tenth of what was seen: the weights it began with are soon gone.
+    Early in a training it forgets faster, over a quarter of what was seen: the weights it began with are soon gone.
 
     Args:
         network: whose weights are averaged, beginning with those that it has.
@@ -37,7 +39,7 @@ class WeightAverage:
             count: samples of the step.
             samples: seen in all, with those of the step.
         """
-        keep = math.exp(-count / min(self.memory_samples, 0.1 * samples + count))
+        keep = math.exp(-count / min(self.memory_samples, _EARLY_SHARE * samples + count))
         state = network.state_dict()
         floats = [key for key, value in state.items() if value.is_floating_point()]
         counters = [key for key in state if key not in floats]

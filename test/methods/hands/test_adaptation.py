@@ -14,6 +14,7 @@ from pose_estimation_ros.methods.hands.adaptation import HandAdaptationRecipe, a
 from pose_estimation_ros.methods.hands.network import HandNet
 from pose_estimation_ros.methods.hands.training import TRIAL, HandRecipe, new_bundle, train_hands
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
+from pose_estimation_ros.training.pause import Pause
 from pose_estimation_ros.training.trainer import TrainingRun
 
 RECIPE = HandRecipe.model_validate(TRIAL.recipe)
@@ -57,13 +58,15 @@ def test_plain_fine_tuning_has_no_mapping(bundle: Bundle, scenes: HandScenes, tm
     assert network.mapping is None
 
 
-def test_an_adaptation_brings_the_error_on_its_images_down(bundle: Bundle, scenes: HandScenes, tmp_path: Path):
+def test_an_adaptation_brings_the_error_on_its_images_down(scenes: HandScenes, tmp_path: Path):
     def error(network: HandNet) -> float:
         pairs = HandPairSource(scenes, RECIPE.crops).pairs(64, 5)
         with torch.no_grad():
             joints = network(pairs.real.crops, True)
         return float((joints - pairs.real.joints).norm(dim=2).mean())
 
+    untrained = TrainingRun(new_bundle(tmp_path / "hands"), tmp_path / "trained", pause=Pause(at_samples=0))
+    bundle = train_hands(untrained, RECIPE)
     start = error(load(bundle))
     recipe = ADAPTATION.model_copy(update={"samples": 640})
     assert error(load(adapt_hands(TrainingRun(bundle, tmp_path / "run"), RECIPE, recipe, scenes))) < 0.85 * start
