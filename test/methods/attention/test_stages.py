@@ -85,19 +85,25 @@ def test_networks_without_small_images_have_none(refiner: Attention, scenes: lis
         found = Attention(*arguments, used).refine(scene.frame, scene.detections, scene.hypotheses)
         return [item.camera_from_object for item in found]
 
-    np.testing.assert_array_equal(poses(settings), poses(AttentionSettings(rotation_hypotheses=0)))
+    refined = poses(settings)
+    np.testing.assert_array_equal(refined, poses(AttentionSettings(rotation_hypotheses=0)))
+    start = [item.camera_from_object for item in scene.hypotheses]
+    moved = [np.linalg.norm(after[:3, 3] - before[:3, 3]) for after, before in zip(refined, start, strict=True)]
+    assert max(moved) > 0.0 and all(np.linalg.det(pose[:3, :3]) > 0.99 for pose in refined)
 
 
 def test_two_stages_at_the_full_size_know_the_covariance(two_sizes: Attention, scenes: list[Scene]) -> None:
     scene, (network, caster, size) = scenes[0], (two_sizes.network, two_sizes.caster, two_sizes.size)
 
-    def refined(coarse_stages: int) -> set[bool]:
+    def covariances(coarse_stages: int) -> list[np.ndarray | None]:
         settings = AttentionSettings(coarse_stages=coarse_stages, compare_start=False, rotation_hypotheses=0)
         refiner = Attention(network, caster, BUNDLE.catalog, two_sizes.outline, size, settings)
         found = refiner.refine(scene.frame, scene.detections, scene.hypotheses)
-        return {item.covariance is None for item in found if not item.rejected}
+        return [item.covariance for item in found if not item.rejected]
 
-    assert refined(coarse_stages=2) == {False} and refined(coarse_stages=3) == {True}
+    known, unknown = covariances(coarse_stages=2), covariances(coarse_stages=3)
+    assert known and all(item is not None and np.linalg.eigvalsh(item).min() > 0.0 for item in known)
+    assert unknown and all(item is None for item in unknown)
 
 
 def test_the_start_is_kept_only_if_it_is_compared(
@@ -111,6 +117,7 @@ def test_the_start_is_kept_only_if_it_is_compared(
         refiner = Attention(*arguments)
         monkeypatch.setattr(refiner, "similarity_at", lambda _picture, index, _start: torch.ones(len(index)))
         found = refiner.refine(scene.frame, scene.detections, scene.hypotheses)
+        assert all(np.linalg.det(item.camera_from_object[:3, :3]) > 0.99 for item in found)
         pairs = zip(found, scene.hypotheses, strict=True)
         return [np.allclose(after.camera_from_object, before.camera_from_object) for after, before in pairs]
 
