@@ -17,8 +17,9 @@ from bop_images import BopImages, arguments_parser
 from pix2pose_parts import depth_ratios, poses
 
 from pose_estimation_ros.evaluation.results import Rows, origin_of, write_result
+from pose_estimation_ros.methods.box_prior import BoxPriorSettings
 from pose_estimation_ros.methods.heatmaps.estimator import Heatmaps
-from pose_estimation_ros.methods.heatmaps.settings import BoxPriorSettings, HeatmapsSettings
+from pose_estimation_ros.methods.heatmaps.settings import HeatmapsSettings
 from pose_estimation_ros.pipeline import Pipeline
 
 FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd")

@@ -6,7 +6,6 @@ from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +14,7 @@ from pose_estimation_ros.data.augmentation import uniform
 from pose_estimation_ros.data.photo_cuts import Instance, PhotoCuts, Photographs, Place, resized_camera
 from pose_estimation_ros.data.synthetic import STRIDE, CropBatch
 from pose_estimation_ros.geometry.camera import project_points
-from pose_estimation_ros.objects.outline import outline_points
+from pose_estimation_ros.objects.outline import outlines
 
 Batch = TypeVar("Batch", bound=Sized)
 
@@ -40,8 +39,7 @@ class PhotoPairSource:
 
     def __init__(self, photographs: Photographs) -> None:
         self.photographs = photographs
-        outlines = [outline_points(mesh.vertices) for mesh in photographs.meshes]
-        self._outline = torch.from_numpy(np.stack(outlines)).float()
+        self._outline = outlines(photographs.meshes)
 
     def pairs(self, count: int, size: int, seed: int) -> PhotoPairs[CropBatch]:
         """Make pairs; every object is drawn as often as any other, same seed, same pairs.

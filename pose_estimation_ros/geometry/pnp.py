@@ -59,8 +59,8 @@ def solve_pnp(
         initial: a pose (4, 4) to consider beside the one from RANSAC.
         translation_prior: a point whose place is known from elsewhere; takes part in the refinement and in the
             covariance.
-        known_deviations: the weights are inverse standard deviations in pixels, without a common factor. The covariance
-            is then at least what follows from them, also where a few matches happen to agree better.
+        known_deviations: the weights are inverse standard deviations in pixels, without a common factor. Matches are
+            then believed no more than that, beside a prior and in the covariance, also where a few agree better.
 
     Returns:
         The pose, or None where fewer than four correspondences agree on one.
@@ -93,7 +93,7 @@ def solve_pnp(
     if not starts:
         return None
     best = min(starts, key=lambda pose: _truncated_cost(matches, pose, threshold_px))
-    refined = _refine(matches, best, threshold_px, translation_prior)
+    refined = _refine(matches, best, threshold_px, translation_prior, known_deviations)
     if refined is None:
         return None
     pose, rows = refined
@@ -160,13 +160,17 @@ def _inliers(matches: Matches, pose: np.ndarray, threshold_px: float) -> np.ndar
 
 
 def _refine(
-    matches: Matches, pose: np.ndarray, threshold_px: float, translation_prior: TranslationPrior | None
+    matches: Matches,
+    pose: np.ndarray,
+    threshold_px: float,
+    translation_prior: TranslationPrior | None,
+    known_deviations: bool,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     rows = _inliers(matches, pose, threshold_px)
     for _ in range(_ROUNDS):
         if rows.sum() < MIN_POINTS:
             return None
-        pose = levenberg_marquardt(matches.chosen(rows), pose, translation_prior)
+        pose = levenberg_marquardt(matches.chosen(rows), pose, translation_prior, known_deviations)
         before, rows = rows, _inliers(matches, pose, threshold_px)
         if (rows == before).all():
             break

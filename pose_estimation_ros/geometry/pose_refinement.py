@@ -51,16 +51,20 @@ def residuals_of(matches: Matches, pose: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.where(ahead, projected - matches.pixels.T, np.inf), in_camera, rotated
 
 
-def levenberg_marquardt(matches: Matches, pose: np.ndarray, translation_prior: TranslationPrior | None) -> np.ndarray:
+def levenberg_marquardt(
+    matches: Matches, pose: np.ndarray, translation_prior: TranslationPrior | None, known_deviations: bool = False
+) -> np.ndarray:
     """Refine a pose (4, 4) on matches that are inliers, and on a placed point where there is one.
 
-    The scale of the matches' errors is estimated from their residuals at the start; that of a placed point is taken
-    as it stands, so that both can be weighed against each other.
+    The scale of the matches' errors is estimated from their residuals at the start, and is at least 1 where the weights
+    are the inverse standard deviations themselves; that of a placed point is taken as it stands, so that both can be
+    weighed against each other.
     """
     residuals, in_camera, rotated = residuals_of(matches, pose)
     lengths = matches.weights * np.sqrt((residuals**2).sum(axis=0))
     # The median length of a 2D Gaussian error is 1.177 standard deviations.
-    deviation = max(float(np.median(lengths)) / 1.177, 1e-9 * float(matches.weights.max()))
+    least = 1.0 if known_deviations else 1e-9 * float(matches.weights.max())
+    deviation = max(float(np.median(lengths)) / 1.177, least)
     redundancy = 1.0 if translation_prior is None else translation_prior.redundancy
     knee = _HUBER / np.sqrt(redundancy)
     matches = matches.scaled(1.0 / (deviation * np.sqrt(redundancy)))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
+from torch import Tensor
+
+from pose_estimation_ros.objects.mesh import Mesh
 
 OUTLINE_POINTS = 96
 
@@ -12,6 +18,11 @@ def outline_points(points: np.ndarray) -> np.ndarray:
     directions = even_directions(OUTLINE_POINTS)
     centre = (points.min(axis=0) + points.max(axis=0)) / 2.0
     return points[np.argmax((points - centre) @ directions.T, axis=0)].astype(np.float32)
+
+
+def outlines(meshes: Sequence[Mesh]) -> Tensor:
+    """Return the outline points of meshes (O, OUTLINE_POINTS, 3), metres."""
+    return torch.from_numpy(np.stack([outline_points(mesh.vertices) for mesh in meshes]))
 
 
 def even_directions(count: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pose_estimation_ros.methods.corners.network import CornersNet
 from pose_estimation_ros.methods.pix2pose.network import Pix2PoseNet
 from pose_estimation_ros.methods.registry import find_training
 from pose_estimation_ros.networks.mask_rcnn import MaskRCNNNetwork
@@ -28,6 +29,22 @@ def test_a_grown_pose_network_says_the_same_of_earlier_objects() -> None:
         for first, second in zip(before(crops, index), after(crops, index), strict=True):
             torch.testing.assert_close(first, second)
         assert torch.isfinite(after(crops, index + 2).coordinates).all()
+
+
+@pytest.mark.parametrize("outline", [0, 6])
+def test_a_grown_corner_network_says_the_same_of_earlier_objects(outline: int) -> None:
+    torch.manual_seed(0)
+    before, after = (
+        CornersNet(count, 32, 8, 4, widths=(4, 4, 4, 4), blocks=(1, 1, 1, 1), outline=outline).eval()
+        for count in (2, 4)
+    )
+    before.outline.normal_()
+    after.load_state_dict(grown_weights(before.state_dict(), rows("corners"), 2, 4))
+    crops, index = torch.rand(3, 3, 32, 32), torch.tensor([0, 1, 1])
+    with torch.inference_mode():
+        for first, second in zip(before(crops, index), after(crops, index), strict=True):
+            torch.testing.assert_close(first, second)
+    torch.testing.assert_close(before.outline, after.outline[:2])
 
 
 def test_a_grown_detector_scores_earlier_classes_as_before() -> None:

@@ -16,7 +16,7 @@ METHOD = Method(
         train="pose_estimation_ros.methods.corners.training:train_corners",
         trial="pose_estimation_ros.methods.corners.training:TRIAL",
         adaptation="pose_estimation_ros.methods.corners.training:ADAPTATION",
-        object_rows={"embedding.weight": 0, "head_weight": 0, "head_bias": 0},
+        object_rows={"embedding.weight": 0, "head_weight": 0, "head_bias": 0, "outline": 0},
     ),
     drawing="pose_estimation_ros.methods.corners.drawing:draw",
     tight_boxes=False,

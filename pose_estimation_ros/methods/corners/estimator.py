@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.pnp import PnpResult, solve_pnp
 from pose_estimation_ros.geometry.transfer import to_host
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
+from pose_estimation_ros.methods.box_prior import refit_in_box
 from pose_estimation_ros.methods.corners.network import CornerPredictions, CornersNet
 from pose_estimation_ros.methods.corners.settings import CornersSettings
 from pose_estimation_ros.methods.covariance import published_covariance
@@ -39,6 +41,8 @@ class Corners:
         self.crop_padding = self.settings.crop_padding
         self.device = next(network.parameters()).device
         self.points = np.stack([box_corners(model) for model in catalog])
+        (outline,) = to_host(network.outline)
+        self._outline = outline.astype(np.float64)
 
     @staticmethod
     def from_bundle(bundle: Bundle, device: torch.device, settings: CornersSettings | None = None) -> Corners:
@@ -57,8 +61,7 @@ class Corners:
         (sides,) = to_host(crops.square[:, 2].double())
         hypotheses = []
         for number, detection in enumerate(detections):
-            matches = (pixels[number], deviations[number], self.points[detection.object_index])
-            result = self._solve(*matches, float(sides[number]), frame)
+            result = self._solve(pixels[number], deviations[number], float(sides[number]), detection, frame)
             if result is None or result.camera_from_object[2, 3] <= 0.0:
                 continue
             pose = result.camera_from_object
@@ -92,12 +95,14 @@ class Corners:
         return places, spread
 
     def _solve(
-        self, pixels: np.ndarray, deviations: np.ndarray, points: np.ndarray, side: float, frame: Frame
+        self, pixels: np.ndarray, deviations: np.ndarray, side: float, detection: Detection, frame: Frame
     ) -> PnpResult | None:
+        """Solve PnP from the corners (8, 2), weighted by their deviations (8,), and from the box."""
         settings = self.settings
-        return solve_pnp(
+        solve = partial(
+            solve_pnp,
             pixels,
-            points,
+            self.points[detection.object_index],
             frame.camera.intrinsics,
             weights=1.0 / deviations,
             threshold_px=max(1.0, settings.ransac_threshold_ratio * side),
@@ -105,6 +110,8 @@ class Corners:
             seed=settings.seed,
             known_deviations=True,
         )
+        outline = self._outline[detection.object_index]
+        return refit_in_box(solve(), solve, detection, outline, frame.camera, settings.box_prior)
 
     def _score(self, deviations: np.ndarray) -> float:
         """Return the chance, as the network sees it, that a coordinate of a corner is right, the mean over corners.

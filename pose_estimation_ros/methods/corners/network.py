@@ -44,11 +44,14 @@ class CornersNet(nn.Module):
         encoder: its kind, see `make_encoder`.
         widths: channels of encoder `own`.
         blocks: residual blocks of encoder `own`.
+        outline: points on the outline of each object, from which its box follows; 0 where boxes tell nothing.
         mapping: the features of real images are mapped to those of renderings, see `FeatureMapping`.
 
     Raises:
         ValueError: if the size is no multiple of 32.
     """
+
+    outline: Tensor
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class CornersNet(nn.Module):
         encoder: EncoderKind = "own",
         widths: Sequence[int] | None = None,
         blocks: Sequence[int] | None = None,
+        outline: int = 0,
         mapping: bool = False,
     ) -> None:
         super().__init__()
@@ -79,6 +83,7 @@ class CornersNet(nn.Module):
         nn.init.zeros_(self.modulate.bias)
         self.head_weight = nn.Parameter(torch.randn(objects, _OUTPUTS, features) * 0.01)
         self.head_bias = nn.Parameter(torch.zeros(objects, _OUTPUTS))
+        self.register_buffer("outline", torch.zeros(objects, outline, 3), persistent=outline > 0)  # metres
         self.mapping = FeatureMapping([features]) if mapping else None
 
     def forward(self, crops: Tensor, object_index: Tensor, is_real: bool = False) -> CornerPredictions:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pose_estimation_ros.methods.box_prior import REDUNDANCY, BoxPriorSettings
 from pose_estimation_ros.methods.covariance import CovarianceScale
 from pose_estimation_ros.methods.domain import DOMAIN, Domain
 from pose_estimation_ros.settings import Settings, setting
+
+
+class CornersBoxPriorSettings(BoxPriorSettings):
+    """How far boxes are trusted to place the object; corners are believed no more than the network does."""
+
+    redundancy: float = setting(1.0, REDUNDANCY, ge=1.0)
 
 
 class CornersSettings(Settings):
@@ -24,6 +31,7 @@ class CornersSettings(Settings):
         gt=0.0,
         le=1.0,
     )
+    box_prior: CornersBoxPriorSettings = CornersBoxPriorSettings()
     covariance_scale: CovarianceScale = CovarianceScale()
     domain: Domain = setting("real", DOMAIN)
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)

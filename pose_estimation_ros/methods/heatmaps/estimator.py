@@ -13,10 +13,10 @@ from torch import Tensor
 
 from pose_estimation_ros.data.crops import Crops
 from pose_estimation_ros.data.frame import Detection, Frame
-from pose_estimation_ros.geometry.box_prior import BoxUncertainty, translation_prior_from_box
 from pose_estimation_ros.geometry.pnp import PnpResult, solve_pnp
 from pose_estimation_ros.geometry.transfer import to_device, to_host
 from pose_estimation_ros.methods.base import LoadContext, PoseHypothesis
+from pose_estimation_ros.methods.box_prior import refit_in_box
 from pose_estimation_ros.methods.covariance import published_covariance
 from pose_estimation_ros.methods.heatmaps.settings import HeatmapsSettings
 from pose_estimation_ros.networks.heatmap_net import (
@@ -33,7 +33,6 @@ from pose_estimation_ros.objects.control_points import CORNERS
 
 ROLE = "heatmaps"
 _NEAR_CELLS = 3.5  # 28 pixels: two deviations of an accumulated Gaussian
-_BOX_ROUNDS = 2  # the box places the object as the first pose turned it, then as the second did
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,6 @@ class Heatmaps:
             item.astype(np.float64) for item in to_host(network.outline, network.control_points)
         )
         self._patches = spread_patches(self.grid, self.settings.patches, self.device)
-        box = self.settings.box_prior
-        self._box_uncertainty = BoxUncertainty(box.centre_sigma, box.log_size_sigma, box.redundancy)
         first = {"corners": 0, "surface": CORNERS, "all": 0}[self.settings.points]
         last = CORNERS if self.settings.points == "corners" else network.points
         if first >= last:
@@ -94,12 +91,10 @@ class Heatmaps:
         results: dict[int, PnpResult] = {}
         in_crops = []
         for number, detection in enumerate(detections):
-            points = self._control_points[detection.object_index, self.points]
-            box = detection.box if detection.is_tight else None
-            outline = self._outline[detection.object_index]
-            result = self._solve(pixels[number], heights[number], points, squares[number], outline, box, frame)
+            result = self._solve(pixels[number], heights[number], squares[number], detection, frame)
             if result is not None and result.camera_from_object[2, 3] > 0.0:
                 results[number] = result
+                points = self._control_points[detection.object_index, self.points]
                 in_crops.append(self._projected(result, points, squares[number], frame))
         if not results:
             return []
@@ -134,14 +129,13 @@ class Heatmaps:
         self,
         pixels: np.ndarray,
         heights: np.ndarray,
-        points: np.ndarray,
         square: np.ndarray,
-        outline: np.ndarray,
-        box: np.ndarray | None,
+        detection: Detection,
         frame: Frame,
     ) -> PnpResult | None:
-        """Solve PnP from the peaks (K, M, 2) of control points (K, 3), the higher the surer, and the box if it fits."""
+        """Solve PnP from the peaks (K, M, 2) of control points, the higher the surer, and from the box."""
         settings = self.settings
+        points = self._control_points[detection.object_index, self.points]
         kept = (heights > settings.min_peak_ratio * heights[:, :1]) & (heights > 0.0)
         if kept.any(axis=1).sum() < 4:
             return None
@@ -157,21 +151,8 @@ class Heatmaps:
             iterations=settings.ransac_iterations,
             seed=settings.seed,
         )
-        result = solve()
-        if not settings.box_prior.enabled or box is None or len(outline) == 0:
-            return result
-        for _ in range(_BOX_ROUNDS):
-            if result is None:
-                break
-            size = (frame.camera.width, frame.camera.height)
-            pose = result.camera_from_object
-            translation_prior = translation_prior_from_box(
-                pose, outline, box, frame.camera.intrinsics, size, self._box_uncertainty
-            )
-            if translation_prior is None:
-                break
-            result = solve(initial=pose, translation_prior=translation_prior, iterations=0) or result
-        return result
+        outline = self._outline[detection.object_index]
+        return refit_in_box(solve(), solve, detection, outline, frame.camera, settings.box_prior)
 
     def _projected(self, result: PnpResult, points: np.ndarray, square: np.ndarray, frame: Frame) -> np.ndarray:
         """Return where control points (K, 3) are seen in a crop, pixels (K, 2)."""

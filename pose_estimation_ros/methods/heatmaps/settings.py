@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pose_estimation_ros.methods.box_prior import BoxPriorSettings
 from pose_estimation_ros.methods.covariance import ACROSS, ALONG, ROTATION, CovarianceScale
 from pose_estimation_ros.methods.domain import DOMAIN, Domain
 from pose_estimation_ros.settings import Settings, setting
 
 Points = Literal["corners", "surface", "all"]
-
-
-class BoxPriorSettings(Settings):
-    """How far boxes are trusted to place the object."""
-
-    enabled: bool = setting(True, "Let boxes that end where the object ends place the object.")
-    centre_sigma: float = setting(0.03, "Standard deviation of their centres, in sides of the box.", gt=0.0)
-    log_size_sigma: float = setting(0.03, "Standard deviation of the logarithm of their size.", gt=0.0)
-    redundancy: float = setting(4.0, "Number of correspondences that err together.", ge=1.0)
 
 
 class HeatmapsCovarianceScale(CovarianceScale):

@@ -27,7 +27,7 @@ from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
 from pose_estimation_ros.objects.control_points import CORNERS, box_corners, farthest_points
 from pose_estimation_ros.objects.mesh import Mesh
-from pose_estimation_ros.objects.outline import OUTLINE_POINTS, outline_points
+from pose_estimation_ros.objects.outline import OUTLINE_POINTS, outlines
 from pose_estimation_ros.training.adaptation import Adaptation
 from pose_estimation_ros.training.canonical_poses import CanonicalPoses
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
@@ -208,7 +208,7 @@ def train_heatmaps(run: TrainingRun, recipe: HeatmapsRecipe) -> Bundle:
     network = build_network(HeatmapNet, len(bundle.catalog), **architecture)
     training.load_start(network, recipe.encoder_from if network.trunk == "encoder" else None)
     network.control_points.copy_(control_points(bundle, meshes, recipe.surface_points))
-    network.outline.copy_(torch.from_numpy(np.stack([outline_points(mesh.vertices) for mesh in meshes])))
+    network.outline.copy_(outlines(meshes))
     trainer = training.trainer(network, recipe.samples)
     step = HeatmapsStep(bundle, recipe, training.device)
     return training.finish(trainer, step, recipe.size, recipe.samples, architecture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -38,9 +39,13 @@ POSE = pose_of((0.3, -0.4, 0.2), (0.05, -0.02, 0.7))
 class Oracle(CornersNet):
     """A network that knows where the corners are, up to errors (8, 2) in sides of the crop."""
 
-    def __init__(self, catalog: Catalog, pose: np.ndarray, errors: Any = 0.0, scales: Any = 0.004) -> None:
-        super().__init__(len(catalog), SIZE, 8, 4, widths=(4, 4, 4, 4), blocks=(1, 1, 1, 1))
+    def __init__(
+        self, catalog: Catalog, pose: np.ndarray, errors: Any = 0.0, scales: Any = 0.004, outline: bool = False
+    ) -> None:
+        super().__init__(len(catalog), SIZE, 8, 4, widths=(4, 4, 4, 4), blocks=(1, 1, 1, 1), outline=8 * outline)
         self.corners = torch.from_numpy(np.stack([box_corners(model) for model in catalog])).float()
+        if outline:
+            self.outline.copy_(self.corners)
         self.pose = torch.from_numpy(pose).float()
         self.errors = torch.as_tensor(errors).float()
         self.log_scales = torch.log(torch.as_tensor(scales).float()).expand(8)
@@ -71,11 +76,29 @@ def estimate(catalog: Catalog, pose: np.ndarray = POSE, **oracle: Any) -> PoseHy
 
 
 @pytest.mark.parametrize("turn", [(0.3, -0.4, 0.2), (2.0, 0.5, -0.7), (-1.0, 2.2, 0.4)])
-def test_true_corners_give_the_true_pose(catalog: Catalog, turn: tuple[float, float, float]) -> None:
+@pytest.mark.parametrize("outline", [False, True])
+def test_true_corners_give_the_true_pose(catalog: Catalog, turn: tuple[float, float, float], outline: bool) -> None:
     pose = pose_of(turn, (0.05, -0.02, 0.7))
-    found = estimate(catalog, pose)
+    found = estimate(catalog, pose, outline=outline)
     np.testing.assert_allclose(found.camera_from_object, pose, atol=1e-4)
     assert found.inliers == 8
+
+
+def test_a_box_that_fits_keeps_corners_that_are_drawn_together_from_sending_the_object_away(catalog: Catalog) -> None:
+    backend, arguments = backend_of(catalog, outline=True)
+    true = backend.predict(arguments[1]).offsets
+    inwards = -0.1 * (true - true.mean(dim=1, keepdim=True))
+    backend, (frame, crops, (detection,)) = backend_of(catalog, outline=True, errors=inwards, scales=0.03)
+    rough = replace(detection, is_tight=False)
+    (placed,), (without,) = (backend.estimate(frame, crops, [item]) for item in (detection, rough))
+    blind, told = backend_of(catalog, errors=inwards, scales=0.03)
+    (unknown,) = blind.estimate(*told)
+    np.testing.assert_array_equal(without.camera_from_object, unknown.camera_from_object)
+    away = [item.camera_from_object[2, 3] / POSE[2, 3] - 1.0 for item in (placed, without)]
+    assert away[1] > 0.08
+    assert abs(away[0]) < 0.5 * away[1]
+    assert placed.covariance is not None and without.covariance is not None
+    assert placed.covariance[2, 2] < without.covariance[2, 2]
 
 
 def test_uncertain_corners_are_believed_less(catalog: Catalog) -> None:

@@ -12,8 +12,9 @@ from pose_estimation_ros.data.crops import crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.camera import Camera, project_points
 from pose_estimation_ros.methods.base import PoseHypothesis
+from pose_estimation_ros.methods.box_prior import BoxPriorSettings
 from pose_estimation_ros.methods.heatmaps.estimator import Heatmaps, find_peaks
-from pose_estimation_ros.methods.heatmaps.settings import BoxPriorSettings, HeatmapsSettings
+from pose_estimation_ros.methods.heatmaps.settings import HeatmapsSettings
 from pose_estimation_ros.methods.heatmaps.training import target_heatmaps
 from pose_estimation_ros.networks.heatmap_net import (
     STRIDE,
