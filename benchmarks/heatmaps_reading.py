@@ -17,17 +17,19 @@ from bop_images import BopImages, arguments_parser
 from pix2pose_parts import depth_ratios, poses
 
 from pose_estimation_ros.evaluation.results import Rows, origin_of, write_result
-from pose_estimation_ros.methods.box_prior import BoxPriorSettings
 from pose_estimation_ros.methods.heatmaps.estimator import Heatmaps
-from pose_estimation_ros.methods.heatmaps.settings import HeatmapsSettings
+from pose_estimation_ros.methods.heatmaps.settings import HeatmapsBoxPriorSettings, HeatmapsSettings
 from pose_estimation_ros.pipeline import Pipeline
 
 FIGURES = ("add_s_0_1d", "projection_5px", "ar_mssd", "ar_mspd")
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
-    "box_prior.enabled: false": {"box_prior": BoxPriorSettings(enabled=False)},
+    "box_prior.enabled: false": {"box_prior": HeatmapsBoxPriorSettings(enabled=False)},
     "points: corners": {"points": "corners"},
-    "points: corners, box_prior.enabled: false": {"points": "corners", "box_prior": BoxPriorSettings(enabled=False)},
+    "points: corners, box_prior.enabled: false": {
+        "points": "corners",
+        "box_prior": HeatmapsBoxPriorSettings(enabled=False),
+    },
     "points: surface": {"points": "surface"},
     "vote_exponent: 1, the plain sum": {"vote_exponent": 1.0},
     "vote_exponent: 2": {"vote_exponent": 2.0},

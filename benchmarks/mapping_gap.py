@@ -15,7 +15,9 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,10 +25,11 @@ from pose_estimation_ros.cli.adapt import chosen_images
 from pose_estimation_ros.cli.recipes import validated
 from pose_estimation_ros.data.bop import BopDataset
 from pose_estimation_ros.data.photo_cuts import PhotoConfig, Photographs
+from pose_estimation_ros.data.photo_pairs import PhotoPairs
 from pose_estimation_ros.evaluation.results import Rows, add_result_option, origin_of, write_result
 from pose_estimation_ros.methods.base import import_object
 from pose_estimation_ros.methods.registry import find_method
-from pose_estimation_ros.objects.bundle import load_bundle
+from pose_estimation_ros.objects.bundle import Bundle, load_bundle
 from pose_estimation_ros.training.adaptation import Adaptation
 from pose_estimation_ros.training.crop_source import BankConfig
 from pose_estimation_ros.training.crop_training import CropTraining
@@ -43,58 +46,61 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundles", nargs="+", required=True, help="adapted, or as they were before")
     parser.add_argument("--bop", type=Path, required=True, help="the photographs")
-    parser.add_argument("--backend", default="corners")
-    parser.add_argument("--count", type=int, default=5, help="photographs adapted with, of the first 45")
+    parser.add_argument("--backend", choices=("corners", "pix2pose"), default="corners")
+    parser.add_argument("--count", type=int, default=5, help="photographs adapted with, spread over the first 45")
     parser.add_argument("--crops", type=int, default=640, help="of each kind of photographs")
     add_result_option(parser)
     arguments = parser.parse_args()
     origin = origin_of("python benchmarks/mapping_gap.py")
     rows = Rows()
-    for bundle in arguments.bundles:
-        for about, images, count in (("adapted with", ADAPTED, arguments.count), ("others", OTHERS, None)):
-            figures = _gap(bundle, arguments, images, count)
-            rows.add(bundle=Path(bundle).name, backend=arguments.backend, photographs=about, **figures)
+    for path in arguments.bundles:
+        bundle = load_bundle(path)
+        for photographs, figures in _gaps(bundle, arguments).items():
+            rows.add(bundle=Path(path).name, backend=arguments.backend, photographs=photographs, **figures)
     if arguments.result:
         write_result(arguments.result, origin, {"rows": rows})
 
 
 @torch.inference_mode()
-def _gap(path: str, arguments: argparse.Namespace, image_range: str, count: int | None) -> dict[str, float]:
-    """Return distances of features and losses, means over crops."""
-    bundle = load_bundle(path)
+def _gaps(bundle: Bundle, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Return distances of features and losses, means over crops, for each kind of photographs."""
     method = find_method("backend", arguments.backend)
-    if method.training is None or method.training.adaptation is None:
-        raise SystemExit(f"backend {arguments.backend}: cannot be adapted")
+    assert method.training is not None and method.training.adaptation is not None
     adaptation: Adaptation = import_object(method.training.adaptation)
     entry = bundle.network(adaptation.role)
     origin = f"{bundle.path}: networks.{adaptation.role}.training.recipe"
     recipe = validated(method.training.recipe_model(), entry.training.get("recipe", {}), origin)
     small = recipe.model_copy(update={"bank": _SMALL_BANK, "workers": 0, "pretrained": None})
-    dataset = BopDataset(arguments.bop, "test")
-    dataset.images = chosen_images(dataset.images, image_range, count)
     mesh_dir = None if bundle.meshes is not None else arguments.bop / "models"
     network = bundle.load_network(adaptation.role, adaptation.network, torch.device("cpu"))
+    meshes = bundle.load_meshes(mesh_dir)
+    pairs: dict[str, list[PhotoPairs[Any]]] = {}
+    kinds = ((f"{arguments.count} of {ADAPTED}", ADAPTED, arguments.count), (OTHERS, OTHERS, None))
     with tempfile.TemporaryDirectory() as folder:
         training = CropTraining(TrainingRun(bundle, Path(folder), mesh_dir), small, adaptation.role)
-        meshes = bundle.load_meshes(mesh_dir)
-        photos = Photographs(dataset, bundle.catalog, meshes, training.backgrounds, PhotoConfig(), small.crops)
+        for name, image_range, count in kinds:
+            dataset = BopDataset(arguments.bop, "test")
+            dataset.images = chosen_images(dataset.images, image_range, count)
+            photos = Photographs(dataset, bundle.catalog, meshes, training.backgrounds, PhotoConfig(), small.crops)
+            source = adaptation.source(training, photos, entry.input_size)
+            pairs[name] = [source.pairs(_BATCH, seed) for seed in range(max(1, arguments.crops // _BATCH))]
         step = adaptation.step(training, small, network)
-        source = adaptation.source(training, photos, entry.input_size)
-        batches = range(max(1, arguments.crops // _BATCH))
-        pairs = [source.pairs(_BATCH, seed) for seed in batches]
-        rendered = [step.features(network, pair.rendered) for pair in pairs]
-        variance = feature_variance([torch.cat(item) for item in zip(*rendered, strict=True)])
-        sums: dict[str, float] = {}
-        for pair, target in zip(pairs, rendered, strict=True):
+    rendered = {name: [step.features(network, pair.rendered) for pair in some] for name, some in pairs.items()}
+    everything = [features for some in rendered.values() for features in some]
+    variance = feature_variance([torch.cat(item) for item in zip(*everything, strict=True)])
+    gaps = {}
+    for name, some in pairs.items():
+        losses = []
+        for pair, target in zip(some, rendered[name], strict=True):
             seen = step.features(network, pair.real)
             shared = adaptation.shown(network, pair.real.mask_visible)
-            figures = {"loss_of_renderings": float(step.loss(network, target, pair.rendered)[0])}
-            for name, features in (("plain", seen), ("mapped", _mapped(network, seen))):
-                figures[f"features_apart_{name}"] = float(feature_loss(features, target, variance, shared))
-                figures[f"loss_{name}"] = float(step.loss(network, features, pair.real)[0])
-            for name, value in figures.items():
-                sums[name] = sums.get(name, 0.0) + value / len(pairs)
-    return sums
+            row = {"renderings": float(step.loss(network, target, pair.rendered)[0])}
+            for domain, features in (("plain", seen), ("mapped", _mapped(network, seen))):
+                row[f"apart_{domain}"] = float(feature_loss(features, target, variance, shared))
+                row[domain] = float(step.loss(network, features, pair.real)[0])
+            losses.append(row)
+        gaps[name] = {key: float(np.mean([row[key] for row in losses])) for key in losses[0]}
+    return gaps
 
 
 def _mapped(network: nn.Module, features: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -134,7 +134,7 @@ def truth_detections(
                 f"{image.rgb_path}: object {truth.object_id} has no {gt_box} box; "
                 "expected scene_gt_info.json with bbox_obj and bbox_visib"
             )
-        detections.append(Detection(index, 1.0, np.clip(box, 0.0, limits)))
+        detections.append(Detection(index, 1.0, np.clip(box, 0.0, limits), is_tight=gt_box == "full"))
     return detections
 
 

@@ -16,9 +16,9 @@ _RIM_PX = 1.0  # a box that comes as near to the rim of the image may be cut off
 class BoxUncertainty:
     """How exact boxes are."""
 
-    centre_sigma: float = 0.03  # standard deviation of their centres, in sides of the box
-    log_size_sigma: float = 0.03  # standard deviation of the logarithm of their size
-    redundancy: float = 4.0  # so many correspondences err together
+    centre_sigma: float  # standard deviation of their centres, in sides of the box
+    log_size_sigma: float  # standard deviation of the logarithm of their size
+    redundancy: float  # so many correspondences err together
 
 
 def translation_prior_from_box(

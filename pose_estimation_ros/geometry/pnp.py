@@ -59,8 +59,9 @@ def solve_pnp(
         initial: a pose (4, 4) to consider beside the one from RANSAC.
         translation_prior: a point whose place is known from elsewhere; takes part in the refinement and in the
             covariance.
-        known_deviations: the weights are inverse standard deviations in pixels, without a common factor. Matches are
-            then believed no more than that, beside a prior and in the covariance, also where a few agree better.
+        known_deviations: the weights are inverse standard deviations in pixels, without a common factor. As such they
+            are weighed against a translation prior, and the covariance is at least what follows from them, also where a
+            few matches happen to agree better.
 
     Returns:
         The pose, or None where fewer than four correspondences agree on one.

@@ -56,15 +56,16 @@ def levenberg_marquardt(
 ) -> np.ndarray:
     """Refine a pose (4, 4) on matches that are inliers, and on a placed point where there is one.
 
-    The scale of the matches' errors is estimated from their residuals at the start, and is at least 1 where the weights
-    are the inverse standard deviations themselves; that of a placed point is taken as it stands, so that both can be
-    weighed against each other.
+    The scale of the matches' errors is estimated from their residuals at the start. A translation prior is taken as it
+    stands, and then so are weights that are the inverse standard deviations themselves: both can be weighed against
+    each other.
     """
     residuals, in_camera, rotated = residuals_of(matches, pose)
     lengths = matches.weights * np.sqrt((residuals**2).sum(axis=0))
     # The median length of a 2D Gaussian error is 1.177 standard deviations.
-    least = 1.0 if known_deviations else 1e-9 * float(matches.weights.max())
-    deviation = max(float(np.median(lengths)) / 1.177, least)
+    deviation = max(float(np.median(lengths)) / 1.177, 1e-9 * float(matches.weights.max()))
+    if known_deviations and translation_prior is not None:
+        deviation = 1.0
     redundancy = 1.0 if translation_prior is None else translation_prior.redundancy
     knee = _HUBER / np.sqrt(redundancy)
     matches = matches.scaled(1.0 / (deviation * np.sqrt(redundancy)))

@@ -13,7 +13,6 @@ from pose_estimation_ros.geometry.pnp import PnpResult
 from pose_estimation_ros.geometry.pose_refinement import TranslationPrior
 from pose_estimation_ros.settings import Settings, setting
 
-REDUNDANCY = "Number of correspondences that err together."
 _ROUNDS = 2  # the box places the object as the first pose turned it, then as the second did
 
 
@@ -23,7 +22,10 @@ class BoxPriorSettings(Settings):
     enabled: bool = setting(True, "Let boxes that end where the object ends place the object.")
     centre_sigma: float = setting(0.03, "Standard deviation of their centres, in sides of the box.", gt=0.0)
     log_size_sigma: float = setting(0.03, "Standard deviation of the logarithm of their size.", gt=0.0)
-    redundancy: float = setting(4.0, REDUNDANCY, ge=1.0)
+
+    def uncertainty(self, redundancy: float) -> BoxUncertainty:
+        """Return how exact boxes are, beside correspondences of which so many err together."""
+        return BoxUncertainty(self.centre_sigma, self.log_size_sigma, redundancy)
 
 
 class Refit(Protocol):
@@ -41,7 +43,7 @@ def refit_in_box(
     detection: Detection,
     outline: np.ndarray,
     camera: Camera,
-    settings: BoxPriorSettings,
+    uncertainty: BoxUncertainty,
 ) -> PnpResult | None:
     """Let a detection's box place the object whose pose is known from correspondences.
 
@@ -49,16 +51,16 @@ def refit_in_box(
         result: of the correspondences alone.
         solve: the same problem, with a translation prior in addition.
         detection: whose box counts if it ends where the object ends.
-        outline: points (P, 3) on the object that reach farthest in all directions, metres; none where nobody knows.
+        outline: points (P, 3) on the object that reach farthest in all directions, metres; all the same, or none, where
+            they are not known.
         camera: its intrinsics and size.
-        settings: how far the box is trusted.
+        uncertainty: how exact the box is.
 
     Returns:
-        The new result; the one that came in where the box tells nothing.
+        The new result; the one that came in where the box tells nothing, or contradicts the correspondences.
     """
-    if not settings.enabled or not detection.is_tight or len(outline) == 0:
+    if not detection.is_tight or (outline == outline[:1]).all():
         return result
-    uncertainty = BoxUncertainty(settings.centre_sigma, settings.log_size_sigma, settings.redundancy)
     size = (camera.width, camera.height)
     for _ in range(_ROUNDS):
         if result is None:
@@ -67,5 +69,8 @@ def refit_in_box(
         prior = translation_prior_from_box(pose, outline, detection.box, camera.intrinsics, size, uncertainty)
         if prior is None:
             break
-        result = solve(initial=pose, translation_prior=prior, iterations=0) or result
+        placed = solve(initial=pose, translation_prior=prior, iterations=0)
+        if placed is None:
+            break
+        result = placed
     return result

@@ -15,20 +15,19 @@ def grown_weights(
 
     Args:
         state: weights of a network.
-        object_rows: tensors that have rows for every object, and for how many things before the first object; those
-            that this network does not have do not count.
+        object_rows: tensors that have rows for every object, and for how many things before the first object.
         before: number of objects so far.
         after: number of objects to be.
 
     Raises:
-        ValueError: if a tensor's rows are not those of so many objects, or there are to be fewer.
+        ValueError: if a tensor is not there or its rows are not those of so many objects, or there are to be fewer.
     """
     if not 0 < before <= after:
         raise ValueError(f"grown_weights: from {before} to {after} objects, expected at least as many")
     grown = dict(state)
     for name, others in object_rows.items():
         if name not in state:
-            continue
+            raise ValueError(f"grown_weights: no weights {name!r}")
         value = state[name]
         if len(value) % (before + others):
             raise ValueError(f"grown_weights: {name} has {len(value)} rows, expected those of {before} objects")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from pose_estimation_ros.geometry.box_prior import BoxUncertainty, places_in_box
 
 INTRINSICS = np.array([[600.0, 0.0, 320.0], [0.0, 620.0, 240.0], [0.0, 0.0, 1.0]])
 SIZE = (640, 480)
+UNCERTAINTY = BoxUncertainty(centre_sigma=0.03, log_size_sigma=0.03, redundancy=4.0)
 # Corners of a lopsided shape whose origin is not its centre.
 OUTLINE = np.array([[x, y, z] for x in (-0.02, 0.08) for y in (-0.05, 0.01) for z in (0.0, 0.12)])
 
@@ -38,7 +41,7 @@ def test_the_true_rotation_gives_the_true_place(
     pose = pose_of(turn, place)
     guess = pose.copy()
     guess[:3, 3] = 0.1, 0.1, 3.0  # only the rotation is used
-    translation_prior = translation_prior_from_box(guess, OUTLINE, box_of(pose), INTRINSICS, SIZE, BoxUncertainty())
+    translation_prior = translation_prior_from_box(guess, OUTLINE, box_of(pose), INTRINSICS, SIZE, UNCERTAINTY)
     assert translation_prior is not None
     in_camera = pose[:3, :3] @ translation_prior.point + pose[:3, 3]
     assert translation_prior.depth_m == pytest.approx(in_camera[2], rel=0.005)
@@ -47,7 +50,9 @@ def test_the_true_rotation_gives_the_true_place(
 
 def test_deviations_grow_with_the_box() -> None:
     near, far = (
-        translation_prior_from_box(pose, OUTLINE, box_of(pose), INTRINSICS, SIZE, BoxUncertainty(centre_sigma=0.05))
+        translation_prior_from_box(
+            pose, OUTLINE, box_of(pose), INTRINSICS, SIZE, replace(UNCERTAINTY, centre_sigma=0.05)
+        )
         for pose in (pose_of((0.3, -0.4, 0.2), (0.0, 0.0, z)) for z in (0.6, 1.2))
     )
     assert near is not None and far is not None
@@ -64,13 +69,13 @@ def test_deviations_grow_with_the_box() -> None:
 )
 def test_a_box_that_is_cut_off_or_empty_places_nothing(box: tuple[float, ...]) -> None:
     pose = pose_of((0.3, -0.4, 0.2), (0.0, 0.0, 1.0))
-    assert translation_prior_from_box(pose, OUTLINE, np.array(box), INTRINSICS, SIZE, BoxUncertainty()) is None
+    assert translation_prior_from_box(pose, OUTLINE, np.array(box), INTRINSICS, SIZE, UNCERTAINTY) is None
 
 
 def test_a_box_that_puts_the_camera_into_the_object_places_nothing() -> None:
     box = box_of(pose_of((0.3, -0.4, 0.2), (0.0, 0.0, 1.0)))
     deep, ahead = OUTLINE * [1.0, 1.0, 40.0], pose_of((0.0, 0.0, 0.0), (0.0, 0.0, 1.0))
-    assert translation_prior_from_box(ahead, deep, box, INTRINSICS, SIZE, BoxUncertainty()) is None
+    assert translation_prior_from_box(ahead, deep, box, INTRINSICS, SIZE, UNCERTAINTY) is None
 
 
 def test_many_rotations_are_placed_as_one_by_one() -> None:
@@ -78,7 +83,7 @@ def test_many_rotations_are_placed_as_one_by_one() -> None:
     poses = [pose_of((0.3, -0.4, 0.2), (0.0, 0.0, 1.0)), pose_of((2.0, 0.5, -0.7), (0.0, 0.0, 1.0))]
     places = places_in_box(np.stack([pose[:3, :3] for pose in poses]), OUTLINE, box, INTRINSICS)
     for pose, place in zip(poses, places, strict=True):
-        prior = translation_prior_from_box(pose, OUTLINE, box, INTRINSICS, SIZE, BoxUncertainty())
+        prior = translation_prior_from_box(pose, OUTLINE, box, INTRINSICS, SIZE, UNCERTAINTY)
         assert prior is not None
         assert place[2] == pytest.approx(prior.depth_m, rel=1e-9)
         np.testing.assert_allclose(INTRINSICS @ place / place[2], [*prior.pixel, 1.0], rtol=1e-9)

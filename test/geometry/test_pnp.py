@@ -281,6 +281,27 @@ def test_exact_matches_need_no_placed_point():
     assert np.allclose(result.camera_from_object, truth, atol=1e-4)
 
 
+def test_known_deviations_are_weighed_against_a_translation_prior():
+    rng = np.random.default_rng(5)
+    points, pose = rng.uniform(-0.05, 0.05, (8, 3)), _pose(5)
+    far = pose.copy()
+    far[:3, 3] *= 1.1  # where all agree that the object is
+    pixels = _project(points, far)
+    depth, middle = pose[2, 3], (pixels.min(axis=0) + pixels.max(axis=0)) / 2.0
+    prior = TranslationPrior(np.zeros(3), middle, depth, np.full(2, 50.0), 0.02)
+    found = []
+    for deviation in (0.01, 10.0):
+        weights = np.full(8, 1.0 / deviation)
+        known, unknown = (
+            solve_pnp(pixels, points, INTRINSICS, weights, 50.0, translation_prior=prior, known_deviations=is_known)
+            for is_known in (True, False)
+        )
+        found.append(known.camera_from_object[2, 3] / depth)
+        assert unknown.camera_from_object[2, 3] / depth == pytest.approx(1.1, abs=1e-3), "agreement looks exact"
+    assert found[0] == pytest.approx(1.1, abs=1e-3)
+    assert found[1] == pytest.approx(1.0, abs=0.02)
+
+
 def test_known_deviations_bound_the_covariance_from_below():
     rng = np.random.default_rng(5)
     points, pose = rng.uniform(-0.05, 0.05, (8, 3)), _pose(5)

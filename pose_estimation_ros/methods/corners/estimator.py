@@ -61,11 +61,10 @@ class Corners:
         (sides,) = to_host(crops.square[:, 2].double())
         hypotheses = []
         for number, detection in enumerate(detections):
-            result = self._solve(pixels[number], deviations[number], float(sides[number]), detection, frame)
+            result, covariance = self._solve(pixels[number], deviations[number], sides[number], detection, frame)
             if result is None or result.camera_from_object[2, 3] <= 0.0:
                 continue
             pose = result.camera_from_object
-            covariance = self.settings.redundancy * result.covariance
             hypotheses.append(
                 PoseHypothesis(
                     object_index=detection.object_index,
@@ -96,8 +95,8 @@ class Corners:
 
     def _solve(
         self, pixels: np.ndarray, deviations: np.ndarray, side: float, detection: Detection, frame: Frame
-    ) -> PnpResult | None:
-        """Solve PnP from the corners (8, 2), weighted by their deviations (8,), and from the box."""
+    ) -> tuple[PnpResult | None, np.ndarray | None]:
+        """Solve PnP from the corners (8, 2), weighted by their deviations (8,), and from the box; with covariance."""
         settings = self.settings
         solve = partial(
             solve_pnp,
@@ -105,13 +104,22 @@ class Corners:
             self.points[detection.object_index],
             frame.camera.intrinsics,
             weights=1.0 / deviations,
-            threshold_px=max(1.0, settings.ransac_threshold_ratio * side),
             iterations=settings.ransac_iterations,
             seed=settings.seed,
             known_deviations=True,
         )
+        alone = solve(threshold_px=max(1.0, settings.ransac_threshold_ratio * float(side)))
+        if alone is None:
+            return None, None
+        redundant = settings.redundancy * alone.covariance
+        if not settings.box_prior.enabled:
+            return alone, redundant
+        # The box may move the corners that were drawn together a long way: what agreed stays in.
+        refit = partial(solve, weights=alone.inliers / deviations, threshold_px=math.inf)
+        uncertainty = settings.box_prior.uncertainty(settings.redundancy)
         outline = self._outline[detection.object_index]
-        return refit_in_box(solve(), solve, detection, outline, frame.camera, settings.box_prior)
+        placed = refit_in_box(alone, refit, detection, outline, frame.camera, uncertainty)
+        return (alone, redundant) if placed is None or placed is alone else (placed, placed.covariance)
 
     def _score(self, deviations: np.ndarray) -> float:
         """Return the chance, as the network sees it, that a coordinate of a corner is right, the mean over corners.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
 from pose_estimation_ros.networks.feature_mapping import FeatureMapping
 from pose_estimation_ros.objects.control_points import CORNERS
+from pose_estimation_ros.objects.outline import OUTLINE_POINTS
 
 STRIDE = 16  # input pixels per cell of the map that the features are made of
 _EMBEDDING = 64
@@ -44,14 +45,13 @@ class CornersNet(nn.Module):
         encoder: its kind, see `make_encoder`.
         widths: channels of encoder `own`.
         blocks: residual blocks of encoder `own`.
-        outline: points on the outline of each object, from which its box follows; 0 where boxes tell nothing.
         mapping: the features of real images are mapped to those of renderings, see `FeatureMapping`.
 
     Raises:
         ValueError: if the size is no multiple of 32.
     """
 
-    outline: Tensor
+    outline: Tensor  # (objects, OUTLINE_POINTS, 3) metres, from which boxes follow; zeros where it is not known
 
     def __init__(
         self,
@@ -62,7 +62,6 @@ class CornersNet(nn.Module):
         encoder: EncoderKind = "own",
         widths: Sequence[int] | None = None,
         blocks: Sequence[int] | None = None,
-        outline: int = 0,
         mapping: bool = False,
     ) -> None:
         super().__init__()
@@ -83,7 +82,7 @@ class CornersNet(nn.Module):
         nn.init.zeros_(self.modulate.bias)
         self.head_weight = nn.Parameter(torch.randn(objects, _OUTPUTS, features) * 0.01)
         self.head_bias = nn.Parameter(torch.zeros(objects, _OUTPUTS))
-        self.register_buffer("outline", torch.zeros(objects, outline, 3), persistent=outline > 0)  # metres
+        self.register_buffer("outline", torch.zeros(objects, OUTLINE_POINTS, 3))
         self.mapping = FeatureMapping([features]) if mapping else None
 
     def forward(self, crops: Tensor, object_index: Tensor, is_real: bool = False) -> CornerPredictions:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from pose_estimation_ros.methods.box_prior import REDUNDANCY, BoxPriorSettings
+from pose_estimation_ros.methods.box_prior import BoxPriorSettings
 from pose_estimation_ros.methods.covariance import CovarianceScale
 from pose_estimation_ros.methods.domain import DOMAIN, Domain
 from pose_estimation_ros.settings import Settings, setting
-
-
-class CornersBoxPriorSettings(BoxPriorSettings):
-    """How far boxes are trusted to place the object; corners are believed no more than the network does."""
-
-    redundancy: float = setting(1.0, REDUNDANCY, ge=1.0)
 
 
 class CornersSettings(Settings):
@@ -23,7 +17,11 @@ class CornersSettings(Settings):
     )
     ransac_iterations: int = setting(200, "Most iterations of RANSAC.", ge=1, le=100_000)
     redundancy: float = setting(
-        4.0, "Number of corners that err together; the covariance is that much larger.", ge=1.0, le=8.0
+        4.0,
+        "Number of corners that err together: they weigh so much less beside the box, and their covariance is so much "
+        "larger.",
+        ge=1.0,
+        le=8.0,
     )
     score_error_ratio: float = setting(
         0.03,
@@ -31,7 +29,7 @@ class CornersSettings(Settings):
         gt=0.0,
         le=1.0,
     )
-    box_prior: CornersBoxPriorSettings = CornersBoxPriorSettings()
+    box_prior: BoxPriorSettings = BoxPriorSettings()
     covariance_scale: CovarianceScale = CovarianceScale()
     domain: Domain = setting("real", DOMAIN)
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)

@@ -15,8 +15,10 @@ from pose_estimation_ros.methods.corners.losses import corner_losses, corner_tar
 from pose_estimation_ros.methods.corners.network import CornersNet
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
+from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import box_corners
-from pose_estimation_ros.objects.outline import OUTLINE_POINTS, outlines
+from pose_estimation_ros.objects.mesh import Mesh
+from pose_estimation_ros.objects.outline import outlines
 from pose_estimation_ros.training.adaptation import Adaptation
 from pose_estimation_ros.training.canonical_poses import CanonicalPoses
 from pose_estimation_ros.training.crop_source import build_network, refuse_arguments
@@ -80,17 +82,20 @@ class CornersStep:
         return corner_targets(poses, to_device(batch.camera, self.device), self.corners[index], batch.images.shape[-1])
 
 
+def known_outlines(catalog: Catalog, meshes: Sequence[Mesh]) -> Tensor:
+    """Return outline points of objects (O, OUTLINE_POINTS, 3), metres; zeros for categories, whose meshes differ."""
+    is_category = torch.tensor([bool(model.instances) for model in catalog])
+    return outlines(meshes).masked_fill(is_category[:, None, None], 0.0)
+
+
 def train_corners(run: TrainingRun, recipe: CornersRecipe) -> Bundle:
     """Train the network and write its weights into the bundle."""
-    catalog = run.bundle.catalog
-    refuse_arguments(recipe.network, {"size": "is the recipe's size", "outline": "follows from the meshes"})
-    has_outlines = not any(model.instances for model in catalog)  # those of a category's meshes differ
-    architecture = {**recipe.network, "size": recipe.size, "outline": OUTLINE_POINTS if has_outlines else 0}
+    refuse_arguments(recipe.network, {"size": "is the recipe's size"})
+    architecture = {**recipe.network, "size": recipe.size}
     training = CropTraining(run, recipe, ROLE)
-    network = build_network(CornersNet, len(catalog), **architecture)
+    network = build_network(CornersNet, len(run.bundle.catalog), **architecture)
     training.load_start(network, recipe.encoder_from)
-    if has_outlines:
-        network.outline.copy_(outlines(run.bundle.load_meshes(run.mesh_dir)))
+    network.outline.copy_(known_outlines(run.bundle.catalog, run.bundle.load_meshes(run.mesh_dir)))
     trainer = training.trainer(network, recipe.samples)
     step = CornersStep(run.bundle, recipe, training.device)
     return training.finish(trainer, step, recipe.size, recipe.samples, architecture)

@@ -152,7 +152,11 @@ class Heatmaps:
             seed=settings.seed,
         )
         outline = self._outline[detection.object_index]
-        return refit_in_box(solve(), solve, detection, outline, frame.camera, settings.box_prior)
+        result = solve()
+        if not settings.box_prior.enabled:
+            return result
+        uncertainty = settings.box_prior.uncertainty(settings.box_prior.redundancy)
+        return refit_in_box(result, solve, detection, outline, frame.camera, uncertainty)
 
     def _projected(self, result: PnpResult, points: np.ndarray, square: np.ndarray, frame: Frame) -> np.ndarray:
         """Return where control points (K, 3) are seen in a crop, pixels (K, 2)."""

@@ -12,6 +12,12 @@ from pose_estimation_ros.settings import Settings, setting
 Points = Literal["corners", "surface", "all"]
 
 
+class HeatmapsBoxPriorSettings(BoxPriorSettings):
+    """How far boxes are trusted to place the object, beside peaks of heatmaps."""
+
+    redundancy: float = setting(4.0, "Number of correspondences that err together.", ge=1.0)
+
+
 class HeatmapsCovarianceScale(CovarianceScale):
     """Errors over those expected, as seen on renderings of the demo's objects."""
 
@@ -40,7 +46,7 @@ class HeatmapsSettings(Settings):
         0.12, "Reprojection error of PnP's inliers, as a share of the box's longer side.", gt=0.0, le=1.0
     )
     ransac_iterations: int = setting(500, "Most iterations of RANSAC.", ge=1, le=100_000)
-    box_prior: BoxPriorSettings = BoxPriorSettings()
+    box_prior: HeatmapsBoxPriorSettings = HeatmapsBoxPriorSettings()
     covariance_scale: HeatmapsCovarianceScale = HeatmapsCovarianceScale()
     domain: Domain = setting("real", DOMAIN)
     seed: int = setting(0, "Of RANSAC's samples.", ge=0)

@@ -13,10 +13,11 @@ from scipy.spatial.transform import Rotation
 from pose_estimation_ros.cli.train import main
 from pose_estimation_ros.data.synthetic import CropBatch
 from pose_estimation_ros.methods.corners.network import CornersNet
-from pose_estimation_ros.methods.corners.training import CornersRecipe, CornersStep, train_corners
+from pose_estimation_ros.methods.corners.training import CornersRecipe, CornersStep, known_outlines, train_corners
 from pose_estimation_ros.objects.bundle import Bundle, PosePrior, load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.objects.control_points import box_corners
+from pose_estimation_ros.objects.mesh import Mesh
 from pose_estimation_ros.training.trainer import TrainingRun
 
 from ..box_training import train_on_box
@@ -100,6 +101,19 @@ def test_a_training_starts_from_the_encoder_of_pix2pose(tmp_path: Path) -> None:
         if key.startswith("encoder."):
             torch.testing.assert_close(value, theirs[key], msg=key)
     assert bundle.network("corners").input_size == 32
+    corner_points = np.array([[x, y, z] for x in (-0.05, 0.05) for y in (-0.04, 0.04) for z in (-0.03, 0.03)])
+    away = np.linalg.norm(ours["outline"][0].float().numpy()[:, None] - corner_points, axis=2)
+    assert away.min(axis=1).max() < 1e-4, "the outline of a box is its corners"
+    assert away.min(axis=0).max() < 1e-4
+
+
+def test_categories_have_no_outline(catalog: Catalog) -> None:
+    points = box_corners(catalog[0]).astype(np.float32)
+    box = Mesh(points, np.array([[0, 1, 2]]), points, points)
+    mixed = Catalog((replace(catalog[0], instances=(catalog[0].instances or ("another.ply",))), catalog[1]))
+    outline = known_outlines(mixed, [box, box])
+    assert not outline[0].any()
+    np.testing.assert_allclose(outline[1].amax(dim=0), box.vertices.max(axis=0))
 
 
 def test_the_size_is_the_recipe_s(tmp_path: Path) -> None:

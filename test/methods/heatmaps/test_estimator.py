@@ -12,9 +12,8 @@ from pose_estimation_ros.data.crops import crop_frame
 from pose_estimation_ros.data.frame import Detection, Frame
 from pose_estimation_ros.geometry.camera import Camera, project_points
 from pose_estimation_ros.methods.base import PoseHypothesis
-from pose_estimation_ros.methods.box_prior import BoxPriorSettings
 from pose_estimation_ros.methods.heatmaps.estimator import Heatmaps, find_peaks
-from pose_estimation_ros.methods.heatmaps.settings import HeatmapsSettings
+from pose_estimation_ros.methods.heatmaps.settings import HeatmapsBoxPriorSettings, HeatmapsSettings
 from pose_estimation_ros.methods.heatmaps.training import target_heatmaps
 from pose_estimation_ros.networks.heatmap_net import (
     STRIDE,
@@ -31,7 +30,7 @@ from pose_estimation_ros.objects.control_points import box_corners, farthest_poi
 CAMERA = Camera(np.array([[600.0, 0.0, 320.0], [0.0, 600.0, 240.0], [0.0, 0.0, 1.0]]), 640, 480)
 SIZE = 128
 
-NO_BOX = BoxPriorSettings(enabled=False)
+NO_BOX = HeatmapsBoxPriorSettings(enabled=False)
 
 
 def pose_of(turn: tuple[float, float, float], place: tuple[float, float, float]) -> np.ndarray:
