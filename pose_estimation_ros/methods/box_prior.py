@@ -38,13 +38,13 @@ class Refit(Protocol):
 
 
 def refit_in_box(
-    result: PnpResult | None,
+    result: PnpResult,
     solve: Refit,
     detection: Detection,
     outline: np.ndarray,
     camera: Camera,
     uncertainty: BoxUncertainty,
-) -> PnpResult | None:
+) -> PnpResult:
     """Let a detection's box place the object whose pose is known from correspondences.
 
     Args:
@@ -63,8 +63,6 @@ def refit_in_box(
         return result
     size = (camera.width, camera.height)
     for _ in range(_ROUNDS):
-        if result is None:
-            break
         pose = result.camera_from_object
         prior = translation_prior_from_box(pose, outline, detection.box, camera.intrinsics, size, uncertainty)
         if prior is None:

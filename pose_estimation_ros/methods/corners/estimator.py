@@ -119,7 +119,7 @@ class Corners:
         uncertainty = settings.box_prior.uncertainty(settings.redundancy)
         outline = self._outline[detection.object_index]
         placed = refit_in_box(alone, refit, detection, outline, frame.camera, uncertainty)
-        return (alone, redundant) if placed is None or placed is alone else (placed, placed.covariance)
+        return (alone, redundant) if placed is alone else (placed, placed.covariance)
 
     def _score(self, deviations: np.ndarray) -> float:
         """Return the chance, as the network sees it, that a coordinate of a corner is right, the mean over corners.

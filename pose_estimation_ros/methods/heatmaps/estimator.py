@@ -153,7 +153,7 @@ class Heatmaps:
         )
         outline = self._outline[detection.object_index]
         result = solve()
-        if not settings.box_prior.enabled:
+        if result is None or not settings.box_prior.enabled:
             return result
         uncertainty = settings.box_prior.uncertainty(settings.box_prior.redundancy)
         return refit_in_box(result, solve, detection, outline, frame.camera, uncertainty)
