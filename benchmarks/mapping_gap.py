@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from adaptation import PHOTOGRAPHS, TESTED
 
 from pose_estimation_ros.cli.adapt import chosen_images
 from pose_estimation_ros.cli.recipes import validated
@@ -30,13 +29,12 @@ from pose_estimation_ros.evaluation.results import Rows, add_result_option, orig
 from pose_estimation_ros.methods.base import import_object
 from pose_estimation_ros.methods.registry import find_method
 from pose_estimation_ros.objects.bundle import Bundle, load_bundle
-from pose_estimation_ros.training.adaptation import Adaptation
+from pose_estimation_ros.training.adaptation import Adaptation, mapped_features
 from pose_estimation_ros.training.crop_source import BankConfig
 from pose_estimation_ros.training.crop_training import CropTraining
 from pose_estimation_ros.training.feature_mapping import feature_loss, feature_variance
 from pose_estimation_ros.training.trainer import TrainingRun
 
-ADAPTED, OTHERS = "0:45", "45:60"
 _BATCH = 32
 _SMALL_BANK = BankConfig(views=8, clutter=2, clutter_views=2, backgrounds=100)  # only its backgrounds are looked at
 
@@ -51,6 +49,8 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=640, help="of each kind of photographs")
     add_result_option(parser)
     arguments = parser.parse_args()
+    if arguments.crops < _BATCH:
+        parser.error(f"--crops {arguments.crops}: expected at least {_BATCH}")
     origin = origin_of("python benchmarks/mapping_gap.py")
     rows = Rows()
     for path in arguments.bundles:
@@ -75,7 +75,7 @@ def _gaps(bundle: Bundle, arguments: argparse.Namespace) -> dict[str, dict[str, 
     network = bundle.load_network(adaptation.role, adaptation.network, torch.device("cpu"))
     meshes = bundle.load_meshes(mesh_dir)
     pairs: dict[str, list[PhotoPairs[Any]]] = {}
-    kinds = ((f"{arguments.count} of {ADAPTED}", ADAPTED, arguments.count), (OTHERS, OTHERS, None))
+    kinds = ((f"{arguments.count} of {PHOTOGRAPHS}", PHOTOGRAPHS, arguments.count), (TESTED, TESTED, None))
     with tempfile.TemporaryDirectory() as folder:
         training = CropTraining(TrainingRun(bundle, Path(folder), mesh_dir), small, adaptation.role)
         for name, image_range, count in kinds:
@@ -83,7 +83,7 @@ def _gaps(bundle: Bundle, arguments: argparse.Namespace) -> dict[str, dict[str, 
             dataset.images = chosen_images(dataset.images, image_range, count)
             photos = Photographs(dataset, bundle.catalog, meshes, training.backgrounds, PhotoConfig(), small.crops)
             source = adaptation.source(training, photos, entry.input_size)
-            pairs[name] = [source.pairs(_BATCH, seed) for seed in range(max(1, arguments.crops // _BATCH))]
+            pairs[name] = [source.pairs(_BATCH, seed) for seed in range(arguments.crops // _BATCH)]
         step = adaptation.step(training, small, network)
     rendered = {name: [step.features(network, pair.rendered) for pair in some] for name, some in pairs.items()}
     everything = [features for some in rendered.values() for features in some]
@@ -95,18 +95,12 @@ def _gaps(bundle: Bundle, arguments: argparse.Namespace) -> dict[str, dict[str, 
             seen = step.features(network, pair.real)
             shared = adaptation.shown(network, pair.real.mask_visible)
             row = {"renderings": float(step.loss(network, target, pair.rendered)[0])}
-            for domain, features in (("plain", seen), ("mapped", _mapped(network, seen))):
+            for domain, features in (("plain", seen), ("mapped", mapped_features(network, seen))):
                 row[f"apart_{domain}"] = float(feature_loss(features, target, variance, shared))
                 row[domain] = float(step.loss(network, features, pair.real)[0])
             losses.append(row)
         gaps[name] = {key: float(np.mean([row[key] for row in losses])) for key in losses[0]}
     return gaps
-
-
-def _mapped(network: nn.Module, features: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Return features of photographs as the network reads them: as they are where it has no mapping."""
-    mapping = getattr(network, "mapping", None)
-    return features if mapping is None else mapping([item.float() for item in features])
 
 
 if __name__ == "__main__":

@@ -208,6 +208,11 @@ OTHERS = {
         "adaptation_long": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
         "--counts 5 --trainings fine-tuning both --seeds 1 2 --samples 4000 --out runs/adaptation_long "
         "--plot runs/adaptation_long.png",
+        **{
+            f"mapping_gap_{backend}": "OMP_NUM_THREADS=1 python benchmarks/mapping_gap.py --bundles models/lmo "
+            f"--bop ../shared/data/lmo --backend {backend}"
+            for backend in ("corners", "pix2pose")
+        },
         # Before: pose_train --recipes config/train/lmo --bop ../shared/data/lmo --bundle runs/lmo_recipes
         "heatmaps_lite0": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_recipes --bop ../shared/data/lmo "
         "--backend heatmaps --detections gt --no-vsd --image-range 0:60:2",

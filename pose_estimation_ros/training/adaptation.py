@@ -164,11 +164,10 @@ class JointStep:
         variance = feature_variance(free)
         self.watch.check(variance)
         real = self.step.features(network, batch.pairs.real)
-        mapping = getattr(network, "mapping", None)
-        mapped = real if mapping is None else mapping([item.float() for item in real])
+        mapped = mapped_features(network, real)
         synthetic_loss, _ = self.step.loss(network, free, batch.free)
         real_loss, figures = self.step.loss(network, mapped, batch.pairs.real)
-        if mapping is None:  # plain fine-tuning asks for no agreement
+        if getattr(network, "mapping", None) is None:  # plain fine-tuning asks for no agreement
             agreement = torch.zeros((), device=real_loss.device)
         else:
             with torch.no_grad():
@@ -178,6 +177,12 @@ class JointStep:
         total = joint_loss(synthetic_loss, agreement, real_loss, self.weights)
         own = {"synthetic": synthetic_loss.detach(), "real": real_loss.detach(), "features": agreement.detach()}
         return total, {**{f"real_{key}": value for key, value in figures.items()}, **own}
+
+
+def mapped_features(network: nn.Module, features: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return features of real images as the network reads them: as they are where it has no mapping."""
+    mapping = getattr(network, "mapping", None)
+    return features if mapping is None else mapping([item.float() for item in features])
 
 
 def adapt(

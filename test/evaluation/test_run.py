@@ -78,6 +78,8 @@ def test_ground_truth_boxes_are_clipped_and_hidden_instances_left_out(tiny_bop: 
     visible = truth_detections(image, targets, dataset.catalog, "visible")
     areas = [np.prod([item.box[2:] - item.box[:2] for item in items], axis=1).sum() for items in (full, visible)]
     assert areas[0] >= areas[1] > 0
+    assert all(item.is_tight for item in full), "they end where the object does"
+    assert not any(item.is_tight for item in visible), "what hides the object ends them too"
     hidden = [BopTarget(7, 2, 1, 1), BopTarget(7, 2, 2, 1)]
     assert [item.object_index for item in truth_detections(dataset.images[2], hidden, dataset.catalog)] == [1]
 

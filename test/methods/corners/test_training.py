@@ -110,7 +110,7 @@ def test_a_training_starts_from_the_encoder_of_pix2pose(tmp_path: Path) -> None:
 def test_categories_have_no_outline(catalog: Catalog) -> None:
     points = box_corners(catalog[0]).astype(np.float32)
     box = Mesh(points, np.array([[0, 1, 2]]), points, points)
-    mixed = Catalog((replace(catalog[0], instances=(catalog[0].instances or ("another.ply",))), catalog[1]))
+    mixed = Catalog((replace(catalog[0], instances=(Path("another.ply"),)), catalog[1]))
     outline = known_outlines(mixed, [box, box])
     assert not outline[0].any()
     np.testing.assert_allclose(outline[1].amax(dim=0), box.vertices.max(axis=0))
