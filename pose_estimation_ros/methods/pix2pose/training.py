@@ -38,6 +38,7 @@ class Stage(BaseModel):
 
     size: int
     samples: int
+    projection: bool = True  # whether it learns through PnP, if the recipe's projection has a weight
 
 
 class LossWeights(BaseModel):
@@ -124,13 +125,14 @@ def train_pix2pose(run: TrainingRun, recipe: Pix2PoseRecipe) -> Bundle:
     network = build_network(Pix2PoseNet, len(run.bundle.catalog), **recipe.network)
     training.load_start(network)
     trainer = training.trainer(network, sum(stage.samples for stage in recipe.stages))
-    step = Pix2PoseStep(run.bundle, recipe, training.device)
     finished, until = True, 0
     for stage in recipe.stages:
         until += stage.samples
         if trainer.samples >= until:
             continue
         batches = training.batches(trainer, stage.size)
+        projection = recipe.projection if stage.projection else ProjectionConfig()
+        step = Pix2PoseStep(run.bundle, recipe.model_copy(update={"projection": projection}), training.device)
         finished = trainer.train(batches, step, until, f"{ROLE} {stage.size} px")
         if not finished:
             break
