@@ -19,6 +19,7 @@ from pose_estimation_ros.pipeline import Pipeline
 
 Found = tuple[list[PoseHypothesis], list[Detection]]  # of one image, as a tracker takes it
 _KEPT_EVERY = 20  # images
+UNTRACKED = {"tracking.enabled": False, "pose.score_threshold": 0.0}  # a tracker weighs the unsure ones, too
 
 
 def add_estimates_option(parser: argparse.ArgumentParser) -> None:

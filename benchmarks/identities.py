@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from estimates import Found, add_estimates_option, estimates
+from estimates import UNTRACKED, Found, add_estimates_option, estimates
 from scipy.optimize import linear_sum_assignment
 
 from pose_estimation_ros.data.bop import BopDataset, BopImage
@@ -25,6 +26,7 @@ from pose_estimation_ros.geometry.symmetry import symmetric_distance
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.tracking.camera_rest import CameraRest
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.tracker import Tracker, object_symmetries
 
@@ -47,26 +49,42 @@ def main() -> None:
     origin = origin_of("python benchmarks/identities.py")
     bundle = load_bundle(arguments.bundle)
     dataset = BopDataset(arguments.bop or bundle.path / "sequence", "test")
-    pipeline = Pipeline(
-        bundle, refiner=arguments.refiner, mesh_dir=arguments.mesh_dir, settings={"tracking.enabled": False}
-    )
+    pipeline = Pipeline(bundle, refiner=arguments.refiner, mesh_dir=arguments.mesh_dir, settings=UNTRACKED)
     frames = (dataset.frame(image) for image in dataset.images)
     found = estimates(pipeline, frames, len(dataset.images), arguments.estimates, str(dataset.root))
     tracker = Tracker(bundle.catalog, pipeline.settings.pipeline.tracking)
-    figures = counted(tracker, bundle.catalog, dataset.images * arguments.loops, found * arguments.loops)
+    images = list(zip(dataset.images, rests(dataset), found, strict=True))
+    figures = counted(tracker, bundle.catalog, images * arguments.loops, pipeline.least_score_of(-1.0))
     Rows().add(loops=arguments.loops, images=len(dataset.images), **figures)
     if arguments.result:
         write_result(arguments.result, origin, {"loops": arguments.loops, "images": len(dataset.images), **figures})
 
 
-def counted(tracker: Tracker, catalog: Catalog, images: list[BopImage], found: list[Found]) -> dict[str, float]:
-    """Run the tracker over the frames and compare the numbers with the true instances."""
+def rests(dataset: BopDataset) -> Iterator[bool]:
+    """Tell of every image whether it was taken from where the one before it was."""
+    camera_rest = CameraRest()
+    for image in dataset.images:
+        yield camera_rest.update(dataset.frame(image).rgb)
+
+
+def counted(
+    tracker: Tracker, catalog: Catalog, images: list[tuple[BopImage, bool, Found]], least_score: float
+) -> dict[str, float]:
+    """Run the tracker over the frames and compare the numbers with the true instances.
+
+    Args:
+        tracker: is run.
+        catalog: the objects.
+        images: each with whether the camera rested, and what was found.
+        least_score: from which on instances are published.
+    """
     symmetries = [object_symmetries(model) for model in catalog]
     numbers: dict[tuple[int, int], list[int]] = defaultdict(list)  # of true instances, frame by frame
     owners: dict[tuple[int, int], int] = {}  # the true instances that numbers were last of
     stolen = false = 0
-    for number, (image, (hypotheses, detections)) in enumerate(zip(images, found, strict=True)):
-        poses = tracker.update(hypotheses, detections, image.camera.undistorted(), number * FRAME_NS)
+    for number, (image, at_rest, (hypotheses, detections)) in enumerate(images):
+        camera = image.camera.undistorted()
+        poses = tracker.update(hypotheses, detections, camera, number * FRAME_NS, least_score, at_rest)
         for pose, instance in zip(poses, true_instances(poses, image, catalog, symmetries), strict=True):
             if instance == FALSE:
                 false += 1

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from estimates import add_estimates_option, estimates
+from estimates import UNTRACKED, add_estimates_option, estimates
 from scipy.spatial.transform import Rotation
 
 from pose_estimation_ros.data.bop import BopDataset
@@ -28,6 +28,7 @@ from pose_estimation_ros.geometry.symmetry import canonicalise
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import Pipeline
+from pose_estimation_ros.tracking.camera_rest import CameraRest
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.tracker import Tracker, object_symmetries, untracked
 
@@ -52,18 +53,16 @@ def main() -> None:
     dataset = BopDataset(arguments.bop, "test")
     frame = dataset.frame(dataset.images[arguments.image])
     bundle = load_bundle(arguments.bundle)
-    pipeline = Pipeline(
-        bundle, refiner=arguments.refiner, mesh_dir=arguments.mesh_dir, settings={"tracking.enabled": False}
-    )
+    pipeline = Pipeline(bundle, refiner=arguments.refiner, mesh_dir=arguments.mesh_dir, settings=UNTRACKED)
     images = f"{dataset.root}, image {arguments.image}, noise {arguments.noise:g}"
     copies = noisy_copies(frame, arguments.noise)
     found = estimates(pipeline, copies, arguments.frames, arguments.estimates, images)
     tracker = Tracker(bundle.catalog, pipeline.settings.pipeline.tracking)
-    raw = [untracked(bundle.catalog, *item) for item in found]
-    camera = frame.camera.undistorted()
+    least, camera, camera_rest = pipeline.least_score_of(-1.0), frame.camera.undistorted(), CameraRest()
+    raw = [untracked(bundle.catalog, [item for item in poses if item.score >= least], boxes) for poses, boxes in found]
     tracked = [
-        tracker.update(hypotheses, detections, camera, number * FRAME_NS)
-        for number, (hypotheses, detections) in enumerate(found)
+        tracker.update(hypotheses, detections, camera, copy.stamp_ns, least, camera_rest.update(copy.rgb))
+        for (hypotheses, detections), copy in zip(found, noisy_copies(frame, arguments.noise), strict=False)
     ]
     rows = Rows()
     for name, frames in (("without tracking", raw), ("with tracking", tracked)):

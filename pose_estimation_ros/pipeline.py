@@ -31,6 +31,7 @@ from pose_estimation_ros.pipeline_methods import loaded, method_of, refuse_lacki
 from pose_estimation_ros.pipeline_result import STAGES, PipelineResult, Trace
 from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
 from pose_estimation_ros.settings import Layer
+from pose_estimation_ros.tracking.camera_rest import CameraRest
 from pose_estimation_ros.tracking.following import Follower
 from pose_estimation_ros.tracking.object_pose import ObjectPose
 from pose_estimation_ros.tracking.tracker import Tracker, untracked
@@ -107,12 +108,13 @@ class Pipeline:
         self._objects: tuple[str, ...] = ()
         self._asked: frozenset[int] | None = None
         self._tracker = Tracker(bundle.catalog, wanted.tracking) if wanted.tracking.enabled else None
+        self._camera_rest = CameraRest()
         self._follower = Follower(bundle.catalog, wanted.tracking) if follows else None
         self.objects = wanted.objects
 
     def reset_tracks(self) -> None:
         """Forget all instances and begin to count anew."""
-        for memory in (self._tracker, self._follower):
+        for memory in (self._tracker, self._follower, self._camera_rest):
             if memory is not None:
                 memory.reset()
 
@@ -186,14 +188,10 @@ class Pipeline:
             trace, hypotheses, reason = self._look(frame, detections, watch)
         else:
             trace, hypotheses, reason = *followed, None
-        kept = [item for item in hypotheses if item.score >= self.least_score]
-        if hypotheses and not kept:
-            best = max(item.score for item in hypotheses)
-            reason = f"{len(hypotheses)} poses, the best scored {best:.2f}, below {self.least_score:g}"
         with watch.stage("tracking"):
-            poses = self._track(kept, trace.detections, frame)
-        if kept and not poses:
-            reason = f"{len(kept)} poses, not seen often enough yet"
+            poses = self._track(hypotheses, trace.detections, frame)
+        if hypotheses and not poses:
+            reason = self._why_held_back(hypotheses)
         best_first = sorted(poses, key=lambda pose: -pose.score)
         tracks = [] if self._tracker is None else self._tracker.states
         return PipelineResult(best_first, trace.detections, watch.finish(), reason, trace, tracks)
@@ -334,5 +332,13 @@ class Pipeline:
 
     def _track(self, hypotheses: list[PoseHypothesis], detections: list[Detection], frame: Frame) -> list[ObjectPose]:
         if self._tracker is None:
-            return untracked(self.bundle.catalog, hypotheses, detections)
-        return self._tracker.update(hypotheses, detections, frame.camera, frame.stamp_ns)
+            kept = [item for item in hypotheses if item.score >= self.least_score]
+            return untracked(self.bundle.catalog, kept, detections)
+        rests = self._camera_rest.update(frame.rgb)
+        return self._tracker.update(hypotheses, detections, frame.camera, frame.stamp_ns, self.least_score, rests)
+
+    def _why_held_back(self, hypotheses: list[PoseHypothesis]) -> str:
+        best, least = max(item.score for item in hypotheses), self.least_score
+        if best < least:
+            return f"{len(hypotheses)} poses, the best scored {best:.2f}, below {least:g}"
+        return f"{len(hypotheses)} poses, not seen often enough yet, or scored below {least:g} in most frames of late"

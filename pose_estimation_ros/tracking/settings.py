@@ -16,8 +16,8 @@ class FilterSettings(Settings):
     min_gain: float = setting(0.1, "Share of a new estimate that always comes through.", gt=0.0, le=1.0)
     min_rest_gain: float = setting(
         0.05,
-        "The same while the camera rests, which is known where three or more instances stay where they are: poses are "
-        "then averaged over so many frames as this goes into 1.",
+        "The same while the camera rests, which the images tell, or three or more instances that stay where they are: "
+        "poses are then averaged over so many frames as this goes into 1.",
         gt=0.0,
         le=1.0,
     )
@@ -62,6 +62,26 @@ class TrackerSettings(Settings):
     """When instances are reported and given up."""
 
     min_hits: int = setting(1, "Frames an instance must be seen in before it is published.", ge=1, le=100)
+    score_gain: float = setting(
+        0.2,
+        "Share of the newest score in the running mean that decides whether an instance is published, and is published "
+        "with it; 1: every frame's own score.",
+        gt=0.0,
+        le=1.0,
+    )
+    keep_score_ratio: float = setting(
+        0.8,
+        "An instance that is published stays so until its mean score falls below this share of pose.score_threshold.",
+        ge=0.0,
+        le=1.0,
+    )
+    unsure_score_ratio: float = setting(
+        0.1,
+        "Estimates from this share of pose.score_threshold on count for the mean score of an instance, also of one "
+        "that is not published yet.",
+        ge=0.0,
+        le=1.0,
+    )
     max_missed: int = setting(15, "An instance unseen for more frames is given up.", ge=0, le=10_000)
     max_unseen_s: float = setting(3.0, "An instance unseen for longer, seconds, is given up.", gt=0.0, le=3600.0)
     number_memory_s: float = setting(
