@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,9 @@ from pose_estimation_ros.geometry.symmetry import symmetric_distance
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import Pipeline
-from pose_estimation_ros.tracking.camera_rest import CameraRest
+from pose_estimation_ros.pipeline_tracking import Tracking
 from pose_estimation_ros.tracking.object_pose import ObjectPose
-from pose_estimation_ros.tracking.tracker import Tracker, object_symmetries
+from pose_estimation_ros.tracking.tracker import object_symmetries
 
 FRAME_NS = 100_000_000
 NEAR_DIAMETERS = 0.5
@@ -52,39 +52,37 @@ def main() -> None:
     pipeline = Pipeline(bundle, refiner=arguments.refiner, mesh_dir=arguments.mesh_dir, settings=UNTRACKED)
     frames = (dataset.frame(image) for image in dataset.images)
     found = estimates(pipeline, frames, len(dataset.images), arguments.estimates, str(dataset.root))
-    tracker = Tracker(bundle.catalog, pipeline.settings.pipeline.tracking)
-    images = list(zip(dataset.images, rests(dataset), found, strict=True))
-    figures = counted(tracker, bundle.catalog, images * arguments.loops, pipeline.least_score_of(-1.0))
+    tracking = Tracking(bundle.catalog, pipeline.settings.pipeline.tracking.model_copy(update={"enabled": True}))
+    images = list(zip(dataset.images, found, strict=True)) * arguments.loops
+    figures = counted(tracking, dataset, images, pipeline.least_score_of(-1.0), bundle.catalog)
     Rows().add(loops=arguments.loops, images=len(dataset.images), **figures)
     if arguments.result:
         write_result(arguments.result, origin, {"loops": arguments.loops, "images": len(dataset.images), **figures})
 
 
-def rests(dataset: BopDataset) -> Iterator[bool]:
-    """Tell of every image whether it was taken from where the one before it was."""
-    camera_rest = CameraRest()
-    for image in dataset.images:
-        yield camera_rest.update(dataset.frame(image).rgb)
-
-
 def counted(
-    tracker: Tracker, catalog: Catalog, images: list[tuple[BopImage, bool, Found]], least_score: float
+    tracking: Tracking,
+    dataset: BopDataset,
+    images: list[tuple[BopImage, Found]],
+    least_score: float,
+    catalog: Catalog,
 ) -> dict[str, float]:
-    """Run the tracker over the frames and compare the numbers with the true instances.
+    """Track what was found in images, and compare the numbers with the true instances.
 
     Args:
-        tracker: is run.
-        catalog: the objects.
-        images: each with whether the camera rested, and what was found.
+        tracking: is run.
+        dataset: has the images.
+        images: each with what was found in it.
         least_score: from which on instances are published.
+        catalog: the objects.
     """
     symmetries = [object_symmetries(model) for model in catalog]
     numbers: dict[tuple[int, int], list[int]] = defaultdict(list)  # of true instances, frame by frame
     owners: dict[tuple[int, int], int] = {}  # the true instances that numbers were last of
     stolen = false = 0
-    for number, (image, at_rest, (hypotheses, detections)) in enumerate(images):
-        camera = image.camera.undistorted()
-        poses = tracker.update(hypotheses, detections, camera, number * FRAME_NS, least_score, at_rest)
+    for number, (image, (hypotheses, detections)) in enumerate(images):
+        frame = replace(dataset.frame(image), stamp_ns=number * FRAME_NS)
+        poses = tracking.track(tracking.publishable(hypotheses, least_score, frame.stamp_ns), detections, frame)
         for pose, instance in zip(poses, true_instances(poses, image, catalog, symmetries), strict=True):
             if instance == FALSE:
                 false += 1

@@ -28,9 +28,9 @@ from pose_estimation_ros.geometry.symmetry import canonicalise
 from pose_estimation_ros.objects.bundle import load_bundle
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.pipeline import Pipeline
-from pose_estimation_ros.tracking.camera_rest import CameraRest
+from pose_estimation_ros.pipeline_tracking import Tracking
 from pose_estimation_ros.tracking.object_pose import ObjectPose
-from pose_estimation_ros.tracking.tracker import Tracker, object_symmetries, untracked
+from pose_estimation_ros.tracking.tracker import object_symmetries, untracked
 
 FRAME_NS = 100_000_000
 SETTLED = 10  # frames
@@ -57,12 +57,12 @@ def main() -> None:
     images = f"{dataset.root}, image {arguments.image}, noise {arguments.noise:g}"
     copies = noisy_copies(frame, arguments.noise)
     found = estimates(pipeline, copies, arguments.frames, arguments.estimates, images)
-    tracker = Tracker(bundle.catalog, pipeline.settings.pipeline.tracking)
-    least, camera, camera_rest = pipeline.least_score_of(-1.0), frame.camera.undistorted(), CameraRest()
+    tracking = Tracking(bundle.catalog, pipeline.settings.pipeline.tracking.model_copy(update={"enabled": True}))
+    least = pipeline.least_score_of(-1.0)
     raw = [untracked(bundle.catalog, [item for item in poses if item.score >= least], boxes) for poses, boxes in found]
     tracked = [
-        tracker.update(hypotheses, detections, camera, copy.stamp_ns, least, camera_rest.update(copy.rgb))
-        for (hypotheses, detections), copy in zip(found, noisy_copies(frame, arguments.noise), strict=False)
+        tracking.track(tracking.publishable(poses, least, copy.stamp_ns), boxes, copy)
+        for (poses, boxes), copy in zip(found, noisy_copies(frame, arguments.noise), strict=False)
     ]
     rows = Rows()
     for name, frames in (("without tracking", raw), ("with tracking", tracked)):

@@ -30,11 +30,9 @@ from pose_estimation_ros.pipeline_frames import is_inside, prepared
 from pose_estimation_ros.pipeline_methods import loaded, method_of, refuse_lacking_bundle, refuse_loose_boxes
 from pose_estimation_ros.pipeline_result import STAGES, PipelineResult, Trace
 from pose_estimation_ros.pipeline_settings import RunSettings, resolve_run
+from pose_estimation_ros.pipeline_tracking import Tracking
 from pose_estimation_ros.settings import Layer
-from pose_estimation_ros.tracking.camera_rest import CameraRest
 from pose_estimation_ros.tracking.following import Follower
-from pose_estimation_ros.tracking.object_pose import ObjectPose
-from pose_estimation_ros.tracking.tracker import Tracker, untracked
 from pose_estimation_ros.verification.duplicates import distinct
 from pose_estimation_ros.verification.second_looks import look_again
 from pose_estimation_ros.verification.verifier import DEFAULT_THRESHOLD, candidates, load_verifier
@@ -107,16 +105,15 @@ class Pipeline:
         )
         self._objects: tuple[str, ...] = ()
         self._asked: frozenset[int] | None = None
-        self._tracker = Tracker(bundle.catalog, wanted.tracking) if wanted.tracking.enabled else None
-        self._camera_rest = CameraRest()
+        self._tracking = Tracking(bundle.catalog, wanted.tracking)
         self._follower = Follower(bundle.catalog, wanted.tracking) if follows else None
         self.objects = wanted.objects
 
     def reset_tracks(self) -> None:
         """Forget all instances and begin to count anew."""
-        for memory in (self._tracker, self._follower, self._camera_rest):
-            if memory is not None:
-                memory.reset()
+        self._tracking.reset()
+        if self._follower is not None:
+            self._follower.reset()
 
     def detect_anew(self) -> None:
         """Run the detector on the next frame, whatever is followed; what is tracked stays tracked."""
@@ -143,8 +140,8 @@ class Pipeline:
 
     def continue_tracks(self, previous: Pipeline) -> None:
         """Go on with the instances that another pipeline knew, of objects that are the same in both bundles."""
-        if self._tracker is not None and previous._tracker is not None:
-            self._tracker.take_over(previous._tracker, same_objects(self.bundle.catalog, previous.bundle.catalog))
+        index_there = same_objects(self.bundle.catalog, previous.bundle.catalog)
+        self._tracking.take_over(previous._tracking, index_there)
 
     @property
     def least_score(self) -> float:
@@ -185,16 +182,18 @@ class Pipeline:
         frame = prepared(frame)
         followed = self._follow(frame, watch) if detections is None else None
         if followed is None:
-            trace, hypotheses, reason = self._look(frame, detections, watch)
+            trace, hypotheses, kept, reason = self._look(frame, detections, watch)
         else:
-            trace, hypotheses, reason = *followed, None
-        with watch.stage("tracking"):
-            poses = self._track(hypotheses, trace.detections, frame)
-        if hypotheses and not poses:
+            trace, hypotheses = followed
+            kept, reason = self._tracking.still_publishable(hypotheses, self.least_score), None
+        if hypotheses and not kept:
             reason = self._why_held_back(hypotheses)
+        with watch.stage("tracking"):
+            poses = self._tracking.track(kept, trace.detections, frame)
+        if kept and not poses:
+            reason = f"{len(kept)} poses, not seen often enough yet"
         best_first = sorted(poses, key=lambda pose: -pose.score)
-        tracks = [] if self._tracker is None else self._tracker.states
-        return PipelineResult(best_first, trace.detections, watch.finish(), reason, trace, tracks)
+        return PipelineResult(best_first, trace.detections, watch.finish(), reason, trace, self._tracking.states)
 
     def _follow(self, frame: Frame, watch: Stopwatch) -> tuple[Trace, list[PoseHypothesis]] | None:
         """Refine the poses of the frame before; None where the objects have to be detected."""
@@ -216,8 +215,8 @@ class Pipeline:
 
     def _look(
         self, frame: Frame, detections: list[Detection] | None, watch: Stopwatch
-    ) -> tuple[Trace, list[PoseHypothesis], str | None]:
-        """Detect, estimate and refine; return what was found, the poses, and the reason where there are none."""
+    ) -> tuple[Trace, list[PoseHypothesis], list[PoseHypothesis], str | None]:
+        """Detect, estimate and refine; return what was found, the poses, those to publish, or why there are none."""
         with watch.stage("detection"):
             found = self._find(frame) if detections is None else detections
             wanted = self._wanted(found)
@@ -227,22 +226,27 @@ class Pipeline:
         estimated, refined = self._look_again(frame, usable, estimated, refined, watch)
         trace = Trace(frame, usable, estimated, refined=refined)
         hypotheses = self._verify(trace, watch)
+        kept = self._tracking.publishable(hypotheses, self.least_score, frame.stamp_ns)
         if self._follower is not None:
-            sure = (
-                hypotheses if self.verifier is None else [item for item in hypotheses if item.score >= self.least_score]
-            )
+            sure = hypotheses if self.verifier is None else kept
             own = {item.detection_index: item for item in refined}
             followed = [own[item.detection_index] for item in sure]
             self._follower.detected(followed, usable, frame.stamp_ns, [item.score for item in sure])
         if not found:
             above = f" scored {self._least_detection_score:g} or more" if detections is None else ""
-            return trace, hypotheses, f"no detections{above}"
+            return trace, hypotheses, kept, f"no detections{above}"
         if not wanted:
-            return trace, hypotheses, f"{len(found)} detections, none of {', '.join(self._objects)}"
+            return trace, hypotheses, kept, f"{len(found)} detections, none of {', '.join(self._objects)}"
         if not usable:
-            return trace, hypotheses, f"{len(wanted)} detections, none inside the image"
+            return trace, hypotheses, kept, f"{len(wanted)} detections, none inside the image"
         few = f"{len(usable)} detections, no pose: too few correspondences agree"
-        return trace, hypotheses, None if hypotheses else few
+        return trace, hypotheses, kept, None if hypotheses else few
+
+    def _why_held_back(self, hypotheses: list[PoseHypothesis]) -> str:
+        best, least = max(item.score for item in hypotheses), self.least_score
+        if best < least:
+            return f"{len(hypotheses)} poses, the best scored {best:.2f}, below {least:g}"
+        return f"{len(hypotheses)} poses, the best scored {best:.2f}, but in the mean of late all are below {least:g}"
 
     def _detect(self, frame: Frame, score_threshold: float) -> list[Detection]:
         if self._asked is None:
@@ -329,16 +333,3 @@ class Pipeline:
     def _distinct(self, hypotheses: list[PoseHypothesis], frame: Frame) -> list[PoseHypothesis]:
         """Return the poses that do not explain the same pixels, where nothing is rendered to check them."""
         return distinct(hypotheses, self.bundle.catalog, frame.camera, self.settings.pipeline.verification)
-
-    def _track(self, hypotheses: list[PoseHypothesis], detections: list[Detection], frame: Frame) -> list[ObjectPose]:
-        if self._tracker is None:
-            kept = [item for item in hypotheses if item.score >= self.least_score]
-            return untracked(self.bundle.catalog, kept, detections)
-        rests = self._camera_rest.update(frame.rgb)
-        return self._tracker.update(hypotheses, detections, frame.camera, frame.stamp_ns, self.least_score, rests)
-
-    def _why_held_back(self, hypotheses: list[PoseHypothesis]) -> str:
-        best, least = max(item.score for item in hypotheses), self.least_score
-        if best < least:
-            return f"{len(hypotheses)} poses, the best scored {best:.2f}, below {least:g}"
-        return f"{len(hypotheses)} poses, not seen often enough yet, or scored below {least:g} in most frames of late"

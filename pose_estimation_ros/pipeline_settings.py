@@ -49,9 +49,9 @@ class PoseSettings(Settings):
 
     score_threshold: float = setting(
         -1.0,
-        "Poses below this score are not published (with tracking, instances whose mean score of late is below it); -1: "
-        "below 0.5 where scores are probabilities (the bundle has a calibrated score for backend and refiner), and all "
-        "are published where they are not. Takes effect with the next frame.",
+        "Poses below this score are not published (with tracking: whose mean score of late is below it, see "
+        "tracking.scores); -1: below 0.5 where scores are probabilities (the bundle has a calibrated score for backend "
+        "and refiner), and all are published where they are not. Takes effect with the next frame.",
         ge=-1.0,
         le=1.0,
         at_run_time=True,

@@ -11,14 +11,16 @@ _LEAST_TEXTURE = 8.0  # mean square of the weaker gradient of a block, grey leve
 _MIN_BLOCKS = 6  # with texture
 _MAX_SHIFT = 0.1  # of a block at rest, pixels of the small image
 _REST_SHARE = 0.6  # of the blocks: things that move hide others
+_REST_QUARTERS = 3  # of the image that have blocks at rest
 
 
 class CameraRest:
     """Compares every image with the first one since the camera came to rest.
 
     Most blocks with texture must be where they were, as one step of Lucas and Kanade's method tells; their mean
-    brightness may have changed. Compared with an old image, a slow drift adds up until it is seen. Without texture
-    nothing is known, and the camera counts as moving.
+    brightness may have changed. So must most of those in three quarters of the image: a gripper that the camera carries
+    along is no rest. Compared with an old image, a slow drift adds up until it is seen. Without texture nothing is
+    known, and the camera counts as moving.
     """
 
     def __init__(self) -> None:
@@ -48,6 +50,9 @@ class _Reference:
         moments = self._gradients @ self._gradients.transpose(0, 2, 1)
         is_textured = np.linalg.eigvalsh(moments)[:, 0] >= _LEAST_TEXTURE * _BLOCK**2
         self._textured = np.flatnonzero(is_textured)
+        rows, columns = image.shape[0] // _BLOCK, image.shape[1] // _BLOCK
+        row, column = np.divmod(self._textured, max(columns, 1))
+        self._quarter = 2 * (2 * row >= rows) + (2 * column >= columns)
         self._gradients = self._gradients[self._textured]
         self._moments = moments[self._textured]
 
@@ -61,7 +66,10 @@ class _Reference:
             return False
         changes = _blocks((image - self._image)[None])[self._textured, 0]
         shifts = np.linalg.solve(self._moments, self._gradients @ changes[:, :, None])[:, :, 0]
-        return bool(np.mean(np.linalg.norm(shifts, axis=1) <= _MAX_SHIFT) >= _REST_SHARE)
+        rest = np.linalg.norm(shifts, axis=1) <= _MAX_SHIFT
+        quarters = [rest[self._quarter == number] for number in range(4)]
+        at_rest = sum(bool(len(part) and part.mean() >= _REST_SHARE) for part in quarters)
+        return bool(rest.mean() >= _REST_SHARE) and at_rest >= _REST_QUARTERS
 
 
 def _small(rgb: np.ndarray) -> np.ndarray:

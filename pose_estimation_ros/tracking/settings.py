@@ -58,30 +58,38 @@ class ModeSettings(Settings):
     )
 
 
+class ScoreSettings(Settings):
+    """Which scores count where an estimate is published or not."""
+
+    gain: float = setting(
+        0.2,
+        "Share of the newest score in the running mean of estimates that stay where they are, which decides whether "
+        "they are published, and is published with them; 1: every frame's own score.",
+        gt=0.0,
+        le=1.0,
+    )
+    keep_ratio: float = setting(
+        0.8,
+        "What is published stays so until the mean of its scores falls below this share of pose.score_threshold.",
+        ge=0.0,
+        le=1.0,
+    )
+    least_ratio: float = setting(
+        0.5,
+        "Estimates whose own score is below this share of pose.score_threshold are never published, whatever the mean.",
+        ge=0.0,
+        le=1.0,
+    )
+    reach_diameters: float = setting(
+        0.5, "Estimates within this distance of one of the frame before, in diameters, have stayed.", gt=0.0
+    )
+    reach_rad: float = setting(0.5, "And within this angle, radians.", gt=0.0)
+
+
 class TrackerSettings(Settings):
     """When instances are reported and given up."""
 
     min_hits: int = setting(1, "Frames an instance must be seen in before it is published.", ge=1, le=100)
-    score_gain: float = setting(
-        0.2,
-        "Share of the newest score in the running mean that decides whether an instance is published, and is published "
-        "with it; 1: every frame's own score.",
-        gt=0.0,
-        le=1.0,
-    )
-    keep_score_ratio: float = setting(
-        0.8,
-        "An instance that is published stays so until its mean score falls below this share of pose.score_threshold.",
-        ge=0.0,
-        le=1.0,
-    )
-    unsure_score_ratio: float = setting(
-        0.1,
-        "Estimates from this share of pose.score_threshold on count for the mean score of an instance, also of one "
-        "that is not published yet.",
-        ge=0.0,
-        le=1.0,
-    )
     max_missed: int = setting(15, "An instance unseen for more frames is given up.", ge=0, le=10_000)
     max_unseen_s: float = setting(3.0, "An instance unseen for longer, seconds, is given up.", gt=0.0, le=3600.0)
     number_memory_s: float = setting(
@@ -108,6 +116,7 @@ class TrackerSettings(Settings):
     smoothing: Literal["none", "light", "strong"] = setting(
         "light", "none publishes every pose as it was estimated; strong averages over about three times as many frames."
     )
+    scores: ScoreSettings = ScoreSettings()
     filter: FilterSettings = FilterSettings()
     modes: ModeSettings = ModeSettings()
 

@@ -21,22 +21,19 @@ _MOVED_FRAMES = 5  # what was unseen for so long may be elsewhere
 class Track:
     """One instance of an object: its number, and its pose as far as estimates of it were believed.
 
-    Its score is the running mean of those of its estimates. It is believed while that is high enough, and gets its
-    number when it is believed for the first time.
-
     Args:
+        track_id: its number.
         hypothesis: its first estimate.
         stamp_ns: of the image, nanoseconds.
         diameter_m: of the object.
         settings: see `TrackerSettings`.
     """
 
-    def __init__(self, hypothesis: PoseHypothesis, stamp_ns: int, diameter_m: float, settings: TrackerSettings) -> None:
+    def __init__(
+        self, track_id: int, hypothesis: PoseHypothesis, stamp_ns: int, diameter_m: float, settings: TrackerSettings
+    ) -> None:
         self.settings, self._diameter_m = settings, diameter_m
-        self.number: int | None = None
-        self._began_ns = self._seen_ns = stamp_ns
-        self._hits, self.score, self._is_believed = 0, float(hypothesis.score), False
-        self._scored = 0  # estimates without a pause, which the score is the mean of
+        self.track_id, self._began_ns, self._hits = track_id, stamp_ns, 0
         self.resume(hypothesis, stamp_ns)
 
     def resume(self, hypothesis: PoseHypothesis, stamp_ns: int) -> None:
@@ -48,11 +45,9 @@ class Track:
         # Where it is in the newest frame, seen or not, if only the camera has moved; and the same of its newest
         # estimate, whether that was believed or not: both (4, 4).
         self.expected = self.estimate = self._filter.pose
-        self._seen(hypothesis.score, stamp_ns)
+        self._seen(stamp_ns)
 
-    def _seen(self, score: float, stamp_ns: int) -> None:
-        self._scored = self._scored + 1 if self._is_recent(stamp_ns) else 1
-        self.score += max(1.0 / self._scored, self.settings.score_gain) * (float(score) - self.score)
+    def _seen(self, stamp_ns: int) -> None:
         self._seen_ns, self._missed, self._hits = stamp_ns, 0, self._hits + 1
         self.is_lost = False  # given up; its number is kept for it
 
@@ -73,35 +68,14 @@ class Track:
         else:
             self._filter.carry(self.expected)
         self.expected, self.estimate = self._filter.pose, np.asarray(pose, dtype=np.float64)
-        self._seen(hypothesis.score, stamp_ns)
-
-    def _is_recent(self, stamp_ns: int) -> bool:
-        return stamp_ns - self._seen_ns <= self.settings.filter.gap_s * 1e9
-
-    def judge(self, least_score: float) -> bool:
-        """Decide by its score whether it is believed: from a score on, and then as long as it is not far less."""
-        self._is_believed = self.score >= least_score * (self.settings.keep_score_ratio if self._is_believed else 1.0)
-        return self._is_believed
-
-    def doubt(self) -> None:
-        """Let it be believed only from the score on that is asked for now."""
-        self._is_believed = False
-
-    @property
-    def has_number(self) -> bool:
-        """Whether it ever was believed."""
-        return self.number is not None
-
-    @property
-    def track_id(self) -> int:
-        """Its number; -1 as long as it was never believed."""
-        return -1 if self.number is None else self.number
+        self._seen(stamp_ns)
 
     def _verdict(self, hypothesis: PoseHypothesis, stamp_ns: int) -> Verdict:
         """Decide what becomes of an estimate: it is smoothed, replaces what was, or is not taken."""
         if self.settings.smoothing == "none":
             return "switched"
-        if not self.settings.modes.enabled or not self._is_recent(stamp_ns):
+        is_recent = stamp_ns - self._seen_ns <= self.settings.filter.gap_s * 1e9
+        if not self.settings.modes.enabled or not is_recent:
             return "held"
         return self._modes.take(hypothesis.camera_from_object, self.expected, hypothesis.score)
 
@@ -119,7 +93,7 @@ class Track:
     def is_kept(self, stamp_ns: int) -> bool:
         """Tell whether its number is its own: it is not given up, or is remembered."""
         is_remembered = (stamp_ns - self._seen_ns) / 1e9 <= self.settings.number_memory_s
-        return not self.is_lost or (self.has_number and self._hits >= _REMEMBERED_HITS and is_remembered)
+        return not self.is_lost or (self._hits >= _REMEMBERED_HITS and is_remembered)
 
     @property
     def may_have_moved(self) -> bool:
@@ -128,8 +102,8 @@ class Track:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether it was seen often and surely enough to be published."""
-        return self._is_believed and self._hits >= self.settings.min_hits
+        """Whether it was seen often enough to be published."""
+        return self._hits >= self.settings.min_hits
 
     def state(self, name: str, stamp_ns: int) -> TrackState:
         """Return what is told of it.
@@ -138,9 +112,7 @@ class Track:
             name: of the object.
             stamp_ns: of the newest frame, nanoseconds.
         """
-        seen: Literal["new", "seen", "unsure"] = "unsure"
-        if self._is_believed:
-            seen = "seen" if self.is_confirmed else "new"
+        seen: Literal["new", "seen"] = "seen" if self.is_confirmed else "new"
         return TrackState(
             name,
             self.track_id,
@@ -152,11 +124,11 @@ class Track:
         )
 
     def smoothed(self, hypothesis: PoseHypothesis) -> PoseHypothesis:
-        """Return its newest estimate with its mean score, its smoothed pose and the covariance of that."""
+        """Return its newest estimate with its smoothed pose and the covariance of that."""
         pose, covariance = self._filter.pose, self._filter.covariance
         if covariance is not None and self._modes.alternatives:
             covariance = covariance + self._modes.spread(pose)
-        return replace(hypothesis, camera_from_object=pose, covariance=covariance, score=self.score)
+        return replace(hypothesis, camera_from_object=pose, covariance=covariance)
 
 
 def filter_settings(settings: TrackerSettings) -> FilterSettings:

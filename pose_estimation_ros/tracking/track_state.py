@@ -12,8 +12,7 @@ class TrackState:
 
     name: str
     track_id: int
-    # new: not seen often enough to be published; unsure: seen, but scoring too little of late to be published
-    state: Literal["new", "seen", "unsure", "unseen"]
+    state: Literal["new", "seen", "unseen"]  # new: not seen often enough to be published
     age_s: float  # since the image in which it was first seen
     unseen_s: float  # since the image in which it was last seen
     frames: int  # in which it was seen

@@ -13,12 +13,14 @@ from pose_estimation_ros.geometry.pose_covariance import about_point
 from pose_estimation_ros.geometry.symmetry import canonicalise, symmetry_transforms
 from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog, ObjectModel
+from pose_estimation_ros.tracking.association import assign, gated_costs, shared_pixels, turned_alike
 from pose_estimation_ros.tracking.common_motion import common_motion
 from pose_estimation_ros.tracking.object_pose import ObjectPose
-from pose_estimation_ros.tracking.recognition import Surroundings, recognised
 from pose_estimation_ros.tracking.settings import TrackerSettings
 from pose_estimation_ros.tracking.track import Track
 from pose_estimation_ros.tracking.track_state import TrackState
+
+_HIDDEN_COST = 0.3  # of one all hidden by another of its kind: half hidden ones are often found, and not their hiders
 
 
 class Tracker:
@@ -29,10 +31,6 @@ class Tracker:
     only mug of a scene is mug 0 whenever it is seen. Where most instances move alike, the camera has moved: the others
     are expected to have done so, too, and an estimate far from that is another instance. Of the poses of a symmetric
     object that look the same, the one nearest to the expected one is taken, so that it neither flips nor spins.
-
-    An instance is published while the mean of its newest scores is high enough. Estimates that score too little for
-    that are of what is known already, or of something that is not published yet: they neither take the place of surer
-    ones nor get a number.
 
     Args:
         catalog: the known objects.
@@ -45,8 +43,7 @@ class Tracker:
         self._transforms = [object_symmetries(model) for model in catalog]
         self._tracks: dict[int, list[Track]] = {}
         self._stamp_ns = 0  # of the newest frame
-        self._least_score = 0.0  # asked for in that
-        self._is_at_rest = False  # the camera, among things of which most are
+        self._is_at_rest = False  # the camera, as images or most instances say
 
     @property
     def states(self) -> list[TrackState]:
@@ -55,7 +52,7 @@ class Tracker:
             track.state(self._catalog[index].name, self._stamp_ns)
             for index in sorted(self._tracks)
             for track in sorted(self._tracks[index], key=lambda item: item.track_id)
-            if track.has_number and not track.is_lost
+            if not track.is_lost
         ]
 
     def reset(self) -> None:
@@ -80,7 +77,6 @@ class Tracker:
         detections: Sequence[Detection],
         camera: Camera,
         stamp_ns: int,
-        least_score: float = 0.0,
         camera_rests: bool = False,
     ) -> list[ObjectPose]:
         """Take in the estimates of a frame.
@@ -90,23 +86,20 @@ class Tracker:
             detections: what the hypotheses' `detection_index` counts in.
             camera: that took the image, without distortion.
             stamp_ns: when the image was taken, nanoseconds.
-            least_score: from which mean score on an instance is published.
             camera_rests: whether it is known to, otherwise than from the instances.
 
         Returns:
-            The instances seen in this frame that are published, smoothed, in the order of the hypotheses.
+            The instances seen in this frame, smoothed, in the order of the hypotheses.
         """
         self._stamp_ns = stamp_ns
-        self._ask(least_score)
         by_object: dict[int, list[int]] = {index: [] for index in self._tracks}
         for position, hypothesis in enumerate(hypotheses):
-            if hypothesis.score >= least_score * self._settings.unsure_score_ratio:
-                by_object.setdefault(hypothesis.object_index, []).append(position)
-        gate_diameters = self._expect([item for item in hypotheses if item.score >= least_score], camera_rests)
+            by_object.setdefault(hypothesis.object_index, []).append(position)
+        gate_diameters = self._expect(hypotheses, camera_rests)
         chosen: dict[int, Track] = {}
         for index, positions in by_object.items():
             poses = [hypotheses[position] for position in positions]
-            own = self._update_object(index, poses, camera, stamp_ns, gate_diameters, least_score)
+            own = self._update_object(index, poses, camera, stamp_ns, gate_diameters)
             chosen.update(zip(positions, own, strict=True))
         return [
             object_pose(self._catalog, track.smoothed(hypotheses[position]), detections, track.track_id)
@@ -114,21 +107,10 @@ class Tracker:
             if track.is_confirmed
         ]
 
-    def _ask(self, least_score: float) -> None:
-        """Take another score that instances have to reach; those that were published have to reach it anew."""
-        if least_score != self._least_score:
-            for tracks in self._tracks.values():
-                for track in tracks:
-                    track.doubt()
-        self._least_score = least_score
-
     def _expect(self, hypotheses: Sequence[PoseHypothesis], camera_rests: bool) -> float:
         """Say where all instances are expected in this frame; return how far from that one may be, in diameters."""
         known = [
-            (index, track.expected)
-            for index, tracks in self._tracks.items()
-            for track in tracks
-            if track.has_number and not track.is_lost
+            (index, track.expected) for index, tracks in self._tracks.items() for track in tracks if not track.is_lost
         ]
         found = [(item.object_index, np.asarray(item.camera_from_object, dtype=np.float64)) for item in hypotheses]
         motion = common_motion(known, found, self._catalog, self._transforms)
@@ -141,20 +123,15 @@ class Tracker:
         return min(self._settings.gate_diameters, self._settings.static_gate_diameters)
 
     def _update_object(
-        self,
-        index: int,
-        hypotheses: list[PoseHypothesis],
-        camera: Camera,
-        stamp_ns: int,
-        gate_diameters: float,
-        least_score: float,
+        self, index: int, hypotheses: list[PoseHypothesis], camera: Camera, stamp_ns: int, gate_diameters: float
     ) -> list[Track]:
         """Return the track of every hypothesis of one object; age and drop the tracks without one."""
         tracks = self._tracks.setdefault(index, [])
         poses = [np.asarray(item.camera_from_object, dtype=np.float64) for item in hypotheses]
         transforms = self._transforms[index]
-        scene = Surroundings(self._catalog[index], transforms, camera, gate_diameters, self._settings)
-        found, moved = recognised(scene, tracks, poses, [item.score >= least_score for item in hypotheses])
+        found = {column: tracks[row] for row, column in self._pairs(index, tracks, poses, camera, gate_diameters)}
+        unseen = [track for track in tracks if track not in found.values()]
+        moved = self._moved(index, unseen, {n: pose for n, pose in enumerate(poses) if n not in found})
         for column, track in (found | moved).items():
             hypothesis = _equivalent(hypotheses[column], transforms, track.expected)
             if track.is_lost or column in moved:
@@ -166,27 +143,61 @@ class Tracker:
             if track not in found.values():
                 track.miss(stamp_ns)
         self._tracks[index] = tracks = [track for track in tracks if track.is_kept(stamp_ns)]
-        for column in sorted(set(range(len(poses))) - set(found)):
-            hypothesis = _equivalent(hypotheses[column], transforms)
-            found[column] = Track(hypothesis, stamp_ns, self._catalog[index].diameter_m, self._settings)
         # New instances get their numbers best first.
-        for column in sorted(found, key=lambda item: -hypotheses[item].score):
-            track = found[column]
-            if track.judge(least_score) and not track.has_number:
-                track.number = self._free_number(tracks)
-            if track not in tracks:
-                tracks.append(track)
+        for column in sorted(set(range(len(poses))) - set(found), key=lambda item: -hypotheses[item].score):
+            found[column] = self._begin(index, tracks, _equivalent(hypotheses[column], transforms), stamp_ns)
         return [found[column] for column in range(len(poses))]
 
-    @staticmethod
-    def _free_number(tracks: list[Track]) -> int:
-        """Return the lowest number that is free; lost instances keep theirs as long as one is known that is not."""
-        numbered = [track for track in tracks if track.has_number]
-        if all(track.is_lost for track in numbered):
-            tracks[:] = [track for track in tracks if not track.has_number]
-            numbered = []
-        taken = {track.track_id for track in numbered}
-        return next(number for number in range(len(taken) + 1) if number not in taken)
+    def _pairs(
+        self, index: int, tracks: list[Track], poses: list[np.ndarray], camera: Camera, gate_diameters: float
+    ) -> list[tuple[int, int]]:
+        """Pair tracks and estimates of one object by how near they are and how much of the image they share.
+
+        Near is what is near to where the track is expected or to its newest estimate, which may not have been
+        believed. Pixels are shared with the expected pose alone: a wrong estimate that was taken once does not keep
+        the true one away when it comes back. What was not seen for some frames is not taken for what is turned quite
+        otherwise elsewhere.
+        """
+        if not tracks or not poses:
+            return []
+        model, transforms = self._catalog[index], self._transforms[index]
+        expected, newest = [track.expected for track in tracks], [track.estimate for track in tracks]
+        of_newest, near_newest = gated_costs(model, newest, poses, transforms, gate_diameters)
+        if near_newest.size == 1 and near_newest.all() and not tracks[0].may_have_moved:
+            return [(0, 0)]
+        of_expected, near_expected = gated_costs(model, expected, poses, transforms, gate_diameters)
+        overlaps, hidden = shared_pixels(model, expected, poses, camera)
+        costs = np.minimum(of_newest, of_expected) + 1.0 - overlaps + _HIDDEN_COST * hidden[:, None]
+        same = overlaps >= self._settings.same_overlap
+        allowed = near_newest | near_expected | same
+        unseen = np.array([track.may_have_moved for track in tracks])
+        if unseen.any():
+            allowed &= same | turned_alike(expected, poses, transforms) | ~unseen[:, None]
+        return assign(costs, allowed)
+
+    def _moved(self, index: int, unseen: list[Track], poses: dict[int, np.ndarray]) -> dict[int, Track]:
+        """Pair instances that were unseen for some frames with estimates that no other explains.
+
+        What is hidden may move by itself meanwhile. It is farther from where it is expected then, but turned alike.
+        """
+        tracks = [track for track in unseen if track.may_have_moved]
+        if not tracks or not poses:
+            return {}
+        model, transforms = self._catalog[index], self._transforms[index]
+        expected, columns = [track.expected for track in tracks], list(poses)
+        some = [poses[column] for column in columns]
+        costs, near = gated_costs(model, expected, some, transforms, self._settings.gate_diameters)
+        pairs = assign(costs, near & turned_alike(expected, some, transforms))
+        return {columns[column]: tracks[row] for row, column in pairs}
+
+    def _begin(self, index: int, tracks: list[Track], hypothesis: PoseHypothesis, stamp_ns: int) -> Track:
+        """Add an instance; while others are known, no number is taken that is kept for one that is lost."""
+        if all(track.is_lost for track in tracks):
+            tracks.clear()
+        taken = {track.track_id for track in tracks}
+        free = next(number for number in range(len(tracks) + 1) if number not in taken)
+        tracks.append(Track(free, hypothesis, stamp_ns, self._catalog[index].diameter_m, self._settings))
+        return tracks[-1]
 
 
 def _equivalent(

@@ -59,6 +59,13 @@ def test_things_that_move_hide_no_rest_and_other_light_is_no_motion():
     assert _told(images) == [False, True, True, True]
 
 
+def test_a_gripper_that_the_camera_carries_along_is_no_rest():
+    """It stays where it is in the image, and before it is a plain table that nobody sees move."""
+    table = np.full((*SIZE, 3), 120, dtype=np.uint8)
+    table[300:, 150:500] = _texture(0)[300:, 150:500]
+    assert _told([_noisy(table, seed, 1.0) for seed in range(3)]) == [False, False, False]
+
+
 def test_another_scene_or_size_is_no_rest():
     wide = _texture(1, (360, 640))
     assert _told([_texture(0), _texture(1), wide, wide]) == [False, False, False, True]
