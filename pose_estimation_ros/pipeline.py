@@ -145,11 +145,16 @@ class Pipeline:
 
     @property
     def least_score(self) -> float:
-        """Below what score poses are held back."""
+        """From what score on poses are published."""
         return self.least_score_of(self.min_pose_score)
 
+    @property
+    def lowest_score(self) -> float:
+        """Below what score no pose is published, also none that was published before."""
+        return self._tracking.lowest_score(self.least_score)
+
     def least_score_of(self, min_pose_score: float) -> float:
-        """Return below what score poses are held back: what is asked for, or, if negative, what suits the score."""
+        """Return from what score on poses are published: what is asked for, or, if negative, what suits the score."""
         if min_pose_score >= 0.0:
             return min_pose_score
         return 0.0 if self.verifier is None else DEFAULT_THRESHOLD

@@ -67,8 +67,11 @@ class Tracking:
 
     def still_publishable(self, hypotheses: Sequence[PoseHypothesis], least_score: float) -> list[PoseHypothesis]:
         """Return the poses of followed instances that score enough to stay published; arguments as above."""
-        ratio = self._settings.scores.keep_ratio if self._settings.enabled else 1.0
-        return [item for item in hypotheses if item.score >= ratio * least_score]
+        return [item for item in hypotheses if item.score >= self.lowest_score(least_score)]
+
+    def lowest_score(self, least_score: float) -> float:
+        """Return the score that is just enough for what is published to stay so."""
+        return least_score * (self._settings.scores.keep_ratio if self._settings.enabled else 1.0)
 
     def track(
         self, hypotheses: Sequence[PoseHypothesis], detections: Sequence[Detection], frame: Frame

@@ -126,6 +126,7 @@ def test_every_frame_is_alone_without_tracking():
     pipeline = pipeline_of([Detection(0, 0.9, box_of(truth))], settings={"tracking.enabled": False})
     told = [_scored(pipeline, [truth], [score], stamp_ns=n * 10**8)[0] for n, score in enumerate((0.2, 0.6, 0.4))]
     assert told == [[], [("mug", 0.6)], []]
+    assert pipeline.lowest_score == pipeline.least_score == 0.5
 
 
 def test_what_is_published_by_its_mean_is_followed_and_stays_published():
@@ -138,6 +139,7 @@ def test_what_is_published_by_its_mean_is_followed_and_stays_published():
         for frame, score in enumerate((0.6, 0.6, 0.3, 0.3, 0.4, 0.4))
     ]
     assert told == [["mug", "brick"]] * 6
+    assert pipeline.lowest_score == pytest.approx(0.4)
     assert len(pipeline.detector.thresholds) == 3
 
 

@@ -30,8 +30,8 @@ class PipelineLike(Protocol):
     objects: tuple[str, ...]
 
     @property
-    def least_score(self) -> float:
-        """Score below which poses are held back."""
+    def lowest_score(self) -> float:
+        """Score below which no pose is published."""
         ...
 
     def process(self, frame: Frame) -> Any:

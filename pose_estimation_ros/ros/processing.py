@@ -69,7 +69,7 @@ class FrameProcessor:
         self._complain = complain
         self._on_poses = on_poses
         self._calls = calls
-        outputs.publish_labels(self._pipeline.least_score)
+        outputs.publish_labels(self._pipeline.lowest_score)
         self._jumps = ClockJumps()
         self._reset_wanted = threading.Event()
         self.between_frames = threading.Lock()  # a frame in work holds it
@@ -95,7 +95,7 @@ class FrameProcessor:
         loaded.pipeline.continue_tracks(self._pipeline)
         self._outputs.replace(loaded)
         self._loaded, self._pipeline, self._catalog = loaded, loaded.pipeline, loaded.catalog
-        self._outputs.publish_labels(self._pipeline.least_score)
+        self._outputs.publish_labels(self._pipeline.lowest_score)
 
     def handle(self, arrival: Arrival, waited_s: float) -> None:
         """Process one image; one that cannot be used is counted and complained about."""
@@ -176,7 +176,7 @@ class FrameProcessor:
         """Apply what changed since the last frame: thresholds, objects, a reset, a clock that went back."""
         self._pipeline.score_threshold = self._parameters["detector.score_threshold"]
         self._pipeline.min_pose_score = self._parameters["pose.score_threshold"]
-        self._outputs.publish_labels(self._pipeline.least_score)
+        self._outputs.publish_labels(self._pipeline.lowest_score)
         self._pipeline.objects = tuple(self._parameters["objects"])
         went_back = self._jumps.went_back(frame.stamp_ns)
         if went_back:

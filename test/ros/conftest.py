@@ -89,7 +89,7 @@ class FakePipeline:
     debug_names: tuple[str, ...] = ("votes", "glances")
 
     @property
-    def least_score(self) -> float:
+    def lowest_score(self) -> float:
         return max(self.min_pose_score, 0.0)
 
     def draw_debug(self, result: Any, names: Collection[str]) -> dict[str, np.ndarray]:

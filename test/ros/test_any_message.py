@@ -53,7 +53,7 @@ def _bounded_memory() -> Iterator[None]:
 class Seeing:
     """Stand in for the pipeline; undistorts as it does."""
 
-    score_threshold = min_pose_score = least_score = 0.0
+    score_threshold = min_pose_score = lowest_score = 0.0
     objects: tuple[str, ...] = ()
 
     def process(self, frame: Any) -> SimpleNamespace:
@@ -76,7 +76,7 @@ class Out:
     def __init__(self) -> None:
         self.published = 0
 
-    def publish_labels(self, least_score: float) -> None:
+    def publish_labels(self, lowest_score: float) -> None:
         pass
 
     def publish_tf(self, header: Any, poses: Any) -> None:

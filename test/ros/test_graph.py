@@ -31,7 +31,7 @@ from pose_estimation_ros.ros.loading import LoadedPipeline
 from pose_estimation_ros.ros.node_process import main
 
 class Pipeline:
-    least_score = 0.0
+    lowest_score = 0.0
     def process(self, frame):
         matrix = np.eye(4)
         matrix[:3, 3] = (frame.rgb[0, 0, 0] / 1000.0, 0.0, 0.5)
