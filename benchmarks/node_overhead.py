@@ -65,7 +65,7 @@ class WaitingPipeline:
         """Have no tracks."""
 
     @property
-    def least_score(self) -> float:
+    def lowest_score(self) -> float:
         """Hold back nothing."""
         return 0.0
 

@@ -34,7 +34,7 @@ dataset = BopDataset(bundle.path / "sequence")
 images = [(dataset.read_rgb(image)[::8, ::8].astype(int), image.ground_truth) for image in dataset.images[:4]]
 
 class Pipeline:
-    least_score = 0.0
+    lowest_score = 0.0
     def process(self, frame):
         poses = []
         _, truths = min(images, key=lambda item: np.abs(item[0] - frame.rgb[::8, ::8]).mean())
