@@ -82,6 +82,7 @@ def counted(
     stolen = false = 0
     for number, (image, (hypotheses, detections)) in enumerate(images):
         frame = replace(dataset.frame(image), stamp_ns=number * FRAME_NS)
+        tracking.look(frame)
         poses = tracking.track(tracking.publishable(hypotheses, least_score, frame.stamp_ns), detections, frame)
         for pose, instance in zip(poses, true_instances(poses, image, catalog, symmetries), strict=True):
             if instance == FALSE:

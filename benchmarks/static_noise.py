@@ -60,10 +60,10 @@ def main() -> None:
     tracking = Tracking(bundle.catalog, pipeline.settings.pipeline.tracking.model_copy(update={"enabled": True}))
     least = pipeline.least_score_of(-1.0)
     raw = [untracked(bundle.catalog, [item for item in poses if item.score >= least], boxes) for poses, boxes in found]
-    tracked = [
-        tracking.track(tracking.publishable(poses, least, copy.stamp_ns), boxes, copy)
-        for (poses, boxes), copy in zip(found, noisy_copies(frame, arguments.noise), strict=False)
-    ]
+    tracked = []
+    for (poses, boxes), copy in zip(found, noisy_copies(frame, arguments.noise), strict=False):
+        tracking.look(copy)
+        tracked.append(tracking.track(tracking.publishable(poses, least, copy.stamp_ns), boxes, copy))
     rows = Rows()
     for name, frames in (("without tracking", raw), ("with tracking", tracked)):
         for cells in instances(bundle.catalog, frames):

@@ -185,12 +185,14 @@ class Pipeline:
     def _process(self, frame: Frame, detections: list[Detection] | None) -> PipelineResult:
         watch = Stopwatch(self.device, STAGES)
         frame = prepared(frame)
+        with watch.stage("tracking"):
+            self._tracking.look(frame)
         followed = self._follow(frame, watch) if detections is None else None
         if followed is None:
             trace, hypotheses, kept, reason = self._look(frame, detections, watch)
         else:
             trace, hypotheses = followed
-            kept, reason = self._tracking.still_publishable(hypotheses, self.least_score), None
+            kept, reason = self._tracking.still_publishable(hypotheses, self.least_score, frame.stamp_ns), None
         if hypotheses and not kept:
             reason = self._why_held_back(hypotheses)
         with watch.stage("tracking"):
@@ -231,12 +233,12 @@ class Pipeline:
         estimated, refined = self._look_again(frame, usable, estimated, refined, watch)
         trace = Trace(frame, usable, estimated, refined=refined)
         hypotheses = self._verify(trace, watch)
-        kept = self._tracking.publishable(hypotheses, self.least_score, frame.stamp_ns)
+        with watch.stage("tracking"):
+            kept = self._tracking.publishable(hypotheses, self.least_score, frame.stamp_ns)
         if self._follower is not None:
-            sure = hypotheses if self.verifier is None else kept
             own = {item.detection_index: item for item in refined}
-            followed = [own[item.detection_index] for item in sure]
-            self._follower.detected(followed, usable, frame.stamp_ns, [item.score for item in sure])
+            followed = [own[item.detection_index] for item in kept]
+            self._follower.detected(followed, usable, frame.stamp_ns, [item.published_score for item in kept])
         if not found:
             above = f" scored {self._least_detection_score:g} or more" if detections is None else ""
             return trace, hypotheses, kept, f"no detections{above}"

@@ -26,7 +26,7 @@ class Tracking:
     def __init__(self, catalog: Catalog, settings: TrackingSettings) -> None:
         self._catalog, self._settings = catalog, settings
         self._tracker, self._scores = Tracker(catalog, settings), ScoreMemory(catalog, settings)
-        self._camera_rest = CameraRest()
+        self._camera_rest, self._rests = CameraRest(), False
 
     @property
     def states(self) -> list[TrackState]:
@@ -49,24 +49,31 @@ class Tracking:
         if self._settings.enabled and other._settings.enabled:
             self._tracker.take_over(other._tracker, index_there)
             self._scores.take_over(other._scores, index_there)
-            self._camera_rest = other._camera_rest
+            self._camera_rest = other._camera_rest  # its images are still those of this camera
+
+    def look(self, frame: Frame) -> None:
+        """Begin a frame: tell whether the camera rests."""
+        self._rests = self._settings.enabled and self._camera_rest.update(frame.rgb)
 
     def publishable(
         self, hypotheses: Sequence[PoseHypothesis], least_score: float, stamp_ns: int
     ) -> list[PoseHypothesis]:
-        """Return the poses that score enough, those that are tracked in the mean of late, with the score that counts.
+        """Return the poses that score enough, while the camera rests in the mean of late.
 
         Args:
-            hypotheses: all that were found in a frame.
+            hypotheses: all that were found in the frame.
             least_score: what is enough; where that is 0 there is nothing to decide, and scores stay as they are.
             stamp_ns: when the image was taken, nanoseconds.
         """
         if not self._settings.enabled or least_score <= 0.0:
             return [item for item in hypotheses if item.score >= least_score]
-        return self._scores.published(hypotheses, least_score, stamp_ns)
+        return self._scores.published(hypotheses, least_score, stamp_ns, self._rests)
 
-    def still_publishable(self, hypotheses: Sequence[PoseHypothesis], least_score: float) -> list[PoseHypothesis]:
+    def still_publishable(
+        self, hypotheses: Sequence[PoseHypothesis], least_score: float, stamp_ns: int
+    ) -> list[PoseHypothesis]:
         """Return the poses of followed instances that score enough to stay published; arguments as above."""
+        self._scores.pass_over(stamp_ns)
         return [item for item in hypotheses if item.score >= self.lowest_score(least_score)]
 
     def lowest_score(self, least_score: float) -> float:
@@ -79,5 +86,4 @@ class Tracking:
         """Return the instances that are published in a frame; arguments as of `Tracker.update`."""
         if not self._settings.enabled:
             return untracked(self._catalog, hypotheses, detections)
-        rests = self._camera_rest.update(frame.rgb)
-        return self._tracker.update(hypotheses, detections, frame.camera, frame.stamp_ns, rests)
+        return self._tracker.update(hypotheses, detections, frame.camera, frame.stamp_ns, self._rests)

@@ -112,13 +112,32 @@ def test_the_mean_of_late_decides_what_is_published_and_is_published():
 
 
 def test_the_reason_tells_a_low_mean_from_low_scores():
-    truth = random_pose(1)
-    pipeline = pipeline_of([Detection(0, 0.9, box_of(truth))])
-    reasons = [_scored(pipeline, [truth], [score], stamp_ns=n * 10**8)[1] for n, score in enumerate((0.2, 0.6))]
+    truths = [random_pose(1, -0.15), random_pose(2, 0.15)]
+    pipeline = pipeline_of([Detection(number, 0.9, box_of(truth)) for number, truth in enumerate(truths)])
+    reasons = [_scored(pipeline, truths, (score, 0.1), stamp_ns=n * 10**8)[1] for n, score in enumerate((0.2, 0.6))]
     assert reasons == [
-        "1 poses, the best scored 0.20, below 0.5",
-        "1 poses, the best scored 0.60, but in the mean of late all are below 0.5",
+        "2 poses, the best scored 0.20, below 0.5",
+        "2 poses, the best scored 0.60, but in the mean of late all are below 0.5",
     ]
+
+
+def test_another_pipeline_goes_on_with_the_scores():
+    truths = [random_pose(1, -0.15), random_pose(2, 0.15)]
+    detections = [Detection(number, 0.9, box_of(truth)) for number, truth in enumerate(truths)]
+    previous, pipeline = pipeline_of(detections), pipeline_of(detections)
+    assert _scored(previous, truths, (0.9, 0.2), stamp_ns=0)[0] == [("mug", 0.9)]
+    pipeline.continue_tracks(previous)
+    assert _scored(pipeline, truths, (0.3, 0.6), stamp_ns=10**8)[0] == [("mug", 0.6)]
+
+
+def test_what_is_held_back_is_not_followed_either():
+    """Without a calibrated score, too."""
+    truths = [random_pose(1, -0.15), random_pose(2, 0.15)]
+    detections = [Detection(number, 0.9, box_of(truth)) for number, truth in enumerate(truths)]
+    settings = {"tracking.mode": "refine", "pose.score_threshold": 0.95}
+    pipeline = pipeline_of(detections, backend=CornerBackend(score=0.9), refiner=Keeping(), settings=settings)
+    told = [pipeline.process(frame_with_corners(truths, stamp_ns=frame * 10**7)).poses for frame in range(4)]
+    assert told == [[]] * 4
 
 
 def test_every_frame_is_alone_without_tracking():

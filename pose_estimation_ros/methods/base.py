@@ -49,6 +49,12 @@ class PoseHypothesis:
     comparisons: int = 0  # of renderings with the image that the refiner made for it
     similarity: float | None = None  # of its rendering and the image, as the refiner sees it; None = unknown
     agreement: float | None = None  # share of the looks from other boxes that led to it; None = there were none
+    mean_score: float | None = None  # of the newest estimates like it, published in place of its own; None = it alone
+
+    @property
+    def published_score(self) -> float:
+        """The score that is published with it."""
+        return self.score if self.mean_score is None else self.mean_score
 
 
 class Detector(Protocol):

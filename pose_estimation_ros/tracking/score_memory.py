@@ -1,9 +1,10 @@
-"""Scores over time: what stays where it is is published by the mean of its scores, so that it does not flicker."""
+"""Scores over time: what rests is published by the mean of its scores, so that it does not flicker."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf, isfinite
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from pose_estimation_ros.methods.base import PoseHypothesis
 from pose_estimation_ros.objects.catalog import Catalog
 from pose_estimation_ros.tracking.settings import TrackerSettings
 from pose_estimation_ros.tracking.tracker import object_symmetries
+
+_FORGOTTEN = 3  # frames in a row in which nothing was at a place
 
 
 @dataclass(eq=False)
@@ -23,19 +26,21 @@ class _Place:
     score: float  # the mean of theirs
     count: int
     seen_ns: int
-    published_from: float = np.inf  # the threshold that the mean reached last; infinite if it did not
+    missed: int = 0  # frames since it was seen
+    published_from: float = inf  # the threshold that the mean reached last; infinite if it did not
 
 
 class ScoreMemory:
-    """Average the scores of estimates that stay where they are, and say which of them are published.
+    """Average the scores of estimates that stay where they are before a camera that rests; say which are published.
 
-    The first estimate of a place has its own score, so that what is sure is published at once. What moves farther from
-    one frame to the next than the settings say, or is not seen for as long as an instance is given up after, begins
-    anew. Nothing here has a say in identities or poses: a tracker sees what is published alone.
+    The first estimate of a place has its own score, so that what is sure is published at once. Whatever moves farther
+    from one frame to the next than the settings say begins anew, all of it where the camera moves, and so does what was
+    not seen for a few frames, or for as long as smoothing starts afresh after. Nothing here has a say in identities or
+    poses: a tracker sees what is published alone, each with its own score.
 
     Args:
         catalog: the known objects.
-        settings: `scores` of them, and `max_unseen_s`.
+        settings: `scores` of them, and `filter.gap_s`.
     """
 
     def __init__(self, catalog: Catalog, settings: TrackerSettings) -> None:
@@ -58,8 +63,13 @@ class ScoreMemory:
         known = [item for item in other._places if item.object_index in index_here]
         self._places = [replace(item, object_index=index_here[item.object_index]) for item in known]
 
+    def pass_over(self, stamp_ns: int) -> None:
+        """Count a frame in which nobody looked for objects as one in which all is where it was."""
+        for item in self._places:
+            item.seen_ns = stamp_ns
+
     def published(
-        self, hypotheses: Sequence[PoseHypothesis], least_score: float, stamp_ns: int
+        self, hypotheses: Sequence[PoseHypothesis], least_score: float, stamp_ns: int, camera_rests: bool
     ) -> list[PoseHypothesis]:
         """Take in the estimates of a frame; return those to publish, each with its mean score, in the same order.
 
@@ -67,11 +77,16 @@ class ScoreMemory:
             hypotheses: all estimates, unsure ones too.
             least_score: from which mean score on they are published.
             stamp_ns: when the image was taken, nanoseconds.
+            camera_rests: whether it did since the frame before.
         """
-        oldest_ns = stamp_ns - round(self._settings.max_unseen_s * 1e9)
-        known = [item for item in self._places if oldest_ns <= item.seen_ns <= stamp_ns]
-        self._places, chosen = list(known), []
-        for number in sorted(range(len(hypotheses)), key=lambda item: -hypotheses[item].score):
+        oldest_ns = stamp_ns - round(self._settings.filter.gap_s * 1e9)
+        known = [item for item in self._places if camera_rests and oldest_ns <= item.seen_ns <= stamp_ns]
+        for item in known:
+            item.missed += 1
+        self._places, chosen = [item for item in known if item.missed <= _FORGOTTEN], []
+        known = list(self._places)
+        finite = [number for number, item in enumerate(hypotheses) if isfinite(item.score)]
+        for number in sorted(finite, key=lambda item: -hypotheses[item].score):
             hypothesis = hypotheses[number]
             place = self._place_of(hypothesis, known)
             if place is None:
@@ -80,7 +95,7 @@ class ScoreMemory:
             else:
                 known.remove(place)
             if self._take(place, hypothesis, least_score, stamp_ns):
-                chosen.append((number, replace(hypothesis, score=place.score)))
+                chosen.append((number, replace(hypothesis, mean_score=place.score)))
         return [hypothesis for _, hypothesis in sorted(chosen, key=lambda item: item[0])]
 
     def _place_of(self, hypothesis: PoseHypothesis, known: Sequence[_Place]) -> _Place | None:
@@ -95,19 +110,20 @@ class ScoreMemory:
             self._transforms[index],
         )
         reach_m = settings.reach_diameters * self._catalog[index].diameter_m
-        metres = np.where((metres <= reach_m) & (angles <= settings.reach_rad), metres, np.inf)[:, 0]
+        metres = np.where((metres <= reach_m) & (angles <= settings.reach_rad), metres, inf)[:, 0]
         return of_kind[int(np.argmin(metres))] if np.isfinite(metres).any() else None
 
     def _take(self, place: _Place, hypothesis: PoseHypothesis, least_score: float, stamp_ns: int) -> bool:
         """Take an estimate into its place; tell whether it is published."""
         settings, own = self._settings.scores, float(hypothesis.score)
-        place.pose, place.seen_ns = np.asarray(hypothesis.camera_from_object, dtype=np.float64), stamp_ns
+        place.pose = np.asarray(hypothesis.camera_from_object, dtype=np.float64)
+        place.seen_ns, place.missed = stamp_ns, 0
         place.count += 1
         place.score += max(1.0 / place.count, settings.gain) * (own - place.score)
         # A threshold that was raised since has to be reached anew.
-        is_kept = least_score <= place.published_from and np.isfinite(place.published_from)
+        is_kept = isfinite(place.published_from) and least_score <= place.published_from
         if place.score >= least_score * (settings.keep_ratio if is_kept else 1.0):
             place.published_from = least_score
             return own >= least_score * settings.least_ratio
-        place.published_from = np.inf
+        place.published_from = inf
         return False

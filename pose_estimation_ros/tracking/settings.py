@@ -59,12 +59,12 @@ class ModeSettings(Settings):
 
 
 class ScoreSettings(Settings):
-    """Which scores count where an estimate is published or not."""
+    """Which scores count where an estimate is published or not, while the camera rests."""
 
     gain: float = setting(
         0.2,
-        "Share of the newest score in the running mean of estimates that stay where they are, which decides whether "
-        "they are published, and is published with them; 1: every frame's own score.",
+        "While the camera rests, the running mean of the scores of estimates that stay where they are decides whether "
+        "they are published, and is published with them: share of the newest score in it; 1: every frame's own score.",
         gt=0.0,
         le=1.0,
     )
@@ -75,7 +75,7 @@ class ScoreSettings(Settings):
         le=1.0,
     )
     least_ratio: float = setting(
-        0.5,
+        0.3,
         "Estimates whose own score is below this share of pose.score_threshold are never published, whatever the mean.",
         ge=0.0,
         le=1.0,

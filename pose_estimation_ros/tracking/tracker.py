@@ -227,7 +227,7 @@ def object_pose(
         object_index=hypothesis.object_index,
         track_id=track_id,
         camera_from_object=np.array(hypothesis.camera_from_object, dtype=np.float64),
-        score=float(hypothesis.score),
+        score=float(hypothesis.published_score),
         covariance=hypothesis.covariance,
         box=detection.box,
         mask=detection.mask,
