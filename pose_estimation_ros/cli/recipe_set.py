@@ -35,8 +35,8 @@ class Recipe:
 
     @property
     def parent(self) -> str | None:
-        """The network of the bundle that this one starts from, if it is there."""
-        return getattr(self.content, "encoder_from", None)
+        """The network of the bundle that this one starts from, if it is there; none where `initial` does instead."""
+        return None if self.initial is not None else getattr(self.content, "encoder_from", None)
 
     @property
     def initial(self) -> str | None:

@@ -233,12 +233,16 @@ def test_one_of_bundle_and_recipes_is_asked_for(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_shipped_recipes_can_be_read_and_begin_with_nothing(name: str) -> None:
+def test_shipped_recipes_can_be_read_and_go_back_to_nothing(name: str) -> None:
+    """Or to another shipped bundle whose own recipes do."""
     recipes = read_recipes(ROOT / "config" / "train" / name, ROOT / "models" / name)
     assert {item.training.role for item in recipes} == set(load_bundle(ROOT / "models" / name).networks)
     made: set[str] = set()
     for recipe in recipes:
-        assert recipe.initial is None
+        if recipe.initial is not None:
+            others = read_recipes(ROOT / "config" / "train" / recipe.initial, ROOT / "models" / recipe.initial)
+            (first,) = (other for other in others if other.training.role == recipe.training.role)
+            assert (first.initial, recipe.parent) == (None, None)
         assert recipe.parent is None or recipe.parent in made  # it would be left out silently
         made.add(recipe.training.role)
 
