@@ -11,6 +11,7 @@ from pose_estimation_ros.tracking.pose_step import pose_step
 from pose_estimation_ros.tracking.settings import ModeSettings
 
 _FORGOTTEN = 0.05  # evidence of a mode that counts no more
+_WANDERED = 1.5  # radii from where a pose was first seen, from which on it is another one
 
 Verdict = Literal["held", "kept", "switched"]
 
@@ -18,6 +19,7 @@ Verdict = Literal["held", "kept", "switched"]
 @dataclass(eq=False)
 class _Mode:
     pose: np.ndarray  # (4, 4), metres; where it was last seen, carried along with the camera's motion
+    first: np.ndarray  # (4, 4), where it was first seen, carried along as well
     evidence: float  # scores of its estimates, older ones counting less
     hits: int = 1
     was_held: bool = False
@@ -40,7 +42,9 @@ class PoseModes:
 
     def __init__(self, pose: np.ndarray, score: float, diameter_m: float, settings: ModeSettings) -> None:
         self._settings, self._diameter_m = settings, diameter_m
-        self._held = _Mode(pose, score, settings.settled_hits)  # it is doubted no less than one that was seen for long
+        self._held = _Mode(
+            pose, pose, score, settings.settled_hits
+        )  # it is doubted no less than one that was seen for long
         self._others: list[_Mode] = []
         self._away = 0  # frames in a row whose estimate was elsewhere
 
@@ -52,7 +56,7 @@ class PoseModes:
     def carry(self, motion: np.ndarray) -> None:
         """Move everything (4, 4) as the camera's motion moves what it sees."""
         for item in self._others:
-            item.pose = motion @ item.pose
+            item.pose, item.first = motion @ item.pose, motion @ item.first
 
     def take(self, estimate: np.ndarray, expected: np.ndarray, score: float) -> Verdict:
         """Take in the estimate of a frame.
@@ -78,15 +82,15 @@ class PoseModes:
             self._held.hits += 1
             return "held"
         self._away += 1
-        other = next((item for item in self._others if self._is_near(estimate, item.pose)), None)
+        other = next((item for item in self._others if self._is_of(estimate, item)), None)
         if other is None:
-            other = _Mode(estimate, 0.0, 0)
+            other = _Mode(estimate, estimate, 0.0, 0)
             self._others.append(other)
         other.pose, other.evidence, other.hits = estimate, other.evidence + score, other.hits + 1
         if not self._is_better(other):
             return "kept"
         self._others.remove(other)
-        self._held.pose, self._held.was_held = expected, True
+        self._held.pose, self._held.first, self._held.was_held = expected, expected, True
         self._held.alternates = other.was_held  # back to that one
         self._others.append(self._held)
         self._held, self._away = other, 0
@@ -108,9 +112,13 @@ class PoseModes:
             return other.evidence > settings.margin * self._held.evidence
         return self._held.hits < settings.settled_hits or self._away > 1
 
-    def _is_near(self, estimate: np.ndarray, pose: np.ndarray) -> bool:
+    def _is_of(self, estimate: np.ndarray, mode: _Mode) -> bool:
+        """Tell whether an estimate is of a pose; one that wanders away frame by frame is a motion, and of none."""
+        return self._is_near(estimate, mode.pose) and self._is_near(estimate, mode.first, _WANDERED)
+
+    def _is_near(self, estimate: np.ndarray, pose: np.ndarray, radii: float = 1.0) -> bool:
         step = pose_step(pose, estimate)
         return bool(
-            np.linalg.norm(step[:3]) <= self._settings.radius_diameters * self._diameter_m
-            and np.linalg.norm(step[3:]) <= self._settings.radius_rad
+            np.linalg.norm(step[:3]) <= radii * self._settings.radius_diameters * self._diameter_m
+            and np.linalg.norm(step[3:]) <= radii * self._settings.radius_rad
         )

@@ -126,3 +126,12 @@ def test_after_a_pause_and_without_smoothing_every_estimate_is_taken():
         hypothesis, box = PoseHypothesis(0, 0, estimate, 0.9), np.array([0.0, 0.0, 9.0, 9.0])
         found = tracker.update([hypothesis], [Detection(0, 0.9, box)], CAMERA, stamp_ns)
     np.testing.assert_allclose(found[0].camera_from_object, BAD)
+
+
+def test_a_motion_after_a_wavering_start_is_no_alternation():
+    """The estimates come back once, and then go away for good, step by step: no two poses alternate."""
+    x = [0.0] * 12 + [0.036, 0.02] + [0.036 + 0.018 * step for step in range(1, 15)]
+    published, _ = run([pose(value) for value in x])
+    behind = np.abs(np.array([item.camera_from_object[0, 3] for item in published]) - x)
+    assert behind.max() < 0.08
+    assert behind[-8:].max() < 0.01
