@@ -161,11 +161,8 @@ def _task(recipe: Recipe, bundle: Bundle, folder: Path, parent_changes: bool) ->
     if changes:
         what = f"has another recipe ({'; '.join(changes)[:_LONGEST]})"
     else:
-        what = (
-            f"started from another {recipe.initial or recipe.parent}"
-            if finished
-            else f"was interrupted and is not in {folder}"
-        )
+        start = recipe.initial or recipe.parent
+        what = f"started from another {start}" if finished else f"was interrupted and is not in {folder}"
     return Task(recipe, folder, "new", f"network {role!r} of {bundle.path}, which {what}")
 
 

@@ -27,7 +27,7 @@ class _Place:
     count: int
     seen_ns: int
     missed: int = 0  # frames since it was seen
-    published_from: float = inf  # the threshold that the mean reached last; infinite if it did not
+    published_from: float = -inf  # the threshold that the mean reached last; minus infinity if it did not
 
 
 class ScoreMemory:
@@ -121,9 +121,7 @@ class ScoreMemory:
         place.count += 1
         place.score += max(1.0 / place.count, settings.gain) * (own - place.score)
         # A threshold that was raised since has to be reached anew.
-        is_kept = isfinite(place.published_from) and least_score <= place.published_from
-        if place.score >= least_score * (settings.keep_ratio if is_kept else 1.0):
-            place.published_from = least_score
-            return own >= least_score * settings.least_ratio
-        place.published_from = inf
-        return False
+        ratio = settings.keep_ratio if least_score <= place.published_from else 1.0
+        reaches = place.score >= least_score * ratio
+        place.published_from = least_score if reaches else -inf
+        return reaches and own >= least_score * settings.least_ratio

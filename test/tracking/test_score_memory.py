@@ -33,7 +33,7 @@ def _run(
     ("mean", "share", "flicker"), [(0.35, (0.0, 0.1), 0.1), (0.5, (0.5, 0.9), 0.15), (0.62, (0.95, 1.0), 0.1)]
 )
 def test_scores_about_the_threshold_do_not_flicker(mean, share, flicker):
-    """As those of the glue on a photograph with new noise in every frame: from 0.03 to 0.61, 0.31 in the mean."""
+    """As those of one object on a photograph with new noise in every frame."""
     scores = np.clip(np.random.default_rng(0).normal(mean, 0.15, (20, 40)), 0.02, 0.98)
     changes, published = {}, []
     for name, memory in (("alone", {"gain": 1.0, "keep_ratio": 1.0}), ("mean", {})):
