@@ -24,7 +24,8 @@ class FilterSettings(Settings):
     rest_signal: float = setting(
         0.8,
         "Share of the newest errors that points the same way from which an instance moves although the camera rests, "
-        "as long as too few estimates were averaged to know their scatter.",
+        "as long as too few estimates were averaged to know their scatter. One that has not moved before must keep to "
+        "a straight line.",
         gt=0.0,
         le=1.0,
     )

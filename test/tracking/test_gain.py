@@ -88,3 +88,29 @@ def test_an_instance_that_is_estimated_exactly_rests_until_it_moves():
     for frame in range(2, 12):
         assert gain.take(np.zeros(3), at_rest=frame > 2) <= 1.0
     assert gain.take(np.array([1e-6, 0.0, 0.0]), at_rest=True) == 1.0
+
+
+def test_first_estimates_that_differ_in_depth_alone_are_averaged():
+    """Noise of depth has one direction: that two errors point the same way says nothing."""
+    rng = np.random.default_rng(0)
+    averaged = 0
+    for _ in range(200):
+        gain, filtered = AdaptiveGain(FilterSettings(), is_new=True), 0.0
+        estimates = rng.normal(0.0, 0.005, 4)
+        filtered = estimates[0]
+        for estimate in estimates[1:]:
+            filtered += gain.take(np.array([0.0, 0.0, estimate - filtered]), at_rest=True) * (estimate - filtered)
+        averaged += bool(np.isclose(filtered, estimates.mean()))
+    assert averaged > 130  # of 200; 79 where two errors that point the same way are a motion
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_new_instance_that_moves_is_followed_from_its_third_estimate(seed):
+    rng = np.random.default_rng(seed)
+    gain, filtered = AdaptiveGain(FilterSettings(), is_new=True), np.zeros(3)
+    for frame in range(1, 8):
+        estimate = np.array([0.02 * frame, 0.0, 0.0]) + rng.normal(0.0, 0.001, 3)
+        filtered = filtered + gain.take(estimate - filtered, at_rest=True) * (estimate - filtered)
+        if frame >= 2:
+            assert np.linalg.norm(filtered - estimate) < 0.004
+
