@@ -113,4 +113,3 @@ def test_a_new_instance_that_moves_is_followed_from_its_third_estimate(seed):
         filtered = filtered + gain.take(estimate - filtered, at_rest=True) * (estimate - filtered)
         if frame >= 2:
             assert np.linalg.norm(filtered - estimate) < 0.004
-
