@@ -202,7 +202,7 @@ OTHERS = {
         "--counts 5 15 45 --seeds 0 --samples 4000 --set optimiser.ema_samples=1000 --set optimiser.warmup_samples=400 "
         "--out runs/adaptation_lmo --plot runs/adaptation_lmo.png",
         "adaptation_seeds": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose corners "
-        "--counts 5 15 --trainings fine-tuning both --samples 2000 --out runs/adaptation_seeds",
+        "--trainings fine-tuning both --samples 2000 --out runs/adaptation_seeds",
         "adaptation_mapping": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
         "--counts 5 --trainings mapping --samples 2000 --out runs/adaptation_seeds --plot runs/adaptation_mapping.png",
         "adaptation_long": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
