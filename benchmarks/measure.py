@@ -208,9 +208,12 @@ OTHERS = {
         "adaptation_long": f"OMP_NUM_THREADS=1 python benchmarks/adaptation.py {LMO} --backends pix2pose "
         "--counts 5 --trainings fine-tuning both --seeds 1 2 --samples 4000 --out runs/adaptation_long "
         "--plot runs/adaptation_long.png",
+        # Before: pose_adapt --bundle models/lmo --photos ../shared/data/lmo --backend BACKEND --image-range 0:45
+        # --images 5 --set samples=2000 --set bank.seed=0 --out runs/BACKEND_both, and with --set mapping=false to
+        # runs/BACKEND_fine_tuned
         **{
-            f"mapping_gap_{backend}": "OMP_NUM_THREADS=1 python benchmarks/mapping_gap.py --bundles models/lmo "
-            f"--bop ../shared/data/lmo --backend {backend}"
+            f"mapping_gap_{backend}": f"OMP_NUM_THREADS=1 python benchmarks/mapping_gap.py --bundles models/lmo "
+            f"runs/{backend}_fine_tuned runs/{backend}_both --bop ../shared/data/lmo --backend {backend}"
             for backend in ("corners", "pix2pose")
         },
         # Before: pose_train --recipes config/train/lmo --bop ../shared/data/lmo --bundle runs/lmo_recipes
