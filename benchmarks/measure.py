@@ -213,7 +213,7 @@ OTHERS = {
         # runs/BACKEND_fine_tuned
         **{
             f"mapping_gap_{backend}": f"OMP_NUM_THREADS=1 python benchmarks/mapping_gap.py --bundles models/lmo "
-            f"runs/{backend}_fine_tuned runs/{backend}_both --bop ../shared/data/lmo --backend {backend}"
+            f"runs/{backend}_fine_tuned runs/{backend}_both --bop ../shared/data/lmo --backend {backend} --crops 256"
             for backend in ("corners", "pix2pose")
         },
         # Before: pose_train --recipes config/train/lmo --bop ../shared/data/lmo --bundle runs/lmo_recipes
