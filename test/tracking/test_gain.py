@@ -95,7 +95,7 @@ def test_first_estimates_that_differ_in_depth_alone_are_averaged():
     rng = np.random.default_rng(0)
     averaged = 0
     for _ in range(200):
-        gain, filtered = AdaptiveGain(FilterSettings(), is_new=True), 0.0
+        gain = AdaptiveGain(FilterSettings(), is_new=True)
         estimates = rng.normal(0.0, 0.005, 4)
         filtered = estimates[0]
         for estimate in estimates[1:]:

@@ -116,7 +116,7 @@ def test_objects_that_are_upside_down_are_turned_back(
             errors[name] += _errors(BUNDLE, judge.refine(scene.frame, scene.detections, wrong), scene.truths)
     right, turned, kept = (float(np.mean(np.array(item) < 0.1)) for item in errors.values())
     assert turned > 0.7 * right
-    assert turned > kept + 0.25  # some objects look alike from above and below
+    assert turned > kept + 0.5  # some objects look alike from above and below
     poses = [item.camera_from_object for item in stubborn.refine(scene.frame, scene.detections, wrong, 4)]
     told = [item.camera_from_object for item in refiner.refine(scene.frame, scene.detections, wrong, 4)]
     np.testing.assert_array_equal(poses, told)  # whoever says how many stages follows objects: they do not turn over
