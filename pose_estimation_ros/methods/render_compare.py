@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose_estimation_ros.data.comparison import rendered_channels, warped
+from pose_estimation_ros.data.comparison import warped
 from pose_estimation_ros.data.frame import Frame
 from pose_estimation_ros.data.pyramid import Pyramid, picture_of
 from pose_estimation_ros.geometry.camera import transform_points
 from pose_estimation_ros.geometry.transfer import constant
 from pose_estimation_ros.geometry.virtual_camera import PoseUpdate, VirtualCameras, updated_poses, virtual_cameras
 from pose_estimation_ros.methods.domain import Domain
-from pose_estimation_ros.networks.attention_net import AttentionNet, Comparison
+from pose_estimation_ros.networks.attention_net import RENDERED, AttentionNet, Comparison
 from pose_estimation_ros.networks.attention_paper import PaperAttentionNet, make_attention_net
 from pose_estimation_ros.networks.precision import autocast
 from pose_estimation_ros.objects.bundle import Bundle
@@ -184,14 +184,19 @@ def rendered_in(
         poses: camera from object.
         sizes: centre, half size and diameter of all objects, see `object_sizes`.
     """
-    centre, half, diameter = (item[index] for item in sizes)
-    seen = cameras.poses(poses)
-    renders = caster.render(index, seen, cameras.intrinsics, cameras.size, cameras.size)
-    mask = renders.mask[:, None].float().to(poses.device)
-    offset = renders.coordinates.to(poses.device) - centre[:, :, None, None]
-    coordinates = offset / half[:, :, None, None] * mask
-    color = headlight(renders.colors.to(poses.device), renders.normals.to(poses.device)[:, 2:]) * mask
-    return rendered_channels(color, coordinates, mask, seen[:, :3, :3], half, diameter)
+    device = caster.device
+    seen = cameras.poses(poses).to(device)
+    hits = caster.hits(index, seen, cameras.intrinsics, cameras.size, cameras.size)
+    centre, _, diameter = (item[index].to(device) for item in sizes)
+    rotation = seen[:, :3, :3].transpose(1, 2).contiguous()[hits.image]  # (R, 3, 3), columns of the object's axes
+    offset = (hits.point - centre[hits.image]) * (2.0 / diameter)[hits.image, None]
+    towards = (hits.normal * rotation[:, :, 2]).sum(dim=1, keepdim=True)
+    values = torch.empty(len(offset), RENDERED, device=device)
+    values[:, :3] = headlight(hits.color, towards)
+    torch.mul(offset[:, :1], rotation[:, 0], out=values[:, 3:6]).addcmul_(offset[:, 1:2], rotation[:, 1])
+    values[:, 3:6].addcmul_(offset[:, 2:], rotation[:, 2])
+    values[:, 6] = 1.0
+    return hits.images(values.half()).permute(0, 3, 1, 2).to(poses.device)
 
 
 def chosen_updates(trace: Sequence[Stage], first: Tensor | None, margin: float) -> Tensor:

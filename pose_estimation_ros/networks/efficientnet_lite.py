@@ -6,6 +6,8 @@ have no squeeze-and-excitation and bound their activations at 6.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,6 +34,7 @@ class ConvNorm(nn.Module):
             line to the kernels that begin on it, so that it pads less before the maps than behind them.
         groups: of channels that do not mix.
         keeps_last: of maps with an odd side, let the last line have a cell of its own; `stride` 2 only.
+        dilation: cells from one tap of the kernel to the next; `stride` 1 only.
     """
 
     def __init__(
@@ -42,12 +45,15 @@ class ConvNorm(nn.Module):
         stride: int = 1,
         groups: int = 1,
         keeps_last: bool = True,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         # Zeros ahead of the kernel make the padding symmetric: a larger kernel costs less than a padded copy of maps.
         self.zeros = 0 if stride == 1 else 1 + keeps_last
-        self.padding = kernel // 2 if stride == 1 else (kernel - 2) // 2 + self.zeros
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, self.padding, groups=groups, bias=False)
+        self.padding = dilation * (kernel // 2) if stride == 1 else (kernel - 2) // 2 + self.zeros
+        self.conv = nn.Conv2d(
+            channels_in, channels_out, kernel, stride, self.padding, dilation, groups=groups, bias=False
+        )
         self.norm = nn.BatchNorm2d(channels_out, _EPSILON, _MOMENTUM)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,7 +75,9 @@ class ConvNorm(nn.Module):
         with torch.no_grad():
             kernel, bias = self._folded(norm.running_mean, norm.running_var)
         channels, size, stride = (conv.in_channels, conv.out_channels), kernel.shape[-1], conv.stride[0]
-        single = nn.Conv2d(*channels, size, stride, self.padding, groups=conv.groups, device=kernel.device)
+        single = nn.Conv2d(
+            *channels, size, stride, self.padding, conv.dilation[0], groups=conv.groups, device=kernel.device
+        )
         single.weight, single.bias = nn.Parameter(kernel), nn.Parameter(bias)
         return single.train(self.training)
 
@@ -114,15 +122,23 @@ class InvertedResidual(nn.Module):
         stride: of the depthwise convolution.
         expansion: how many times wider it is than the input.
         keeps_last: see `ConvNorm`.
+        dilation: see `ConvNorm`.
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int, keeps_last: bool = True
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int,
+        stride: int,
+        expansion: int,
+        keeps_last: bool = True,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         wide = channels_in * expansion
         self.expand = ConvNorm(channels_in, wide, 1) if expansion != 1 else None
-        self.depthwise = ConvNorm(wide, wide, kernel, stride, wide, keeps_last)
+        self.depthwise = ConvNorm(wide, wide, kernel, stride, wide, keeps_last, dilation)
         self.project = ConvNorm(wide, channels_out, 1)
         self.has_shortcut = stride == 1 and channels_in == channels_out
 
@@ -138,34 +154,43 @@ class EfficientNetLite0(nn.Module):
 
     Args:
         stages: how many of the four there are.
+        blocks: how many blocks of each of them, from the first on; all where absent.
+        last_stride: 4, 8, 16 or 32: maps of later stages are no smaller than that. Their kernels are dilated instead,
+            and so see what they were trained to see (Yu and Koltun 2016).
 
     Attributes:
         channels: of the feature maps.
-        blocks: how many the stages have, all four of them.
+        all_blocks: how many the stages have, all four of them.
 
     Raises:
-        ValueError: if there are not as many stages.
+        ValueError: if there are not as many stages, or a stage does not have as many blocks.
     """
 
     kind = "lite0"
-    blocks = tuple(len(blocks) for blocks in _STAGES)
+    all_blocks = tuple(len(blocks) for blocks in _STAGES)
 
-    def __init__(self, stages: int = 4) -> None:
+    def __init__(self, stages: int = 4, blocks: Sequence[int] | None = None, last_stride: int = 32) -> None:
         super().__init__()
         if not 1 <= stages <= len(_STAGES):
             raise ValueError(f"EfficientNetLite0: stages = {stages}: expected 1 to {len(_STAGES)}")
+        most = self.all_blocks[:stages]
+        counts = most if blocks is None else tuple(blocks)
+        if len(counts) != stages or not all(1 <= count <= there for count, there in zip(counts, most, strict=True)):
+            raise ValueError(f"EfficientNetLite0: blocks = {counts}: expected at least one and at most {most}")
+        taken = [there[:count] for there, count in zip(_STAGES, counts, strict=False)]
         # Maps have the sizes that ResNetEncoder's have, whose stem leaves out what is less than a cell of four pixels.
         self.stem = ConvNorm(3, _STEM, 3, 2, keeps_last=False)
         levels: list[nn.Module] = []
-        channels = _STEM
-        for number, blocks in enumerate(_STAGES[:stages]):
+        channels, reached, dilation = _STEM, 2, 1
+        for number, of_stage in enumerate(taken):
             level: list[nn.Module] = []
-            for width, kernel, stride, expansion in blocks:
-                level.append(InvertedResidual(channels, width, kernel, stride, expansion, keeps_last=number > 0))
-                channels = width
+            for width, kernel, stride, expansion in of_stage:
+                own = stride if reached * stride <= last_stride else 1
+                level.append(InvertedResidual(channels, width, kernel, own, expansion, number > 0, dilation))
+                reached, dilation, channels = reached * own, dilation * stride // own, width
             levels.append(nn.Sequential(*level))
         self.stages = nn.ModuleList(levels)
-        self.channels = tuple(blocks[-1][0] for blocks in _STAGES[:stages])
+        self.channels = tuple(of_stage[-1][0] for of_stage in taken)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map images (B, 3, H, W) in [0, 1], sides divisible by the last stride, to feature maps, finest first.

@@ -85,25 +85,28 @@ def make_encoder(
     widths: Sequence[int] | None = None,
     blocks: Sequence[int] | None = None,
     stages: int = 4,
+    last_stride: int = 32,
 ) -> Encoder:
     """Build an encoder.
 
     Args:
         kind: `own`, or `lite0`, for which public weights exist.
         widths: channels of the stages of `own`; its usual ones where absent.
-        blocks: residual blocks of the stages of `own`; its usual ones where absent.
+        blocks: residual blocks of the stages, of `lite0` at most as many as it has; the usual ones where absent.
         stages: how many feature maps, from stride 4 on.
+        last_stride: of the feature maps of `lite0`, see `EfficientNetLite0`.
 
     Raises:
-        ValueError: if there is no such kind, or it has other widths than are asked for.
+        ValueError: if there is no such kind, or it has other widths, fewer blocks or other strides than are asked for.
     """
     if kind == "own":
+        if last_stride != 32:
+            raise ValueError(f"last_stride = {last_stride}: encoder 'own' has strides of 4, 8, 16 and 32, leave it out")
         return ResNetEncoder(
             _WIDTHS[:stages] if widths is None else widths, _BLOCKS[:stages] if blocks is None else blocks, stages
         )
     if kind != "lite0":
         raise ValueError(f"encoder = {kind!r}: expected one of {', '.join(get_args(EncoderKind))}")
-    for name, value in (("widths", widths), ("blocks", blocks)):
-        if value is not None:
-            raise ValueError(f"{name} = {tuple(value)}: encoder 'lite0' has its own, leave them out")
-    return EfficientNetLite0(stages)
+    if widths is not None:
+        raise ValueError(f"widths = {tuple(widths)}: encoder 'lite0' has its own, leave them out")
+    return EfficientNetLite0(stages, blocks, last_stride)

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pose_estimation_ros.geometry.transfer import constant
-from pose_estimation_ros.networks.encoder import EncoderKind, make_encoder
+from pose_estimation_ros.networks.efficientnet_lite import EfficientNetLite0
+from pose_estimation_ros.networks.encoder import Encoder, EncoderKind, make_encoder
 from pose_estimation_ros.networks.feature_mapping import FeatureMapping
 
 PATCH = 32  # side of the patches that convolutions without padding see, pixels of the crop
@@ -82,6 +83,8 @@ class HeatmapNet(nn.Module):
         padding: side of the crops it is trained on over the side of the box.
         outline: points on the outline of each object, from which its box follows; 0 where boxes tell nothing.
         encoder: kind of the encoder of that trunk, see `make_encoder`.
+        deep: blocks of the third stage of encoder `lite0` that see a window, too: 0 to 6. They keep the stride of the
+            second one and have its wide view in place of a coarser one, see `EfficientNetLite0`.
         mapping: what the trunk sees of real images is mapped to what it sees of renderings, see `FeatureMapping`.
     """
 
@@ -100,17 +103,20 @@ class HeatmapNet(nn.Module):
         outline: int = 0,
         encoder: EncoderKind = "own",
         mapping: bool = False,
+        deep: int = 0,
     ) -> None:
         super().__init__()
         widths = _trunk_widths(trunk, encoder, widths)
+        if deep and encoder != "lite0":
+            raise ValueError(f"HeatmapNet: deep = {deep}, but only encoder 'lite0' can be read so")
         if frozen and trunk != "encoder":
             raise ValueError("HeatmapNet: frozen = true, but only trunk 'encoder' has an encoder")
         self.objects, self.points, self.trunk, self.frozen, self.padding = objects, points, trunk, frozen, padding
         last = widths[-1]
         if trunk == "encoder":
-            self.encoder = make_encoder(encoder, widths[:-1] or None, stages=2)
-            fine, coarse = self.encoder.channels
-            self.join: nn.Linear | nn.Conv2d = nn.Linear(4 * fine + 9 * coarse, last, bias=False)
+            self.encoder = _window_encoder(encoder, widths[:-1], deep)
+            fine, *coarse = self.encoder.channels
+            self.join: nn.Linear | nn.Conv2d = nn.Linear(4 * fine + 9 * sum(coarse), last, bias=False)
         else:
             first, second, third, fourth, _ = widths
             self.convolutions = nn.Sequential(
@@ -216,8 +222,8 @@ class HeatmapNet(nn.Module):
         """Return what the last convolution of the trunk sees of every patch, (B, C', G * G')."""
         if self.trunk == "patches":
             return F.unfold(seen[0], 2)
-        fine, coarse = seen
-        return torch.cat([F.unfold(fine, 2, stride=2), F.unfold(coarse, 3, padding=1)], dim=1)
+        fine, *coarse = seen
+        return torch.cat([F.unfold(fine, 2, stride=2), *(F.unfold(maps, 3, padding=1) for maps in coarse)], dim=1)
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         if self.trunk == "patches":
@@ -306,6 +312,14 @@ def _trunk_widths(trunk: str, encoder: str, widths: Sequence[int] | None) -> tup
         behind = f" and encoder {encoder!r}" if encoder != "own" else ""
         raise ValueError(f"HeatmapNet: widths {tuple(widths)}, trunk {trunk!r}{behind} has {len(usual)}")
     return usual if widths is None else tuple(widths)
+
+
+def _window_encoder(kind: EncoderKind, widths: Sequence[int], deep: int) -> Encoder:
+    """Return the first two stages of an encoder, and of a third one so many blocks, none of a stride above STRIDE."""
+    if not deep:
+        return make_encoder(kind, widths or None, stages=2)
+    first, second, *_ = EfficientNetLite0.all_blocks
+    return make_encoder(kind, blocks=(first, second, deep), stages=3, last_stride=STRIDE)
 
 
 def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int) -> list[nn.Module]:

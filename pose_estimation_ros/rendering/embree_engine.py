@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,30 +28,19 @@ class EmbreeEngine:
 
     def cast(self, mesh_index: int | Tensor, origins: Tensor, directions: Tensor) -> RayHits:
         """Cast rays, see `RayEngine`."""
-        if isinstance(mesh_index, int):
-            return self._cast(mesh_index, origins, directions)
-        found: RayHits | None = None
-        starts, ways = (item.unflatten(0, (len(mesh_index), -1)) for item in (origins, directions))
-        for index in torch.unique(mesh_index).tolist():
-            rows = (mesh_index == index).nonzero()[:, 0]
-            hits = self._cast(index, starts[rows].flatten(0, 1), ways[rows].flatten(0, 1))
-            if len(rows) == len(mesh_index):
-                return hits
-            found = _nothing(len(origins)) if found is None else found
-            for name in ("distance", "face", "barycentric"):
-                target, values = getattr(found, name), getattr(hits, name)
-                target.unflatten(0, (len(mesh_index), -1))[rows] = values.unflatten(0, (len(rows), -1))
-        return _nothing(len(origins)) if found is None else found
-
-    def _cast(self, mesh_index: int, origins: Tensor, directions: Tensor) -> RayHits:
-        rays = torch.cat([origins, directions], dim=1).float().contiguous().numpy()
-        answer = self._scenes[mesh_index].cast_rays(self._open3d.core.Tensor(rays))
-        distance = torch.from_numpy(answer["t_hit"].numpy())
-        face = torch.from_numpy(answer["primitive_ids"].numpy().astype("int64"))
-        face = torch.where(torch.isfinite(distance), face, torch.full_like(face, -1))
-        return RayHits(distance, face, torch.from_numpy(answer["primitive_uvs"].numpy()))
-
-
-def _nothing(rays: int) -> RayHits:
-    """Return what rays find that hit nothing."""
-    return RayHits(torch.full((rays,), torch.inf), torch.full((rays,), -1, dtype=torch.int64), torch.zeros(rays, 2))
+        meshes = torch.tensor([mesh_index]) if isinstance(mesh_index, int) else mesh_index
+        rays = torch.cat([origins, directions], dim=1).float().numpy()
+        rays = rays.reshape(len(meshes), -1, 6) if len(meshes) else rays[:0, None]
+        distance = np.empty(rays.shape[:2], dtype=np.float32)
+        face, barycentric = np.empty(rays.shape[:2], dtype=np.int64), np.empty((*rays.shape[:2], 2), dtype=np.float32)
+        for index in torch.unique(meshes).tolist():
+            rows: np.ndarray | slice = np.flatnonzero(meshes.numpy() == index)
+            if len(meshes) == len(rows):  # without a copy
+                rows = slice(None)
+            answer = self._scenes[index].cast_rays(self._open3d.core.Tensor(np.ascontiguousarray(rays[rows])))
+            distance[rows] = answer["t_hit"].numpy()
+            face[rows] = answer["primitive_ids"].numpy()
+            barycentric[rows] = answer["primitive_uvs"].numpy()
+        face[~np.isfinite(distance)] = -1
+        found = (torch.from_numpy(item) for item in (distance.ravel(), face.ravel(), barycentric.reshape(-1, 2)))
+        return RayHits(*found)

@@ -32,6 +32,30 @@ class Renders:
     barycentric: Tensor  # (B, 2, H, W)
 
 
+@dataclass(frozen=True)
+class SurfaceHits:
+    """What R rays of B images hit: on a CPU all that hit something, on a GPU all there are, as nobody counts there."""
+
+    shape: tuple[int, int, int]  # B, H and W
+    row: Tensor  # (R,) int64, the ray's number, image by image and line by line
+    image: Tensor  # (R,) int64, its image
+    face: Tensor  # (R,) int64, -1 for none
+    barycentric: Tensor  # (R, 2)
+    depth: Tensor  # (R,) metres along the optical axis
+    point: Tensor  # (R, 3) metres, object frame
+    normal: Tensor  # (R, 3) unit, object frame, towards the camera
+    color: Tensor  # (R, 3) in [0, 1], unlit
+
+    def images(self, values: Tensor) -> Tensor:
+        """Return values (R, C) of the rays as images (B, H, W, C), zero where nothing was hit."""
+        if values.device.type != "cpu":
+            values = torch.where((self.face >= 0)[:, None], values, 0.0)
+        count, height, width = self.shape
+        maps = torch.zeros(count * height * width, values.shape[1], dtype=values.dtype, device=values.device)
+        maps[self.row] = values
+        return maps.reshape(count, height, width, values.shape[1])
+
+
 def make_engine(meshes: list[Mesh], engine: str = "auto", device: torch.device | str = "cpu") -> RayEngine:
     """Choose the engine: `embree` (CPU), `warp` (CUDA or CPU), `auto` by the device.
 
@@ -84,27 +108,56 @@ class RayCaster:
         Raises:
             ValueError: if the batch sizes differ or an index is out of range.
         """
+        hits = self.hits(mesh_index, camera_from_object, intrinsics, height, width)
+        face = torch.full((len(mesh_index) * height * width,), -1, dtype=torch.int64, device=self.device)
+        face[hits.row] = hits.face
+        face = face.reshape(hits.shape)
+        # Whole images are turned at once: one small product for each ray would cost more than all else.
+        normals = hits.images(hits.normal).flatten(1, 2) @ self._poses(camera_from_object)[:, :3, :3].transpose(1, 2)
+        return Renders(
+            depth=hits.images(hits.depth[:, None])[..., 0],
+            mask=face >= 0,
+            coordinates=hits.images(hits.point).permute(0, 3, 1, 2),
+            normals=normals.unflatten(1, (height, width)).permute(0, 3, 1, 2),
+            colors=hits.images(hits.color).permute(0, 3, 1, 2),
+            face=face,
+            barycentric=hits.images(hits.barycentric).permute(0, 3, 1, 2),
+        )
+
+    def hits(
+        self, mesh_index: Tensor, camera_from_object: Tensor, intrinsics: Tensor, height: int, width: int
+    ) -> SurfaceHits:
+        """Return what the rays of images hit, for those who want other images of it than `render` makes; see there."""
         count = len(mesh_index)
         if not count == len(camera_from_object) == len(intrinsics):
             raise ValueError(
                 f"render: batch sizes {count}, {len(camera_from_object)}, {len(intrinsics)}, expected equal"
             )
         self._check_index(mesh_index)
-        poses, mesh_index = camera_from_object.to(self.device).float(), mesh_index.to(self.device)
+        poses, mesh_index = self._poses(camera_from_object), mesh_index.to(self.device)
         origins, directions = object_rays(poses, intrinsics.to(self.device).float(), height, width)
-        maps = _empty_maps(count, height * width, self.device)
-        if count:
-            self._fill(maps, mesh_index, origins, directions, poses)
-        shape = (count, height, width)
-        return Renders(
-            depth=maps["depth"].reshape(shape),
-            mask=maps["face"].reshape(shape) >= 0,
-            coordinates=maps["coordinates"].reshape(count, height, width, 3).permute(0, 3, 1, 2),
-            normals=maps["normals"].reshape(count, height, width, 3).permute(0, 3, 1, 2),
-            colors=maps["colors"].reshape(count, height, width, 3).permute(0, 3, 1, 2),
-            face=maps["face"].reshape(shape),
-            barycentric=maps["barycentric"].reshape(count, height, width, 2).permute(0, 3, 1, 2),
+        pixels, ways = height * width, directions.reshape(-1, 3)
+        found = self.engine.cast(mesh_index, origins[:, None].expand(-1, pixels, -1).reshape(-1, 3), ways)
+        row = rows_to_visit(found.face >= 0)
+        image = row // pixels
+        face, weights, way = found.face[row], found.barycentric[row], ways[row]
+        depth = found.distance[row]  # directions have unit depth in the camera
+        normal, color = self._surfaces.appearance(mesh_index[image], face.clamp(min=0), weights)
+        away = (normal * way).sum(dim=1, keepdim=True) > 0
+        return SurfaceHits(
+            shape=(count, height, width),
+            row=row,
+            image=image,
+            face=face,
+            barycentric=weights,
+            depth=depth,
+            point=torch.addcmul(origins[image], depth[:, None], way),
+            normal=F.normalize(torch.where(away, -normal, normal), dim=1),
+            color=color,
         )
+
+    def _poses(self, camera_from_object: Tensor) -> Tensor:
+        return camera_from_object.to(self.device).float()
 
     def _check_index(self, mesh_index: Tensor) -> None:
         """Refuse meshes that there are not; indices on a GPU are believed, a look at them would wait for it."""
@@ -112,47 +165,6 @@ class RayCaster:
             return
         if int(mesh_index.min()) < 0 or int(mesh_index.max()) >= self._meshes:
             raise ValueError(f"render: mesh_index up to {int(mesh_index.max())}, expected below {self._meshes}")
-
-    def _fill(
-        self, maps: dict[str, Tensor], mesh_index: Tensor, origins: Tensor, directions: Tensor, poses: Tensor
-    ) -> None:
-        pixels = directions.shape[1]
-        flat_origins = origins[:, None].expand(-1, pixels, -1).reshape(-1, 3)
-        flat_directions = directions.reshape(-1, 3)
-        hits = self.engine.cast(mesh_index, flat_origins, flat_directions)
-        rows = rows_to_visit(hits.face >= 0)
-        image = rows // pixels
-        mesh, known = mesh_index[image], hits.face[rows]
-        face, weights = known.clamp(min=0), hits.barycentric[rows]
-
-        def put(name: str, values: Tensor) -> None:
-            if self.device.type != "cpu":  # all rays are visited
-                values = torch.where((known >= 0)[:, None], values, 0.0)
-            maps[name].view(len(hits.face), -1)[rows] = values
-
-        maps["face"].view(-1)[rows] = known
-        # Directions have unit depth in the camera, so the distance is the depth.
-        distance = hits.distance[rows, None]
-        put("depth", distance)
-        put("barycentric", weights)
-        put("coordinates", flat_origins[rows] + distance * flat_directions[rows])
-        put("colors", self._surfaces.colors(mesh, face, weights))
-        normals = F.normalize(self._surfaces.normals(mesh, face, weights), dim=1)
-        away = (normals * flat_directions[rows]).sum(dim=1, keepdim=True) > 0
-        put("normals", torch.where(away, -normals, normals))
-        # Whole images are turned at once: one small product for each ray would cost more than all of the above.
-        maps["normals"] = maps["normals"] @ poses[:, :3, :3].transpose(1, 2)
-
-
-def _empty_maps(count: int, pixels: int, device: torch.device) -> dict[str, Tensor]:
-    return {
-        "depth": torch.zeros(count, pixels, device=device),
-        "face": torch.full((count, pixels), -1, dtype=torch.int64, device=device),
-        "barycentric": torch.zeros(count, pixels, 2, device=device),
-        "coordinates": torch.zeros(count, pixels, 3, device=device),
-        "normals": torch.zeros(count, pixels, 3, device=device),
-        "colors": torch.zeros(count, pixels, 3, device=device),
-    }
 
 
 def object_rays(camera_from_object: Tensor, intrinsics: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -29,10 +29,8 @@ class Surfaces:
         first_vertex = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
         self._faces = joined([mesh.faces + start for mesh, start in zip(meshes, first_vertex, strict=False)])
         self._first_face = before([len(mesh.faces) for mesh in meshes])
-        self._normals, self._colors = (
-            joined([item.normals for item in meshes]),
-            joined([item.colors for item in meshes]),
-        )
+        looks = [np.concatenate([item.normals, item.colors], axis=1, dtype=np.float32) for item in meshes]
+        self._normals_and_colors = joined(looks)  # (V, 6), read together
         textures = [_texture_of(mesh) for mesh in meshes]
         self._is_textured = torch.tensor([texture is not None for texture in textures]).to(device)
         self._textured = sum(texture is not None for texture in textures)
@@ -47,19 +45,18 @@ class Surfaces:
             self._sides = torch.tensor([[item.shape[1], item.shape[0]] for item in images]).to(device)
         self._all_textured = self._textured == len(meshes)
 
-    def normals(self, mesh: Tensor, face: Tensor, weights: Tensor) -> Tensor:
-        """Return normals (R, 3), not of unit length, in faces (R,) of meshes (R,); weights as in `RayHits`."""
-        return _mix(self._normals[self._faces[self._first_face[mesh] + face]], weights)
+    def appearance(self, mesh: Tensor, face: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what faces (R,) of meshes (R,) look like where rays hit them; weights as in `RayHits`.
 
-    def colors(self, mesh: Tensor, face: Tensor, weights: Tensor) -> Tensor:
-        """Return colours (R, 3) in faces (R,) of meshes (R,): the texture's where there is one, else the corners'."""
+        Returns:
+            Normals (R, 3), not of unit length, and colours (R, 3): the texture's where there is one, else the corners'.
+        """
         row = self._first_face[mesh] + face
-        if self._all_textured:
-            return self._texture(mesh, row, weights)
-        plain = _mix(self._colors[self._faces[row]], weights)
+        normals, plain = _mix(self._normals_and_colors[self._faces[row]], weights).split(3, dim=1)
         if not self._textured:
-            return plain
-        return torch.where(self._is_textured[mesh][:, None], self._texture(mesh, row, weights), plain)
+            return normals, plain
+        colors = self._texture(mesh, row, weights)
+        return normals, colors if self._all_textured else torch.where(self._is_textured[mesh][:, None], colors, plain)
 
     def _texture(self, mesh: Tensor, row: Tensor, weights: Tensor) -> Tensor:
         """Read textures bilinearly; beyond the centres of their outermost texels these go on."""
@@ -89,4 +86,5 @@ def _texture_of(mesh: Mesh) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _mix(corners: Tensor, weights: Tensor) -> Tensor:
     u, v = weights[:, :1], weights[:, 1:]
-    return (1.0 - u - v) * corners[:, 0] + u * corners[:, 1] + v * corners[:, 2]
+    first = (1.0 - u - v) * corners[:, 0]
+    return first.addcmul_(u, corners[:, 1]).addcmul_(v, corners[:, 2])

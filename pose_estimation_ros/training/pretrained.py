@@ -78,6 +78,6 @@ def their_name(name: str) -> str:
         convolution, norm = "_conv_stem", "_bn0"
     else:
         _, stage, block, layer = part.split(".")
-        number = sum(EfficientNetLite0.blocks[: int(stage)]) + int(block)
+        number = sum(EfficientNetLite0.all_blocks[: int(stage)]) + int(block)
         convolution, norm = (f"_blocks.{number}.{their}" for their in _BLOCK[layer])
     return f"{convolution if kind == 'conv' else norm}.{leaf}"
