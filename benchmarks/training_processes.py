@@ -1,10 +1,11 @@
 """Measure what several processes win: samples a second of N with one thread each against one with N threads.
 
-    python benchmarks/training_processes.py [--processes 2] [--rounds 3]
+    python benchmarks/training_processes.py [--processes 2] [--rounds 3] [--batches 48 128]
 
-Trains a network of the bundle demo from nothing, in a folder that is thrown away. Rounds of the two take turns; the
-ratio of every round is theirs, so that what else the machine does counts on both sides. Each process makes its own
-crops.
+Trains a network of the bundle demo from nothing, in a folder that is thrown away, with the same batches shared among
+the processes. Rounds of the two take turns; the ratio of every round is theirs, so that what else the machine does
+counts on both sides. Each process makes its own crops. What processes do beside their crops, the step of the optimiser
+and the exchange, takes each of them as long as it takes one alone: small batches are not worth sharing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import shutil
 import socket
 import tempfile
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,19 +37,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20, help="of every round")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, default=64, help="side of the crops, pixels")
+    parser.add_argument("--steps", type=int, default=10, help="of every round")
+    parser.add_argument("--batches", type=int, nargs="+", default=[48, 128], help="of all processes together")
+    parser.add_argument("--size", type=int, default=96, help="side of the crops, pixels")
     parser.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
     add_result_option(parser)
     arguments = parser.parse_args()
     origin = origin_of("python benchmarks/training_processes.py")
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # imports for seconds: here, not in every process
     rows = Rows()
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(1, arguments.rounds + 1):
+    for batch, number in product(arguments.batches, range(1, arguments.rounds + 1)):
+        arguments.batch = batch
+        with tempfile.TemporaryDirectory() as folder:
             one, many = (_samples_a_second(Path(folder), arguments, count) for count in (1, arguments.processes))
-            rows.add(round=number, one_process=one, processes=many, ratio=many / one)
+        rows.add(batch=batch, round=number, one_process=one, processes=many, ratio=many / one)
     if arguments.result:
         write_result(arguments.result, origin, {"rows": rows})
 

@@ -63,7 +63,7 @@ class FixedBoxes:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser_of_benchmark().parse_args(argv)
     try:
         origin = origin_of("pose_benchmark", argv)
         second = _with_other_backend(arguments) if arguments.compare else None
@@ -110,7 +110,8 @@ def _detector(bundle: Bundle, device: torch.device, settings: RunSettings) -> De
     return detector
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of_benchmark() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="pose_benchmark",
         description=__doc__,

@@ -3,7 +3,8 @@
 Oberweger, Rad and Lepetit, "Making Deep Heatmaps Robust to Partial Occlusions for 3D Object Pose Estimation", 2018.
 A patch sees nothing but its own pixels, so an occluder spoils the patches it covers and no others. One pass of
 convolutions gives all patches of a crop: a cell of the last map has a receptive field of exactly one patch, or with
-trunk `encoder` of a window of 96 pixels (83 where the encoder is EfficientNet), cut off at the rim.
+trunk `encoder` of a window of 96 pixels (83 where the encoder is EfficientNet, 163 with three deeper blocks of it, most
+of which hardly counts), cut off at the rim.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class HeatmapNet(nn.Module):
 
     Patches come from one of two trunks. `patches`, the paper's: convolutions without padding that see 32x32 pixels.
     `encoder`: the first two stages of the encoder of the other networks, whose weights it can start from; its
-    patches are windows of 96 or 83 pixels about cells of 8 pixels, cut off at the rim of the crop.
+    patches are windows about cells of 8 pixels, cut off at the rim of the crop.
 
     Args:
         objects: number of objects; the layers behind the convolutions are modulated by an embedding of the object.

@@ -34,9 +34,8 @@ class EmbreeEngine:
         distance = np.empty(rays.shape[:2], dtype=np.float32)
         face, barycentric = np.empty(rays.shape[:2], dtype=np.int64), np.empty((*rays.shape[:2], 2), dtype=np.float32)
         for index in torch.unique(meshes).tolist():
-            rows: np.ndarray | slice = np.flatnonzero(meshes.numpy() == index)
-            if len(meshes) == len(rows):  # without a copy
-                rows = slice(None)
+            mine = np.flatnonzero(meshes.numpy() == index)
+            rows = mine if len(mine) < len(meshes) else slice(None)  # without a copy
             answer = self._scenes[index].cast_rays(self._open3d.core.Tensor(np.ascontiguousarray(rays[rows])))
             distance[rows] = answer["t_hit"].numpy()
             face[rows] = answer["primitive_ids"].numpy()

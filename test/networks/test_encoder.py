@@ -85,6 +85,21 @@ def test_fewer_stages_are_the_first_of_all():
             assert torch.equal(one, other)
 
 
+def test_dilated_maps_hold_those_of_the_strides_they_leave_out():
+    """Cell i of a map at stride 16 sees what cell 2 i + 1 of the dilated one at stride 8 does, at the rim as well."""
+    whole, dilated = lite0(stages=3).eval(), EfficientNetLite0(stages=3, blocks=(3, 2, 5), last_stride=8).eval()
+    left_out = dilated.load_state_dict(whole.state_dict(), strict=False).unexpected_keys
+    assert left_out and all(name.startswith("stages.2.5.") for name in left_out)
+    whole.stages[2] = whole.stages[2][:5]
+    image = torch.rand(2, 3, 64, 96)
+    with torch.inference_mode():
+        *first, strided = whole(image)
+        *same, fine = dilated(image)
+    assert all(torch.equal(one, other) for one, other in zip(first, same, strict=True))
+    assert fine.shape[2:] == (8, 12)
+    torch.testing.assert_close(fine[:, :, 1::2, 1::2], strided, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("keeps_last", [False, True])
@@ -143,7 +158,10 @@ def test_the_layout_in_memory_changes_nothing_and_stays():
     [
         ({"kind": "vgg"}, "encoder = 'vgg': expected one of own, lite0"),
         ({"kind": "lite0", "widths": [8, 8, 8, 8]}, r"widths = \(8, 8, 8, 8\): encoder 'lite0' has its own"),
-        ({"kind": "lite0", "blocks": [1, 1, 1, 1]}, r"blocks = \(1, 1, 1, 1\): encoder 'lite0' has its own"),
+        ({"kind": "lite0", "blocks": [3, 2, 7], "stages": 3}, r"blocks = \(3, 2, 7\): .* at most \(3, 2, 6\)"),
+        ({"kind": "lite0", "blocks": [3, 2, 0], "stages": 3}, r"blocks = \(3, 2, 0\): expected at least one"),
+        ({"kind": "lite0", "blocks": [3, 2]}, r"blocks = \(3, 2\): .* at most \(3, 2, 6, 5\)"),
+        ({"kind": "own", "last_stride": 8}, "last_stride = 8: encoder 'own' has strides of 4, 8, 16 and 32"),
         ({"kind": "lite0", "stages": 5}, "stages = 5: expected 1 to 4"),
     ],
 )

@@ -44,9 +44,17 @@ def test_a_patch_sees_its_own_pixels_and_no_others() -> None:
     assert float(difference[touched].min()) > 0.0
 
 
-def test_a_patch_of_the_encoder_sees_a_window_of_96_pixels() -> None:
+@pytest.mark.parametrize(
+    ("trunk", "window", "off_centre"),
+    [
+        ({"widths": (8, 8, 16)}, 96, 2.0),  # half a step of the encoder's first layers
+        ({"widths": (16,), "encoder": "lite0"}, 83, -3.5),  # half of a cell: see EfficientNetLite0
+        ({"widths": (16,), "encoder": "lite0", "deep": 3}, 163, -3.5),
+    ],
+)
+def test_a_patch_of_the_encoder_sees_a_window(trunk: dict[str, Any], window: int, off_centre: float) -> None:
     torch.manual_seed(0)
-    net = HeatmapNet(1, points=2, widths=(8, 8, 16), hidden=32, trunk="encoder").eval()
+    net = HeatmapNet(1, points=2, hidden=32, trunk="encoder", **trunk).eval()
     torch.nn.init.normal_(net.out.weight, std=0.1)
     images = torch.rand(1, 3, 192, 192, requires_grad=True)
     grid = patch_grid(192, net.window)
@@ -56,8 +64,8 @@ def test_a_patch_of_the_encoder_sees_a_window_of_96_pixels() -> None:
     rows, columns = (images.grad.abs().amax(dim=(0, 1, axis)).nonzero() for axis in (3, 2))
     centres = patch_centres(192, window=net.window)
     for seen, centre in ((rows, centres[12]), (columns, centres[11])):
-        assert int(seen.max() - seen.min()) + 1 == 96
-        assert float(centre) - float(seen.min() + seen.max()) / 2.0 == 2.0  # half a step of the encoder's first layers
+        assert int(seen.max() - seen.min()) + 1 == window
+        assert float(centre) - float(seen.min() + seen.max()) / 2.0 == off_centre
 
 
 def test_a_frozen_encoder_stays_as_it_is() -> None:
@@ -76,6 +84,7 @@ def test_a_frozen_encoder_stays_as_it_is() -> None:
         ({"trunk": "windows"}, "trunk 'windows', expected one of patches, encoder"),
         ({"trunk": "encoder", "widths": (8, 8, 8, 8, 16)}, "trunk 'encoder' has 3"),
         ({"frozen": True}, "only trunk 'encoder' has an encoder"),
+        ({"deep": 3}, "deep = 3, but only encoder 'lite0'"),
     ],
 )
 def test_what_does_not_fit_the_trunk_is_named(changed: dict[str, object], message: str) -> None:
