@@ -219,9 +219,12 @@ OTHERS = {
             f"runs/{backend}_fine_tuned runs/{backend}_both --bop ../shared/data/lmo --backend {backend} --crops 256"
             for backend in ("corners", "pix2pose")
         },
-        # Before: pose_train --recipes config/train/lmo --bop ../shared/data/lmo --bundle runs/lmo_recipes
+        # Before: pose_train --recipes config/train/lmo --bop ../shared/data/lmo --bundle runs/lmo_recipes, with
+        # network: {trunk: encoder, encoder: lite0, widths: [512], hidden: 768} in 3_heatmaps.yaml
         "heatmaps_lite0": "OMP_NUM_THREADS=1 pose_evaluate --bundle runs/lmo_recipes --bop ../shared/data/lmo "
         "--backend heatmaps --detections gt --no-vsd --image-range 0:60:2",
+        "heatmaps_deep": f"OMP_NUM_THREADS=1 pose_evaluate {LMO} --backend heatmaps --detections gt --no-vsd "
+        "--image-range 0:60:2",
         "detector_ablation": "OMP_NUM_THREADS=1 python benchmarks/detector_ablation.py --bop ../shared/data/lmo "
         "--samples 804 --only 'as the recipe, 480 wide' 'encoder frozen' 'compact encoder, from nothing' "
         "'plain scenes'",

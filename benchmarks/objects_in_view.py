@@ -1,6 +1,6 @@
 """What more objects in view cost: the time of a frame over the number of boxes in it.
 
-    python benchmarks/objects_in_view.py --bundle models/demo [--refiner attention] [--boxes 1 2 4 8 16 30]
+    python benchmarks/objects_in_view.py --bundle models/demo [--refiners none attention] [--boxes 1 2 4 8 16 30]
 
 The images are those of the bundle, or of --bop; with more boxes than objects they lie a little beside the first ones.
 The detector runs in every frame, whatever it finds.

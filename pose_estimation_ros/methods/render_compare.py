@@ -155,7 +155,7 @@ class RenderCompare:
 
     def render(self, cameras: VirtualCameras, index: Tensor, poses: Tensor) -> Tensor:
         """Render objects as the network takes them (B, RENDERED, S, S)."""
-        return rendered_in(self.caster, cameras, index, poses, (self.centre, self.half, self.diameter))
+        return rendered_in(self.caster, cameras, index, poses, self.centre, self.diameter)
 
     def similarity_at(self, picture: Picture, index: Tensor, poses: Tensor) -> Tensor | None:
         """Return how like the image poses (B, 4, 4) are at the full size, (B,), where the network can tell."""
@@ -172,22 +172,29 @@ def surface_outlines(meshes: Sequence[Mesh]) -> Tensor:
     return torch.from_numpy(np.stack([sample_surface(mesh, _OUTLINE_POINTS) for mesh in meshes])).float()
 
 
+@torch.no_grad()
 def rendered_in(
-    caster: RayCaster, cameras: VirtualCameras, index: Tensor, poses: Tensor, sizes: tuple[Tensor, Tensor, Tensor]
+    caster: RayCaster, cameras: VirtualCameras, index: Tensor, poses: Tensor, centre: Tensor, diameter: Tensor
 ) -> Tensor:
-    """Render objects (B,) at poses (B, 4, 4) as virtual cameras see them and networks take them (B, RENDERED, S, S).
+    """Render objects (B,) at poses (B, 4, 4) as virtual cameras see them and networks take them.
+
+    What `rendered_channels` makes of whole images is made of the rays that hit something alone.
 
     Args:
         caster: renders the objects.
         cameras: that look at the poses.
         index: the objects.
         poses: camera from object.
-        sizes: centre, half size and diameter of all objects, see `object_sizes`.
+        centre: of all objects (O, 3), metres, in their frames.
+        diameter: of all objects (O,), metres.
+
+    Returns:
+        (B, RENDERED, S, S) float16, channels last in memory.
     """
     device = caster.device
     seen = cameras.poses(poses).to(device)
     hits = caster.hits(index, seen, cameras.intrinsics, cameras.size, cameras.size)
-    centre, _, diameter = (item[index].to(device) for item in sizes)
+    centre, diameter = centre[index].to(device), diameter[index].to(device)
     rotation = seen[:, :3, :3].transpose(1, 2).contiguous()[hits.image]  # (R, 3, 3), columns of the object's axes
     offset = (hits.point - centre[hits.image]) * (2.0 / diameter)[hits.image, None]
     towards = (hits.normal * rotation[:, :, 2]).sum(dim=1, keepdim=True)

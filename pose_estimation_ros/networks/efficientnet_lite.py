@@ -20,6 +20,7 @@ _STAGES = (
     ((80, 3, 2, 6), (80, 3, 1, 6), (80, 3, 1, 6), (112, 5, 1, 6), (112, 5, 1, 6), (112, 5, 1, 6)),
     ((192, 5, 2, 6), (192, 5, 1, 6), (192, 5, 1, 6), (192, 5, 1, 6), (320, 3, 1, 6)),
 )
+_STRIDES = (4, 8, 16, 32)  # of the taps
 _EPSILON, _MOMENTUM = 1e-3, 0.01  # of the normalisation that the published weights were trained with
 
 
@@ -163,7 +164,7 @@ class EfficientNetLite0(nn.Module):
         all_blocks: how many the stages have, all four of them.
 
     Raises:
-        ValueError: if there are not as many stages, or a stage does not have as many blocks.
+        ValueError: if there are not as many stages, a stage does not have as many blocks, or there is no such stride.
     """
 
     kind = "lite0"
@@ -173,6 +174,8 @@ class EfficientNetLite0(nn.Module):
         super().__init__()
         if not 1 <= stages <= len(_STAGES):
             raise ValueError(f"EfficientNetLite0: stages = {stages}: expected 1 to {len(_STAGES)}")
+        if last_stride not in _STRIDES:
+            raise ValueError(f"EfficientNetLite0: last_stride = {last_stride}: expected one of {_STRIDES}")
         most = self.all_blocks[:stages]
         counts = most if blocks is None else tuple(blocks)
         if len(counts) != stages or not all(1 <= count <= there for count, there in zip(counts, most, strict=True)):

@@ -70,8 +70,8 @@ class HeatmapNet(nn.Module):
     share more goes to "nowhere here": what a patch cannot tell, or a patch without the object, adds nothing.
 
     Patches come from one of two trunks. `patches`, the paper's: convolutions without padding that see 32x32 pixels.
-    `encoder`: the first two stages of the encoder of the other networks, whose weights it can start from; its
-    patches are windows about cells of 8 pixels, cut off at the rim of the crop.
+    `encoder`: the first two stages of the encoder of the other networks, or some blocks more (`deep`), whose weights it
+    can start from; its patches are windows about cells of 8 pixels, cut off at the rim of the crop.
 
     Args:
         objects: number of objects; the layers behind the convolutions are modulated by an embedding of the object.
@@ -110,6 +110,8 @@ class HeatmapNet(nn.Module):
         widths = _trunk_widths(trunk, encoder, widths)
         if deep and encoder != "lite0":
             raise ValueError(f"HeatmapNet: deep = {deep}, but only encoder 'lite0' can be read so")
+        if not 0 <= deep <= EfficientNetLite0.all_blocks[2]:
+            raise ValueError(f"HeatmapNet: deep = {deep}, expected 0 to {EfficientNetLite0.all_blocks[2]}")
         if frozen and trunk != "encoder":
             raise ValueError("HeatmapNet: frozen = true, but only trunk 'encoder' has an encoder")
         self.objects, self.points, self.trunk, self.frozen, self.padding = objects, points, trunk, frozen, padding
@@ -188,7 +190,7 @@ class HeatmapNet(nn.Module):
         return self.read_trunk(self.trunk_features(crops, is_real), object_index, chosen, points)
 
     def trunk_features(self, images: Tensor, is_real: bool = False) -> list[Tensor]:
-        """Return what the trunk sees of images (B, 3, H, W), maps (B, C, h, w): one, or those of two strides.
+        """Return what the trunk sees of images (B, 3, H, W): one map (B, C, h, w), or those of the encoder's stages.
 
         Those of images that are real go through the mapping, if there is one.
 

@@ -104,5 +104,5 @@ def shade(albedo: Tensor, occlusion: Tensor, normals: Tensor, lighting: Lighting
 
 
 def headlight(albedo: Tensor, normal_z: Tensor) -> Tensor:
-    """Shade colours (B, 3, H, W) by a lamp at the camera; the normals' z (B, 1, H, W) is -1 where they face it."""
+    """Shade colours (N, 3, ...) by a lamp at the camera; the normals' z (N, 1, ...) is -1 where they face it."""
     return albedo * (0.3 + 0.7 * (-normal_z).clamp(0.0, 1.0))

@@ -113,6 +113,14 @@ def test_one_pass_is_padding_convolution_and_normalisation(kernel: int, stride: 
     torch.testing.assert_close(layer.fused()(maps), separate)
 
 
+def test_a_dilated_pass_can_be_fused():
+    layer = randomise(ConvNorm(6, 6, 5, 1, 6, dilation=2)).double().eval()
+    maps = torch.randn(2, 6, 12, 16, dtype=torch.float64)
+    separate = layer.norm(F.conv2d(maps, layer.conv.weight, None, 1, 4, 2, 6))
+    torch.testing.assert_close(layer(maps), separate)
+    torch.testing.assert_close(layer.fused()(maps), separate)
+
+
 def test_gradients_through_given_statistics_are_exact():
     layer = randomise(ConvNorm(2, 3, 3, 2)).double().eval()
     maps = torch.randn(1, 2, 4, 6, dtype=torch.float64, requires_grad=True)
@@ -161,6 +169,7 @@ def test_the_layout_in_memory_changes_nothing_and_stays():
         ({"kind": "lite0", "blocks": [3, 2, 7], "stages": 3}, r"blocks = \(3, 2, 7\): .* at most \(3, 2, 6\)"),
         ({"kind": "lite0", "blocks": [3, 2, 0], "stages": 3}, r"blocks = \(3, 2, 0\): expected at least one"),
         ({"kind": "lite0", "blocks": [3, 2]}, r"blocks = \(3, 2\): .* at most \(3, 2, 6, 5\)"),
+        ({"kind": "lite0", "last_stride": 6}, r"last_stride = 6: expected one of \(4, 8, 16, 32\)"),
         ({"kind": "own", "last_stride": 8}, "last_stride = 8: encoder 'own' has strides of 4, 8, 16 and 32"),
         ({"kind": "lite0", "stages": 5}, "stages = 5: expected 1 to 4"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from pose_estimation_ros.networks.efficientnet_lite import EfficientNetLite0
 from pose_estimation_ros.networks.heatmap_net import (
     CANVAS,
     CELL,
@@ -68,6 +69,13 @@ def test_a_patch_of_the_encoder_sees_a_window(trunk: dict[str, Any], window: int
         assert float(centre) - float(seen.min() + seen.max()) / 2.0 == off_centre
 
 
+def test_a_deep_trunk_starts_from_any_encoder_of_its_kind() -> None:
+    """All of its encoder is a part of the whole one, from which trainings start."""
+    own = HeatmapNet(1, points=2, widths=(16,), hidden=32, trunk="encoder", encoder="lite0", deep=3).encoder
+    whole = EfficientNetLite0()
+    assert own.load_state_dict(whole.state_dict(), strict=False).missing_keys == []
+
+
 def test_a_frozen_encoder_stays_as_it_is() -> None:
     net = HeatmapNet(1, points=2, widths=(8, 8, 16), hidden=32, trunk="encoder", frozen=True).train()
     torch.nn.init.normal_(net.out.weight, std=0.1)
@@ -85,6 +93,8 @@ def test_a_frozen_encoder_stays_as_it_is() -> None:
         ({"trunk": "encoder", "widths": (8, 8, 8, 8, 16)}, "trunk 'encoder' has 3"),
         ({"frozen": True}, "only trunk 'encoder' has an encoder"),
         ({"deep": 3}, "deep = 3, but only encoder 'lite0'"),
+        ({"trunk": "encoder", "widths": (16,), "encoder": "lite0", "deep": 7}, "deep = 7, expected 0 to 6"),
+        ({"trunk": "encoder", "widths": (16,), "encoder": "lite0", "deep": -1}, "deep = -1, expected 0 to 6"),
     ],
 )
 def test_what_does_not_fit_the_trunk_is_named(changed: dict[str, object], message: str) -> None:

@@ -209,3 +209,15 @@ def test_on_cuda_the_images_stay_on_the_device():
     assert there.depth.is_cuda
     assert (here.mask == there.mask.cpu()).float().mean() > 0.999
     assert ((here.depth - there.depth.cpu()).abs() < 1e-5).float().mean() > 0.999
+
+
+def test_colours_of_meshes_with_and_without_a_picture_stay_apart():
+    """Both in one caster look as each does in a caster of its own."""
+    index, poses = torch.tensor([1, 0, 1]), torch.cat([pose(position=(0.0, 0.0, far)) for far in (0.3, 0.35, 0.4)])
+    cameras = intrinsics().repeat(3, 1, 1)
+    together = RayCaster([sphere(), plate()]).render(index, poses, cameras, SIZE, SIZE)
+    for number, mesh in enumerate((plate(), sphere(), plate())):
+        alone = RayCaster([mesh]).render(torch.tensor([0]), poses[number, None], cameras[:1], SIZE, SIZE)
+        assert alone.mask.any()
+        for name in ("colors", "normals", "coordinates", "depth", "mask", "face", "barycentric"):
+            assert torch.equal(getattr(together, name)[number], getattr(alone, name)[0])

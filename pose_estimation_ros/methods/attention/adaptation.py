@@ -63,7 +63,7 @@ class PhotoUpdateSource:
         distance = transform_points(centre[:, None], seen)[:, 0, 2] / diameter
         real = PairBatch(
             observed=cuts.real,
-            rendered=rendered_in(photos.caster, cameras, index, start, (photos.centre, photos.half, photos.diameter)),
+            rendered=rendered_in(photos.caster, cameras, index, start, photos.centre, photos.diameter),
             object_index=index,
             shift=update.shift,
             log_distance=update.log_distance,
