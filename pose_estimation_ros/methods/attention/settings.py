@@ -16,7 +16,7 @@ class RotationSearchSettings(ViewSearchSettings):
         "right", "By which angles about its own axes the pose is turned as well: half turns, or right angles."
     )
     hopeless_error: float = setting(
-        0.4,
+        10.0,
         "None is compared at the full size if the best in small images is expected to be more wrong than this, in "
         "diameters.",
         gt=0.0,
@@ -46,7 +46,7 @@ class AttentionSettings(RenderCompareSettings):
         1.35, "Poses that were moved nearer or farther by a larger factor are rejected.", gt=1.0
     )
     retry_error_threshold: float = setting(
-        0.12, "Objects expected to be more wrong, in diameters, are tried in other rotations.", gt=0.0
+        0.07, "Objects expected to be more wrong, in diameters, are tried in other rotations.", gt=0.0
     )
     confirming_deg: float = setting(
         0.0,
