@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--backend", default="pix2pose")
     parser.add_argument("--refiners", nargs="+", default=["none", "attention"])
     parser.add_argument("--boxes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 30])
-    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--frames", type=int, default=5)
     add_result_option(parser)
     arguments = parser.parse_args()
     origin = origin_of("python benchmarks/objects_in_view.py")

@@ -1,6 +1,6 @@
 """Measure what several processes win: samples a second of N with one thread each against one with N threads.
 
-    python benchmarks/training_processes.py [--processes 2] [--rounds 3] [--batches 48 128]
+    python benchmarks/training_processes.py [--processes 2] [--rounds 2] [--batches 48 128]
 
 Trains a network of the bundle demo from nothing, in a folder that is thrown away, with the same batches shared among
 the processes. Rounds of the two take turns; the ratio of every round is theirs, so that what else the machine does
@@ -36,7 +36,7 @@ def main() -> None:
     """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=10, help="of every round")
     parser.add_argument("--batches", type=int, nargs="+", default=[48, 128], help="of all processes together")
     parser.add_argument("--size", type=int, default=96, help="side of the crops, pixels")
