@@ -38,14 +38,13 @@ def main() -> None:
     bundle, dataset = images.bundle, images.dataset
     shipped = Attention.from_bundle(bundle, CPU, arguments.mesh_dir or arguments.bop / "models")
     alone = shipped.settings.model_copy(update={"rotation_hypotheses": 0})
-    every = shipped.settings.search.model_copy(update={"hopeless_error": 1e6})
     variants: dict[str, str | Attention] = {
         "no refiner": "none",
         "without coarse stages and other rotations": changed(shipped, bundle, alone, coarse=False),
         "without other rotations": changed(shipped, bundle, alone),
         "as shipped": shipped,
         "other rotations of every object": changed(
-            shipped, bundle, shipped.settings.model_copy(update={"retry_error_threshold": 1e-6, "search": every})
+            shipped, bundle, shipped.settings.model_copy(update={"retry_error_threshold": 1e-6})
         ),
     }
     rows = Rows()

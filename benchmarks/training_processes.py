@@ -4,8 +4,7 @@
 
 Trains a network of the bundle demo from nothing, in a folder that is thrown away, with the same batches shared among
 the processes. Rounds of the two take turns; the ratio of every round is theirs, so that what else the machine does
-counts on both sides. Each process makes its own crops. What processes do beside their crops, the step of the optimiser
-and the exchange, takes each of them as long as it takes one alone: small batches are not worth sharing.
+counts on both sides. Each process makes its own crops, and takes the step of the optimiser and the exchange as well.
 """
 
 from __future__ import annotations
